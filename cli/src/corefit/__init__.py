@@ -1,0 +1,1 @@
+"""The Corefit command line: plan, simulate, profile, top."""

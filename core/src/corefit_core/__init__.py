@@ -1,0 +1,1 @@
+"""The pure decisions of Corefit: API types, sizing, report contract, recommender."""

@@ -1,0 +1,1 @@
+"""The Corefit operator: reconciles InferenceService resources."""

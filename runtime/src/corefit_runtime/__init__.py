@@ -1,0 +1,1 @@
+"""The Corefit runtime: serves ONNX within the cores it is granted."""
