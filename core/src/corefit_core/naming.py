@@ -1,0 +1,63 @@
+"""Names, labels and annotations that operator, runtime and command line agree on. May not do I/O.
+
+Kubernetes names: RFC 1123 labels, at most 63 characters; a Service's name must be one, and a Pod's name is
+its Deployment's plus 17 characters (ReplicaSet hash and suffix).
+"""
+
+import hashlib
+import re
+from typing import Final
+
+GROUP: Final = "serving.corefit.dev"
+VERSION: Final = "v1alpha1"
+KIND: Final = "InferenceService"
+PLURAL: Final = "inferenceservices"
+FIELD_MANAGER: Final = "corefit-operator"
+
+LABEL_SERVICE: Final = f"{GROUP}/inferenceservice"
+"""On every child and every runtime pod: the name of its InferenceService (see `label_value`)."""
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "corefit"
+ANNOTATION_APPLIED: Final = f"{GROUP}/applied-hash"
+"""On every child: the hash of the manifest that was applied last, so that an equal one is not written again."""
+ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
+"""On an InferenceService: `"true"` stops every write that the operator would make for it."""
+
+PORT_HTTP: Final = 8080
+"""Open Inference Protocol. 8080: what KServe's and Seldon's servers and their users' probes take."""
+PORT_ADMIN: Final = 8081
+"""Report, metrics, health: a port of its own, so that a NetworkPolicy can close it to all but the operator."""
+CONTAINER: Final = "runtime"
+
+_LABEL_MAX: Final = 63
+_CHILD_MAX: Final = 46
+_HASH_LEN: Final = 8
+_RFC1123: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+def is_rfc1123_label(name: str) -> bool:
+    """Whether `name` may name a Service: lower-case alphanumerics and `-`, 1 to 63 characters."""
+    return len(name) <= _LABEL_MAX and _RFC1123.fullmatch(name) is not None
+
+
+def child_name(service: str) -> str:
+    """The name that the Deployment, Service, PDB and ServiceAccount of an InferenceService bear.
+
+    The resource's own name where it fits, since that is what people look for; a custom resource may be named
+    like a DNS subdomain of 253 characters, so others are cut and made unique by a hash of the whole name.
+    """
+    if len(service) <= _CHILD_MAX and is_rfc1123_label(service):
+        return service
+    digest = hashlib.sha256(service.encode()).hexdigest()[:_HASH_LEN]
+    stem = re.sub(r"[^a-z0-9-]+", "-", service.lower()).strip("-")[: _CHILD_MAX - _HASH_LEN - 1].strip("-")
+    return f"{stem or 'service'}-{digest}" if stem[:1].isalpha() else f"s-{digest}"
+
+
+def label_value(service: str) -> str:
+    """The value of `LABEL_SERVICE`: equal to the child's name, which is a valid label value always."""
+    return child_name(service)
+
+
+def selector(service: str) -> dict[str, str]:
+    """The labels that select the runtime pods of one InferenceService within its namespace."""
+    return {LABEL_SERVICE: label_value(service)}

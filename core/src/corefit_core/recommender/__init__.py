@@ -1,0 +1,21 @@
+"""The recommender: how many replicas the reports ask for. Pure; `now` is an argument everywhere."""
+
+from corefit_core.recommender.types import (
+    Decision,
+    Observation,
+    PodObservation,
+    Policy,
+    Price,
+    Recommendation,
+    State,
+)
+
+__all__ = [
+    "Decision",
+    "Observation",
+    "PodObservation",
+    "Policy",
+    "Price",
+    "Recommendation",
+    "State",
+]

@@ -1,0 +1,247 @@
+"""The report: what one runtime pod says of itself, and the only thing that the recommender knows of it.
+
+Monotonic counters and histograms, not rates: a lost poll loses nothing, two readers don't disturb each other,
+and a restart shows as a new boot id. One JSON document from one snapshot, `GET /report` on the admin port.
+The contract may grow by fields with defaults; readers ignore what they don't know. May not do I/O.
+"""
+
+import bisect
+import math
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from corefit_core.errors import InvalidInput
+
+VERSION: Final = 1
+MAX_BYTES: Final = 64 * 1024
+"""A reader stops here; a full report takes about 4 KB."""
+
+_STEPS_PER_DOUBLING: Final = 4
+BOUNDS_S: Final[tuple[float, ...]] = tuple(1e-4 * 2 ** (i / _STEPS_PER_DOUBLING) for i in range(80))
+"""Upper bounds of the latency buckets, seconds: 100 us to 88 s in steps of 19 %, and one bucket above.
+
+A quantile read from them is off by at most 19 %, and by less with the interpolation below. Fixed for version 1:
+differences and sums of histograms need equal bounds.
+"""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+State = Literal["Loading", "Ready", "Draining", "Failed"]
+
+
+class Histogram(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Durations in buckets, with the moments that queueing formulas need exactly.
+
+    Attributes:
+        counts: one per bucket of `BOUNDS_S` and one above; may be shorter, the rest is zero.
+        sum_s: sum of the durations, seconds.
+        sum_sq_s2: sum of their squares, seconds squared.
+    """
+
+    counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=len(BOUNDS_S) + 1)] = ()
+    sum_s: Seconds = 0.0
+    sum_sq_s2: Seconds = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many durations were observed."""
+        return sum(self.counts)
+
+    @property
+    def mean_s(self) -> float | None:
+        """Mean in seconds, None without observations."""
+        return self.sum_s / self.count if self.count else None
+
+    @property
+    def variance_s2(self) -> float | None:
+        """Variance in seconds squared, None without observations."""
+        if not self.count:
+            return None
+        mean = self.sum_s / self.count
+        return max(0.0, self.sum_sq_s2 / self.count - mean * mean)
+
+    def quantile_s(self, q: float) -> float | None:
+        """The q-quantile (0 <= q <= 1) in seconds, log-linear within its bucket; None without observations."""
+        total = self.count
+        if not total:
+            return None
+        rank, below = q * total, 0
+        for index, count in enumerate(self.counts):
+            if count and below + count >= rank:
+                return _within(index, (rank - below) / count)
+            below += count
+        return BOUNDS_S[-1]
+
+    def plus(self, other: "Histogram") -> "Histogram":
+        """The two histograms as one."""
+        width = max(len(self.counts), len(other.counts))
+        pairs = zip(_padded(self.counts, width), _padded(other.counts, width), strict=True)
+        return Histogram(
+            counts=tuple(a + b for a, b in pairs),
+            sum_s=self.sum_s + other.sum_s,
+            sum_sq_s2=self.sum_sq_s2 + other.sum_sq_s2,
+        )
+
+    def minus(self, earlier: "Histogram") -> "Histogram":
+        """What was observed since `earlier`, a snapshot of the same process.
+
+        Raises:
+            InvalidInput: a count went backwards, so it was not the same process.
+        """
+        width = max(len(self.counts), len(earlier.counts))
+        pairs = zip(_padded(self.counts, width), _padded(earlier.counts, width), strict=True)
+        counts = tuple(a - b for a, b in pairs)
+        if any(c < 0 for c in counts):
+            raise InvalidInput("a histogram's count went backwards")
+        return Histogram(
+            counts=counts,
+            sum_s=max(0.0, self.sum_s - earlier.sum_s),
+            sum_sq_s2=max(0.0, self.sum_sq_s2 - earlier.sum_sq_s2),
+        )
+
+
+def bucket(seconds: float) -> int:
+    """The index in `Histogram.counts` that a duration belongs to."""
+    return bisect.bisect_left(BOUNDS_S, seconds)
+
+
+def _padded(counts: tuple[int, ...], width: int) -> tuple[int, ...]:
+    return counts + (0,) * (width - len(counts))
+
+
+def _within(index: int, share: float) -> float:
+    if index >= len(BOUNDS_S):
+        return BOUNDS_S[-1]
+    upper = BOUNDS_S[index]
+    lower = BOUNDS_S[index - 1] if index else upper / 2
+    return lower * math.exp(share * math.log(upper / lower))
+
+
+class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which model is served: its name, its version and the checksum of the file."""
+
+    name: str
+    version: str = "1"
+    sha256: str = ""
+
+
+class PlanInForce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The plan that the process runs with now, and the grant that it was made for.
+
+    Attributes:
+        grant_millicores: CPU that the process found granted (quota and affinity).
+        workers: worker threads.
+        threads_per_worker: intra-op threads of one run.
+        queue_depth: requests that may wait.
+        chunk_rows: rows of one run; 0 when requests are not split.
+        batch_rows: rows up to which small requests are joined; 0 when they are not.
+        why: in words.
+    """
+
+    grant_millicores: Count
+    workers: Count
+    threads_per_worker: Count
+    queue_depth: Count
+    chunk_rows: Count = 0
+    batch_rows: Count = 0
+    why: str = ""
+
+
+class Counters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Monotonic since the process started. arrivals = admitted + sum(rejected)."""
+
+    arrivals: Count = 0
+    admitted: Count = 0
+    rejected: dict[str, Count] = {}
+    completed: Count = 0
+    failed: Count = 0
+    expired: Count = 0
+    cancelled: Count = 0
+    busy_worker_seconds: Seconds = 0.0
+    cpu_seconds: Seconds = 0.0
+    throttled_periods: Count = 0
+    throttled_seconds: Seconds = 0.0
+    runqueue_wait_seconds: Seconds = 0.0
+
+    @property
+    def rejected_total(self) -> int:
+        """Requests turned away, for whatever cause."""
+        return sum(self.rejected.values())
+
+
+class Gauges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """As of the snapshot: requests waiting, requests in the process, workers running."""
+
+    queued: Count = 0
+    in_flight: Count = 0
+    busy_workers: Count = 0
+
+
+class ServiceTime(msgspec.Struct, frozen=True, kw_only=True):
+    """One calibrated point: seconds that one run of `rows` rows takes on `threads` threads."""
+
+    threads: Annotated[int, msgspec.Meta(ge=1)]
+    rows: Annotated[int, msgspec.Meta(ge=1)]
+    seconds: Seconds
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One snapshot of one runtime process.
+
+    Attributes:
+        version: of this contract.
+        pod_uid: the pod's metadata.uid, from the downward API; empty outside Kubernetes.
+        boot_id: new with each process.
+        state: what the process is doing.
+        reason: CamelCase cause of `Failed`, by the error tree of `corefit_core.errors`.
+        message: what went wrong and what to do, when the state is `Failed`.
+        clock_s: the process's monotonic clock at the snapshot; rates are differences over its differences.
+        startup_s: seconds from the process's start until it was ready; 0 until then.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=1)] = VERSION
+    pod_uid: str = ""
+    boot_id: str
+    runtime_version: str = ""
+    state: State
+    reason: str = ""
+    message: str = ""
+    model: ModelIdentity
+    plan: PlanInForce
+    clock_s: Seconds
+    startup_s: Seconds = 0.0
+    counters: Counters = Counters()
+    gauges: Gauges = Gauges()
+    queue_wait: Histogram = Histogram()
+    service_time: Histogram = Histogram()
+    total: Histogram = Histogram()
+    profile: Annotated[tuple[ServiceTime, ...], msgspec.Meta(max_length=256)] = ()
+    notes: Annotated[Mapping[str, str], msgspec.Meta(max_length=32)] = {}
+
+
+_DECODER: Final = msgspec.json.Decoder(Report)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def encode(report: Report) -> bytes:
+    """The report as JSON."""
+    return _ENCODER.encode(report)
+
+
+def decode(body: bytes) -> Report:
+    """The report from JSON; unknown fields are ignored.
+
+    Raises:
+        InvalidInput: not JSON, not a report, too large, or of an incompatible version.
+    """
+    if len(body) > MAX_BYTES:
+        raise InvalidInput(f"a report of {len(body)} bytes; at most {MAX_BYTES} are read")
+    try:
+        report = _DECODER.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidInput(f"not a report: {error}") from error
+    if report.version != VERSION:
+        raise InvalidInput(f"a report of version {report.version}; this reader knows version {VERSION}")
+    return report
