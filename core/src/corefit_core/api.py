@@ -1,0 +1,274 @@
+"""The InferenceService resource as the API server stores it: the structs that its schema is generated from.
+
+One source for types, defaults, rules and descriptions; `corefit_core.crd` turns it into the CRD, and
+`corefit_core.service` into numbers. Strings such as quantities stay strings here. May not decide anything.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import UNSET, Meta, UnsetType, field
+
+from corefit_core.api_part import Part
+from corefit_core.api_status import InferenceServiceStatus
+from corefit_core.sizing import MIN_MILLICORES
+
+MIN_MEMORY: Final = "128Mi"
+"""Python, numpy, onnxruntime and aiohttp take about 100 MB resident before any model is loaded."""
+RESERVED_ENV_PREFIX: Final = "COREFIT_"
+RESERVED_VOLUMES: Final = ("models", "tmp", "model-source")
+RESERVED_MOUNTS: Final = ("/models", "/tmp", "/mnt/model-source")  # noqa: S108 - paths in the pod, none is opened here
+
+_URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/\\S+)$"
+
+
+def _rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules as the schema's extension: (expression that must hold, message when it doesn't)."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def _at_least(field: str, least: str, why: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    is_quantity = f"isQuantity(string(self.{field}))"
+    return (
+        (is_quantity, f"{field} must be a quantity such as 500m, 2, 512Mi or 1Gi"),
+        (
+            f"!{is_quantity} || quantity(string(self.{field})).compareTo(quantity('{least}')) >= 0",
+            f"{field} must be at least {least}: {why}",
+        ),
+    )
+
+
+Replicas = Annotated[int, Meta(ge=1, le=1000)]
+Quantity = int | str
+Opaque = dict[str, Any]
+"""A core/v1 type that is passed through to the pod; the API server validates it in the Deployment."""
+
+
+def _quantity(description: str) -> Meta:
+    return Meta(description=description, extra_json_schema={"x-kubernetes-int-or-string": True, "maxLength": 32})
+
+
+Sha256 = Annotated[
+    str,
+    Meta(
+        description="SHA-256 of the file; another file is refused.",
+        max_length=64,
+        extra_json_schema=_rules(
+            ("self.matches('^[0-9a-f]{64}$')", "sha256 must be 64 lower-case hexadecimal digits, as sha256sum says")
+        ),
+    ),
+]
+ModelName = Annotated[
+    str,
+    Meta(
+        description="Name in the protocol's paths, /v2/models/NAME; the resource's name when it is left out.",
+        max_length=63,
+        extra_json_schema=_rules(
+            (
+                "self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",
+                "name must be letters, digits, '.', '_' and '-', and begin and end with a letter or digit",
+            )
+        ),
+    ),
+]
+
+
+class Model(Part, frozen=True, kw_only=True):
+    """Which model is served."""
+
+    uri: Annotated[
+        str,
+        Meta(
+            description="Where the ONNX file is: http(s)://host/path, file:///path in a volume of the pod "
+            "template, or pvc://claim/path (the claim is mounted read-only).",
+            min_length=1,
+            max_length=2048,
+            extra_json_schema=_rules(
+                (f"self.matches('{_URI}')", "uri must be http(s)://host/path, file:///path or pvc://claim/path")
+            ),
+        ),
+    ]
+    sha256: Sha256 | UnsetType = UNSET
+    name: ModelName | UnsetType = UNSET
+
+
+class Resources(Part, frozen=True, kw_only=True):
+    """What each pod is granted: request and limit alike, since a share that may vanish can't be sized to."""
+
+    cpu: Annotated[Quantity, _quantity("CPU of each pod; the number of workers follows from it.")] = "1"
+    memory: Annotated[Quantity, _quantity("Memory of each pod.")] = "512Mi"
+
+
+class Objective(Part, frozen=True, kw_only=True):
+    """What an answer may take, queueing included."""
+
+    percentile: Annotated[int, Meta(ge=50, le=99, description="Percent of requests that the latency holds for.")] = 99
+    latency_milliseconds: Annotated[int, Meta(ge=1, le=60_000, description="Milliseconds from arrival to answer.")] = (
+        100
+    )
+
+
+Mode = Literal["Auto", "Recommend", "Manual"]
+
+
+class Scaling(Part, frozen=True, kw_only=True):
+    """How many pods there are, and who says so."""
+
+    mode: Annotated[
+        Mode,
+        Meta(
+            description="Auto: Corefit scales. Recommend: it writes what it would do into status only. "
+            "Manual: spec.scaling.replicas rules, by hand or by an HPA or KEDA on the scale subresource."
+        ),
+    ] = "Auto"
+    min_replicas: Annotated[Replicas, Meta(description="Lower bound in mode Auto.")] = 1
+    max_replicas: Annotated[Replicas, Meta(description="Upper bound in mode Auto.")] = 10
+    replicas: Annotated[int, Meta(ge=0, le=1000, description="Replicas in mode Manual; not looked at otherwise.")] = 1
+    down_stabilization_seconds: Annotated[
+        int,
+        Meta(ge=0, le=3600, description="Scaling down follows the highest recommendation of so many seconds."),
+    ] = 300
+
+
+_DECIMAL: Final = _rules(
+    ("self.matches('^[0-9]{1,6}([.][0-9]{1,9})?$')", "a price must be a decimal number such as 0.04048")
+)
+
+
+class Price(Part, frozen=True, kw_only=True):
+    """What a core and a GiB cost an hour. Default: AWS Fargate, Linux/x86, us-east-1."""
+
+    core_hour: Annotated[
+        str, Meta(description="Price of one core for one hour.", max_length=16, extra_json_schema=_DECIMAL)
+    ] = "0.04048"
+    gib_hour: Annotated[
+        str, Meta(description="Price of one GiB of memory for one hour.", max_length=16, extra_json_schema=_DECIMAL)
+    ] = "0.004445"
+    currency: Annotated[
+        str,
+        Meta(
+            description="ISO 4217 code of the currency.",
+            max_length=3,
+            extra_json_schema=_rules(("self.matches('^[A-Z]{3}$')", "currency must be three capital letters, as USD")),
+        ),
+    ] = "USD"
+
+
+class Named(Part, frozen=True, kw_only=True):
+    """A reference by name within the namespace."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=253)]
+
+
+def _keyed(key: str, description: str, *rules: tuple[str, str]) -> Meta:
+    """A list that server-side apply merges by `key`, whose items are passed through."""
+    extra = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+    return Meta(description=description, max_length=64, extra_json_schema=extra | (_rules(*rules) if rules else {}))
+
+
+ServiceAccountName = Annotated[
+    str, Meta(description="A ServiceAccount of your own instead of the generated one.", max_length=253)
+]
+
+
+class PodTemplate(Part, frozen=True, kw_only=True):
+    """What is added to the runtime's pods. Fields of core/v1 types are passed through as they are."""
+
+    labels: Annotated[dict[str, str], Meta(description="Labels of the pods.", max_length=64)] = field(
+        default_factory=dict
+    )
+    annotations: Annotated[dict[str, str], Meta(description="Annotations of the pods.", max_length=64)] = field(
+        default_factory=dict
+    )
+    node_selector: Annotated[dict[str, str], Meta(description="Labels that a node must have.", max_length=64)] = field(
+        default_factory=dict
+    )
+    tolerations: Annotated[tuple[Opaque, ...], Meta(description="core/v1 tolerations.", max_length=64)] = ()
+    affinity: Annotated[Opaque, Meta(description="core/v1 affinity.")] | UnsetType = UNSET
+    topology_spread_constraints: Annotated[
+        tuple[Opaque, ...], Meta(description="core/v1 topology spread constraints.", max_length=16)
+    ] = ()
+    priority_class_name: Annotated[str, Meta(description="PriorityClass.", max_length=253)] | UnsetType = UNSET
+    service_account_name: ServiceAccountName | UnsetType = UNSET
+    image_pull_secrets: Annotated[tuple[Named, ...], _keyed("name", "Secrets that the kubelet pulls images with.")] = ()
+    env: Annotated[
+        tuple[Opaque, ...],
+        _keyed(
+            "name",
+            "core/v1 environment variables of the runtime.",
+            (
+                f"self.all(e, !e.name.startsWith('{RESERVED_ENV_PREFIX}'))",
+                f"names that begin with {RESERVED_ENV_PREFIX} are set by Corefit: use the fields of spec instead",
+            ),
+        ),
+    ] = ()
+    volumes: Annotated[
+        tuple[Opaque, ...],
+        _keyed(
+            "name",
+            "core/v1 volumes.",
+            (
+                f"self.all(v, !(v.name in {list(RESERVED_VOLUMES)!r}))",
+                f"the volumes {', '.join(RESERVED_VOLUMES)} are Corefit's own: choose another name",
+            ),
+        ),
+    ] = ()
+    volume_mounts: Annotated[
+        tuple[Opaque, ...],
+        _keyed(
+            "mountPath",
+            "core/v1 volume mounts of the runtime.",
+            (
+                f"self.all(m, !(m.mountPath in {list(RESERVED_MOUNTS)!r}))",
+                f"the paths {', '.join(RESERVED_MOUNTS)} are Corefit's own: choose another",
+            ),
+        ),
+    ] = ()
+
+
+Image = Annotated[
+    str,
+    Meta(
+        description="Image of the runtime; the operator's default when it is left out.",
+        max_length=512,
+        extra_json_schema=_rules(("self.matches('^[^\\\\s]+$')", "image must not be empty or contain spaces")),
+    ),
+]
+
+
+class InferenceServiceSpec(Part, frozen=True, kw_only=True):
+    """What is asked for."""
+
+    model: Annotated[Model, Meta(description="Which model is served.")]
+    resources: Annotated[
+        Resources,
+        Meta(
+            description="What each pod is granted, request and limit alike.",
+            extra_json_schema=_rules(
+                *_at_least("cpu", f"{MIN_MILLICORES}m", "the runtime can't start on less"),
+                *_at_least("memory", MIN_MEMORY, "the runtime can't start on less"),
+            ),
+        ),
+    ] = Resources()
+    objective: Annotated[Objective, Meta(description="What an answer may take, queueing included.")] = Objective()
+    scaling: Annotated[
+        Scaling,
+        Meta(
+            description="How many pods there are, and who says so.",
+            extra_json_schema=_rules(
+                ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas")
+            ),
+        ),
+    ] = Scaling()
+    price: Annotated[Price, Meta(description="What a core and a GiB cost an hour.")] = Price()
+    image: Image | UnsetType = UNSET
+    image_pull_policy: Annotated[
+        Literal["Always", "IfNotPresent", "Never"], Meta(description="When the kubelet pulls the image.")
+    ] = "IfNotPresent"
+    template: Annotated[PodTemplate | UnsetType, Meta(description="What is added to the runtime's pods.")] = UNSET
+
+
+class InferenceService(Part, frozen=True, kw_only=True):
+    """A model served on CPUs, sized to the cores that it is granted and scaled by what its pods report."""
+
+    spec: Annotated[InferenceServiceSpec, Meta(description="What is asked for.")]
+    status: Annotated[InferenceServiceStatus | UnsetType, Meta(description="What is there.")] = UNSET

@@ -1,0 +1,64 @@
+"""The status of an InferenceService: what the operator says of it, in the form that the API server stores.
+
+By the Kubernetes API conventions for conditions. May not decide anything.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from corefit_core.api_part import Part
+
+Text = Annotated[str, Meta(max_length=1024)]
+
+
+class Condition(Part, frozen=True, kw_only=True):
+    """metav1.Condition."""
+
+    type: Annotated[str, Meta(max_length=316)]
+    status: Literal["True", "False", "Unknown"]
+    observed_generation: int = 0
+    last_transition_time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    reason: Annotated[str, Meta(max_length=128)]
+    message: Annotated[str, Meta(max_length=4096)]
+
+
+class PlanStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """What a pod runs with: as the pods report it, and as computed from the limit before they do."""
+
+    workers: int
+    threads_per_worker: int
+    queue_depth: int
+    shape: Annotated[str, Meta(description="Workers x threads.", max_length=32)]
+    why: Text
+
+
+class LastDecision(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """The last change of replicas that was decided, and from what."""
+
+    time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    replicas: int
+    uncapped: Annotated[int, Meta(description="Before bounds and windows.")] | UnsetType = UNSET
+    reason: Annotated[str, Meta(max_length=128)]
+    message: Text
+
+
+class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """What is there."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    ready_replicas: int = 0
+    desired_replicas: Annotated[int, Meta(description="What the Deployment is to have.")] = 0
+    recommended_replicas: Annotated[int, Meta(description="What the recommender would choose.")] | UnsetType = UNSET
+    selector: Annotated[str, Meta(description="Label selector of the pods, for the scale subresource.")] = ""
+    plan: PlanStatus | UnsetType = UNSET
+    latency: Annotated[str, Meta(description="Measured against the objective.", max_length=64)] | UnsetType = UNSET
+    cost_per_hour: Annotated[str, Meta(description="Of the replicas there are.", max_length=64)] | UnsetType = UNSET
+    last_decision: LastDecision | UnsetType = UNSET
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Meta(
+            max_length=16, extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        ),
+    ] = ()

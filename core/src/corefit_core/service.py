@@ -1,0 +1,139 @@
+"""One InferenceService as the operator works with it: integers and decided defaults instead of strings.
+
+`decode` is the only way in. The API server has checked the resource against the schema by then, but a resource
+may be older than the schema, so whatever can't be read is an `InvalidInput` that names the field.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from corefit_core import api, naming
+from corefit_core.errors import InvalidInput
+from corefit_core.quantity import parse_bytes, parse_millicores
+from corefit_core.recommender import Policy, Price
+from corefit_core.sizing import Grant, Objective, SizingPlan, plan
+
+_T = TypeVar("_T")
+_PVC: Final = "pvc://"
+SOURCE_MOUNT: Final = "/mnt/model-source"
+"""Where the claim of a `pvc://` model is mounted, read-only."""
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """What one resource asks for.
+
+    Attributes:
+        generation: of the resource's spec; conditions say which one they speak of.
+        model_uri: what the runtime fetches; a `pvc://` model is a file below `SOURCE_MOUNT` for it.
+        model_claim: the claim to mount for that; empty when there is none.
+        model_name: in the protocol's paths.
+        manual_replicas: spec.scaling.replicas.
+        paused: the operator writes nothing for this resource.
+        plan: from the CPU limit, before any pod has measured anything.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    model_uri: str
+    model_claim: str
+    model_sha256: str
+    model_name: str
+    millicores: int
+    memory_bytes: int
+    policy: Policy
+    mode: api.Mode
+    manual_replicas: int
+    image: str
+    image_pull_policy: str
+    template: api.PodTemplate
+    paused: bool
+    plan: SizingPlan
+
+    @property
+    def objective(self) -> Objective:
+        """Percentile and latency."""
+        return self.policy.objective
+
+    @property
+    def child_name(self) -> str:
+        """What its children are called."""
+        return naming.child_name(self.name)
+
+
+def decode(resource: Mapping[str, Any]) -> Service:
+    """The resource, decoded.
+
+    Raises:
+        InvalidInput: a field can't be read or makes no sense; the message names it.
+    """
+    meta = resource.get("metadata", {})
+    try:
+        spec = msgspec.convert(resource.get("spec", {}), api.InferenceServiceSpec)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"spec can't be read: {error}") from error
+    millicores = _field("spec.resources.cpu", parse_millicores, spec.resources.cpu)
+    memory_bytes = _field("spec.resources.memory", parse_bytes, spec.resources.memory)
+    policy = _policy(spec, millicores, memory_bytes)
+    sizing = _field("spec.resources.cpu", lambda m: plan(Grant(quota_millicores=m), policy.objective), millicores)
+    uri, claim = _source(spec.model.uri)
+    return Service(
+        namespace=meta.get("namespace", ""),
+        name=meta.get("name", ""),
+        uid=meta.get("uid", ""),
+        generation=meta.get("generation", 0),
+        model_uri=uri,
+        model_claim=claim,
+        model_sha256="" if spec.model.sha256 is UNSET else spec.model.sha256,
+        model_name=meta.get("name", "") if spec.model.name is UNSET else spec.model.name,
+        millicores=millicores,
+        memory_bytes=memory_bytes,
+        policy=msgspec.structs.replace(policy, workers_per_pod=sizing.workers),
+        mode=spec.scaling.mode,
+        manual_replicas=spec.scaling.replicas,
+        image="" if spec.image is UNSET else spec.image,
+        image_pull_policy=spec.image_pull_policy,
+        template=api.PodTemplate() if spec.template is UNSET else spec.template,
+        paused=meta.get("annotations", {}).get(naming.ANNOTATION_PAUSED) == "true",
+        plan=sizing,
+    )
+
+
+def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) -> Policy:
+    scaling, objective = spec.scaling, spec.objective
+    if scaling.min_replicas > scaling.max_replicas:
+        raise InvalidInput("spec.scaling: minReplicas must not be above maxReplicas")
+    return Policy(
+        objective=Objective(percentile=objective.percentile, latency_s=objective.latency_milliseconds / 1000),
+        min_replicas=scaling.min_replicas,
+        max_replicas=scaling.max_replicas,
+        millicores_per_pod=millicores,
+        memory_bytes_per_pod=memory_bytes,
+        price=Price(
+            core_hour=_field("spec.price.coreHour", float, spec.price.core_hour),
+            gib_hour=_field("spec.price.gibHour", float, spec.price.gib_hour),
+            currency=spec.price.currency,
+        ),
+        down_window_s=float(scaling.down_stabilization_seconds),
+    )
+
+
+def _source(uri: str) -> tuple[str, str]:
+    """The URI for the runtime, and the claim that has to be mounted for it."""
+    if not uri.startswith(_PVC):
+        return uri, ""
+    claim, _, path = uri.removeprefix(_PVC).partition("/")
+    if not claim or not path:
+        raise InvalidInput(f"spec.model.uri: {uri!r} must be pvc://claim/path")
+    return f"file://{SOURCE_MOUNT}/{path}", claim
+
+
+def _field(path: str, parse: Callable[[Any], _T], value: object) -> _T:
+    try:
+        return parse(value)
+    except (InvalidInput, ValueError) as error:
+        raise InvalidInput(f"{path}: {error}") from error
