@@ -1,0 +1,113 @@
+"""onnxruntime, and nothing else of the process knows it: sessions, their options, the model's signature.
+
+A session's threads can't change while it lives, so a new plan means a new session. `run` releases the GIL and
+may be called by many threads at once: W workers share one session and one copy of the weights.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# Before the import: its telemetry thread would start with it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import numpy as np
+import onnxruntime as ort
+from corefit_core.errors import ModelInvalid
+
+from corefit_runtime import datatypes
+
+Tensors = Mapping[str, "np.ndarray[Any, Any]"]
+WARNING: Final = 2
+"""onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One input or output: its protocol datatype, and its shape with -1 where any size goes."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    leading: str = ""
+
+    @property
+    def numpy(self) -> "np.dtype[Any]":
+        """The numpy type that onnxruntime takes and gives."""
+        return datatypes.NUMPY[self.datatype]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threads:
+    """How one session computes.
+
+    Attributes:
+        intra: threads of one run.
+        spin: whether idle intra-op threads poll for work instead of sleeping. Off unless whole cores are granted
+            to them alone: they would burn the quota that the next run needs (docs/decisions/0012).
+    """
+
+    intra: int = 1
+    spin: bool = False
+
+
+class Engine:
+    """One loaded model: a session and its signature. Constructing it loads the file: do that off the loop."""
+
+    def __init__(self, path: Path, threads: Threads) -> None:
+        self.path = path
+        self.threads = threads
+        try:
+            self._session = ort.InferenceSession(
+                os.fspath(path), _options(threads), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own classes share no base below Exception
+            raise ModelInvalid(f"onnxruntime refuses {path.name}: {_first_line(error)}") from error
+        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+
+    def run(self, names: list[str] | None, feeds: Tensors) -> "list[np.ndarray[Any, Any]]":
+        """The named outputs (None: all of them) for these inputs."""
+        return self._session.run(names, feeds)  # type: ignore[no-any-return]  # onnxruntime ships no types
+
+    def with_threads(self, threads: Threads) -> "Engine":
+        """The same model in a new session."""
+        return Engine(self.path, threads)
+
+
+def quiet(log: Callable[[str], None]) -> None:
+    """Switches telemetry off and sends onnxruntime's warnings to `log`."""
+    ort.disable_telemetry_events()
+    ort.set_default_logger_severity(WARNING)
+    if hasattr(ort, "set_default_logger_callback"):
+        ort.set_default_logger_callback(lambda *message: log(" ".join(str(part) for part in message)))
+
+
+def _options(threads: Threads) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads.intra
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    spin = "1" if threads.spin else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    options.add_session_config_entry("session.inter_op.allow_spinning", spin)
+    options.log_severity_level = WARNING
+    return options
+
+
+def _spec(node: Any) -> TensorSpec:
+    try:
+        datatype = datatypes.OF_ONNX[node.type]
+    except KeyError:
+        raise ModelInvalid(
+            f"{node.name} is a {node.type}; the protocol carries tensors of {', '.join(datatypes.NUMPY)} only"
+        ) from None
+    shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in node.shape)
+    leading = "" if not node.shape or isinstance(node.shape[0], int) else (node.shape[0] or "?")
+    return TensorSpec(name=node.name, datatype=datatype, shape=shape, leading=leading)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__

@@ -1,0 +1,149 @@
+"""One admitted request as the pool sees it: its tensors, its parts, its deadline, what to do with the answer.
+
+Knows neither protocol nor transport: what the answer becomes is the caller's function.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from corefit_runtime.engine import Engine
+
+Array = np.ndarray[Any, Any]
+Outputs = list[Array]
+
+
+class Model:
+    """The model that jobs run on; `engine` is exchanged when the plan changes, and a reload makes a new Model.
+
+    Attributes:
+        engine: the session that runs use from now on.
+        rows_independent: whether requests may be cut and joined along the leading dimension.
+    """
+
+    def __init__(self, engine: Engine, *, name: str, version: str, sha256: str) -> None:
+        self.engine = engine
+        self.name = name
+        self.version = version
+        self.sha256 = sha256
+        self.rows_independent = False
+
+
+class Job:
+    """One request on its way through the pool.
+
+    Args:
+        model: what it runs on.
+        feeds: the inputs by name.
+        outputs: names of the outputs asked for, in order; None for all.
+        rows: size of the leading dimension that all inputs share; 0 when there is none.
+        arrived_s: monotonic, when its first byte was seen.
+        deadline_s: monotonic, when the answer is worthless; None when the client named none.
+        finish: turns outputs into the answer; runs on the worker's thread.
+        deliver: takes the answer or the error; runs on the event loop, exactly once, never after `cancel`.
+    """
+
+    __slots__ = (
+        "arrived_s",
+        "busy_s",
+        "closed",
+        "cost_s",
+        "deadline_s",
+        "deliver",
+        "due_s",
+        "feeds",
+        "finish",
+        "left",
+        "model",
+        "outputs",
+        "results",
+        "rows",
+        "signature",
+        "started_s",
+    )
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        feeds: dict[str, Array],
+        outputs: list[str] | None,
+        rows: int,
+        arrived_s: float,
+        deadline_s: float | None,
+        finish: Callable[[Outputs], Any],
+        deliver: Callable[[Any], None],
+    ) -> None:
+        self.model = model
+        self.feeds = feeds
+        self.outputs = outputs
+        self.rows = rows
+        self.arrived_s = arrived_s
+        self.deadline_s = deadline_s
+        self.finish = finish
+        self.deliver = deliver
+        self.signature: object = None
+        self.due_s = arrived_s
+        self.started_s = 0.0
+        self.busy_s = 0.0
+        self.cost_s = 0.0
+        self.closed = False
+        self.left = 1
+        self.results: list[Outputs | None] = [None]
+
+    def joins(self) -> object:
+        """Requests of equal value may run as one: same model, outputs, names, types and trailing shapes."""
+        return (
+            id(self.model),
+            None if self.outputs is None else tuple(self.outputs),
+            tuple((name, array.dtype.num, array.shape[1:]) for name, array in self.feeds.items()),
+        )
+
+    def assembled(self) -> Outputs:
+        """The outputs of all parts, put together in order."""
+        parts = [part for part in self.results if part is not None]
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+
+class Part:
+    """Rows [start, stop) of a job: what one run computes, alone or with others."""
+
+    __slots__ = ("cost_s", "index", "job", "start", "stop", "whole")
+
+    def __init__(self, job: Job, index: int, start: int, stop: int, *, whole: bool, cost_s: float) -> None:
+        self.job = job
+        self.index = index
+        self.start = start
+        self.stop = stop
+        self.whole = whole
+        self.cost_s = cost_s
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self.stop - self.start
+
+    def feeds(self) -> dict[str, Array]:
+        """Its share of the inputs: views, not copies."""
+        if self.whole:
+            return self.job.feeds
+        return {name: array[self.start : self.stop] for name, array in self.job.feeds.items()}
+
+
+def joined_feeds(parts: list[Part]) -> dict[str, Array]:
+    """The inputs of several whole requests as one batch."""
+    first = parts[0].job.feeds
+    return {name: np.concatenate([part.job.feeds[name] for part in parts]) for name in first}
+
+
+def split_outputs(outputs: Outputs, parts: list[Part]) -> list[Outputs]:
+    """The batch's outputs for each of its requests again: views."""
+    shares, start = [], 0
+    for part in parts:
+        stop = start + part.rows
+        shares.append([array[start:stop] for array in outputs])
+        start = stop
+    return shares

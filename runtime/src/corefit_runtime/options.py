@@ -1,0 +1,189 @@
+"""The table of options: name, kind, default with its unit and reason, range. Data only."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from corefit_core import naming
+
+Kind = Literal["text", "flag", "int", "float", "bytes", "cpus", "rows", "choice"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option and its environment variable."""
+
+    field: str
+    kind: Kind
+    help: str
+    default: str | None = None
+    low: float = 0
+    high: float = float("inf")
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command line's name."""
+        return "--" + self.field.replace("_", "-")
+
+    @property
+    def env(self) -> str:
+        """The environment's name."""
+        return "COREFIT_" + self.field.upper()
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value in the help text."""
+        return {"int": "N", "float": "X", "bytes": "SIZE", "cpus": "CORES", "rows": "auto|off|ROWS"}.get(
+            self.kind, "|".join(self.choices) or "TEXT"
+        )
+
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option(field="model", kind="text", help="the model: a path, file:// or http(s):// URI of an .onnx file"),
+    Option(field="model_sha256", kind="text", default="", help="the file's SHA-256; another file is refused"),
+    Option(field="name", kind="text", default="model", help="the model's name in URLs and metrics"),
+    Option(field="model_version", kind="text", default="1", help="the version that the protocol reports"),
+    Option(
+        field="model_dir",
+        kind="text",
+        default="/tmp/corefit-models",  # noqa: S108 - created 0700 by the store; the operator sets /models
+        help="folder for downloaded models and calibration profiles",
+    ),
+    Option(field="watch_model", kind="flag", default="false", help="reload a local model file when it changes"),
+    Option(field="host", kind="text", default="0.0.0.0", help="address that both ports listen on"),  # noqa: S104 - a pod is reached by its IP
+    Option(field="port", kind="int", default=str(naming.PORT_HTTP), high=65535, help="port of the protocol"),
+    Option(
+        field="admin_port",
+        kind="int",
+        default=str(naming.PORT_ADMIN),
+        high=65535,
+        help="port of /livez, /readyz, /report and /metrics",
+    ),
+    Option(
+        field="cpus",
+        kind="cpus",
+        default="",
+        help="cores to size for, e.g. 2 or 1500m, when the cgroup does not say; never more than are granted",
+    ),
+    Option(
+        field="objective_ms",
+        kind="float",
+        default="100",
+        low=0.01,
+        high=3_600_000,
+        help="latency objective, milliseconds: what can't be answered within it is refused at once",
+    ),
+    Option(
+        field="percentile",
+        kind="float",
+        default="99",
+        low=1,
+        high=99.999,
+        help="percent of the requests that the objective is for",
+    ),
+    Option(
+        field="timeout_ms",
+        kind="float",
+        default="0",
+        high=3_600_000,
+        help="deadline of requests that bring none, milliseconds: past it the answer is 504; 0: none",
+    ),
+    Option(field="calibrate", kind="flag", default="true", help="measure the model's service time at start"),
+    Option(
+        field="calibrate_seconds",
+        kind="float",
+        default="5",
+        low=0.1,
+        high=600,
+        help="upper bound of the calibration, seconds",
+    ),
+    Option(
+        field="chunk_rows",
+        kind="rows",
+        default="auto",
+        low=1,
+        high=1_000_000,
+        help="rows of one run when a large request is cut; a number also overrides the check of row independence",
+    ),
+    Option(
+        field="chunk_ms",
+        kind="float",
+        default="10",
+        low=0.1,
+        high=60_000,
+        help="target length of one run, milliseconds, for chunk and batch sizes that are auto",
+    ),
+    Option(
+        field="batch_rows",
+        kind="rows",
+        default="auto",
+        low=1,
+        high=4096,
+        help="rows up to which waiting requests are joined; a number also overrides the check of row independence",
+    ),
+    Option(
+        field="batch_delay_ms",
+        kind="float",
+        default="0",
+        high=10_000,
+        help="how long a batch waits to fill, milliseconds; 0 joins only what is waiting already",
+    ),
+    Option(
+        field="drain_seconds",
+        kind="float",
+        default="5",
+        high=3600,
+        help="after SIGTERM, how long new requests are still taken, since endpoint removal runs in parallel",
+    ),
+    Option(
+        field="grace_seconds",
+        kind="float",
+        default="25",
+        high=7200,
+        help="after SIGTERM, when the process exits at the latest; below the pod's 30 s grace period",
+    ),
+    Option(field="pod_uid", kind="text", default="", help="the pod's metadata.uid, for the report"),
+    Option(field="max_body", kind="bytes", default="64Mi", low=1, help="largest body, also after decompression"),
+    Option(
+        field="max_body_memory",
+        kind="bytes",
+        default="256Mi",
+        low=1,
+        help="bytes that all bodies together may hold; past it requests are refused with 503",
+    ),
+    Option(
+        field="max_header",
+        kind="bytes",
+        default="16Ki",
+        low=256,
+        high=65536,
+        help="largest request head; it has to fit into the 64 KiB that one read takes",
+    ),
+    Option(field="max_tensors", kind="int", default="64", low=1, high=4096, help="most tensors in one request"),
+    Option(field="max_connections", kind="int", default="2048", low=1, help="most open connections a port"),
+    Option(field="header_timeout", kind="float", default="10", low=0.05, help="seconds to send a head"),
+    Option(field="body_timeout", kind="float", default="60", low=0.05, help="seconds to send a body"),
+    Option(
+        field="idle_timeout",
+        kind="float",
+        default="90",
+        low=0.05,
+        help="seconds a kept connection may stay idle; above the 60 s of common proxies, which reuse it",
+    ),
+    Option(
+        field="log_level",
+        kind="choice",
+        default="info",
+        choices=("debug", "info", "warning", "error"),
+        help="least severe level that is logged",
+    ),
+    Option(
+        field="log_format",
+        kind="choice",
+        default="json",
+        choices=("json", "text"),
+        help="one JSON object a line, or text for people",
+    ),
+    Option(field="access_log", kind="flag", default="false", help="log every request"),
+    Option(field="debug", kind="flag", default="false", help="serve /debug/ on the admin port"),
+)

@@ -1,0 +1,164 @@
+"""What the process is told: options and environment variables as one typed, checked value.
+
+An option wins over its variable (`--objective-ms` over `COREFIT_OBJECTIVE_MS`); a wrong value is refused with
+the option's name before anything starts. May not read anything but the argv and the environment it is given.
+"""
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, cast
+
+from corefit_core.errors import ConfigError, InvalidInput
+from corefit_core.quantity import parse_bytes, parse_millicores
+
+from corefit_runtime import options
+from corefit_runtime.options import Option
+
+ENV_PREFIX: Final = "COREFIT_"
+Mode = Literal["auto", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Checked settings; the unit is in the name. `help` texts and defaults are in `options`."""
+
+    model: str
+    model_sha256: str
+    name: str
+    model_version: str
+    model_dir: str
+    watch_model: bool
+    host: str
+    port: int
+    admin_port: int
+    cpus: int | None
+    objective_ms: float
+    percentile: float
+    timeout_ms: float
+    calibrate: bool
+    calibrate_seconds: float
+    chunk_rows: Mode | int
+    chunk_ms: float
+    batch_rows: Mode | int
+    batch_delay_ms: float
+    drain_seconds: float
+    grace_seconds: float
+    pod_uid: str
+    max_body: int
+    max_body_memory: int
+    max_header: int
+    max_tensors: int
+    max_connections: int
+    header_timeout: float
+    body_timeout: float
+    idle_timeout: float
+    log_level: str
+    log_format: str
+    access_log: bool
+    debug: bool
+
+    @property
+    def objective_s(self) -> float:
+        """The latency objective in seconds."""
+        return self.objective_ms / 1000
+
+
+def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings from options and environment.
+
+    Raises:
+        ConfigError: a value is missing, malformed or out of range; the message names option and variable.
+    """
+    given = vars(_parser().parse_args(argv))
+    values = {o.field: _value(o, given[o.field], environ) for o in options.OPTIONS}
+    settings = Settings(**cast("dict[str, Any]", values))
+    _check_together(settings)
+    return settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="corefit-runtime",
+        description="Serves an ONNX model over the Open Inference Protocol v2, within the cores it is granted.",
+        epilog=f"Every option is an environment variable as well: --objective-ms is {ENV_PREFIX}OBJECTIVE_MS.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for option in options.OPTIONS:
+        default = "" if option.default is None else f" (default: {option.default})"
+        text = (option.help + default).replace("%", "%%")
+        if option.kind == "flag":
+            parser.add_argument(option.flag, dest=option.field, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            parser.add_argument(option.flag, dest=option.field, metavar=option.metavar, help=text)
+    return parser
+
+
+def _value(option: Option, given: object, environ: Mapping[str, str]) -> object:
+    raw = given if given is not None else (environ.get(option.env) or option.default)
+    if raw is None:
+        raise ConfigError(f"{option.flag} (or {option.env}) is missing: {option.help}")
+    try:
+        return _convert(option, raw)
+    except (ValueError, InvalidInput) as error:
+        raise ConfigError(f"{option.flag} (or {option.env}) is {raw!r}: {error}") from error
+
+
+def _convert(option: Option, raw: object) -> object:
+    text = str(raw).strip()
+    match option.kind:
+        case "flag":
+            return _flag(raw)
+        case "int":
+            return int(_within(option, int(text)))
+        case "float":
+            return _within(option, float(text))
+        case "bytes":
+            return int(_within(option, parse_bytes(text)))
+        case "cpus":
+            return parse_millicores(text) if text else None
+        case "rows":
+            return text if text in {"auto", "off"} else int(_within(option, _rows(text)))
+        case "choice":
+            if text not in option.choices:
+                raise ValueError(f"it must be one of {', '.join(option.choices)}")
+    return text
+
+
+def _flag(raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    text = str(raw).strip().lower()
+    if text not in {"1", "0", "true", "false", "yes", "no", "on", "off"}:
+        raise ValueError("it must be true or false")
+    return text in {"1", "true", "yes", "on"}
+
+
+def _rows(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it must be auto, off, or a number of rows") from None
+
+
+def _within(option: Option, value: float) -> float:
+    if math.isnan(value) or not option.low <= value <= option.high:
+        raise ValueError(f"it must lie between {option.low:g} and {option.high:g}")
+    return value
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.port == settings.admin_port and settings.port != 0:
+        raise ConfigError(f"--port and --admin-port are both {settings.port}: they need a port each")
+    if settings.drain_seconds >= settings.grace_seconds:
+        raise ConfigError(
+            f"--drain-seconds is {settings.drain_seconds:g}: it must be below --grace-seconds "
+            f"({settings.grace_seconds:g}), or what is held can't be finished"
+        )
+    if settings.max_body > settings.max_body_memory:
+        raise ConfigError("--max-body is larger than --max-body-memory: no such request could ever be read")
+    if len(fields(Settings)) != len(options.OPTIONS):
+        raise ConfigError("options and settings differ: this is a fault in Corefit")
+
