@@ -1,5 +1,6 @@
 """The recommender: how many replicas the reports ask for. Pure; `now` is an argument everywhere."""
 
+from corefit_core.recommender.decision import decide
 from corefit_core.recommender.types import (
     Decision,
     Observation,
@@ -18,4 +19,5 @@ __all__ = [
     "Price",
     "Recommendation",
     "State",
+    "decide",
 ]

@@ -3,12 +3,15 @@
 May not decide anything.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from corefit_core.report import Report
 from corefit_core.sizing import Objective
+
+MIN_SERVICE_S: Final = 1e-6
+"""Shorter than any run of a model, and long enough to divide by."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +41,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         price: per core-hour and GiB-hour.
         down_window_s: scaling down follows the highest recommendation of so many seconds.
         max_report_age_s: an older report counts as missing.
+        startup_s: from asking for a pod until it serves, as long as no pod has reported its own.
     """
 
     objective: Objective = Objective()
@@ -49,6 +53,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     price: Price = Price()
     down_window_s: float = 300.0
     max_report_age_s: float = 30.0
+    startup_s: float = 20.0
 
 
 class PodObservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +104,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What to do, and everything that it was made from.
 
     Attributes:
-        replicas: what spec.replicas should be; equal to the observation's when it holds.
+        replicas: what spec.replicas should be; equal to the observation's (within bounds) when it holds.
         uncapped: what the load asks for, before bounds and windows; None without data.
         reason: CamelCase, for conditions, Events and metric labels.
         message: in plain words, with the numbers.
@@ -108,6 +113,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         latency_s: the objective's percentile of the total time as measured lately; None without data.
         cost_per_hour: of the replicas decided.
         current_cost_per_hour: of the replicas as they are.
+        missing_reports: ready pods whose report is missing or too old.
+        invalid_reports: reports left out since their numbers are impossible.
     """
 
     replicas: int
@@ -119,13 +126,52 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float | None = None
     cost_per_hour: float = 0.0
     current_cost_per_hour: float = 0.0
+    missing_reports: int = 0
+    invalid_reports: int = 0
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What is counted of a pod's report: totals of one process since it started.
+
+    A tenth of a report's size, so that the state stays small and the difference of a hundred pods is cheap.
+
+    Attributes:
+        arrivals, turned_away: requests; turned away are those rejected and those expired while they waited.
+        busy_s: worker-seconds.
+        served, served_s, served_sq_s2: count and moments of the service time.
+        waited: requests that had to wait for a worker.
+        answered: requests with a total time.
+        late: of those, the ones over the objective.
+    """
+
+    arrivals: float = 0.0
+    turned_away: float = 0.0
+    busy_s: float = 0.0
+    served: float = 0.0
+    served_s: float = 0.0
+    served_sq_s2: float = 0.0
+    waited: float = 0.0
+    answered: float = 0.0
+    late: float = 0.0
 
 
 class PodState(msgspec.Struct, frozen=True, kw_only=True):
-    """The last report of a pod that was counted, to take the next difference from."""
+    """What was counted of a pod last, to take the next difference from.
+
+    Attributes:
+        uid, boot_id: which process.
+        clock_s: its clock at that report.
+        at: when it was counted.
+        totals: its counters.
+        erlangs: offered load by the last difference; None before there was one.
+    """
 
     uid: str
-    report: Report
+    boot_id: str
+    clock_s: float
+    at: float
+    totals: Totals
+    erlangs: float | None = None
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,15 +181,52 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
 
 
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Offered load at a time: `erlangs` as measured, `ceiling` with every silent pod taken as fully busy."""
+
+    at: float
+    erlangs: float
+    ceiling: float
+
+
+class Moments(msgspec.Struct, frozen=True, kw_only=True):
+    """Service times seen lately, as weighted sums: count, seconds, seconds squared."""
+
+    count: float = 0.0
+    sum_s: float = 0.0
+    sum_sq_s2: float = 0.0
+
+    @property
+    def mean_s(self) -> float | None:
+        """Mean in seconds, at least `MIN_SERVICE_S`; None without observations."""
+        return max(MIN_SERVICE_S, self.sum_s / self.count) if self.count > 0 else None
+
+    @property
+    def scv(self) -> float:
+        """Squared coefficient of variation; 0 without observations."""
+        mean = self.mean_s
+        return 0.0 if mean is None else max(0.0, self.sum_sq_s2 / self.count / mean**2 - 1)
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What `decide` remembers between calls; an empty one is that of an operator that just started.
 
     Attributes:
-        since: when the first observation of this state was made; None before it.
+        since: since when the load is known without a gap longer than a report may be old; None when it isn't.
+        known_at: when it was known last.
+        at: when the last observation was made.
         pods: last counted reports.
         window: recommendations of the stabilisation window, oldest first.
+        samples: offered load lately, oldest first.
+        service: moments of the service time.
+        startup_s: the longest start-up that a pod has reported; None before one has.
     """
 
     since: float | None = None
+    known_at: float | None = None
+    at: float | None = None
     pods: tuple[PodState, ...] = ()
     window: tuple[Recommendation, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    service: Moments = Moments()
+    startup_s: float | None = None

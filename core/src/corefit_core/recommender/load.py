@@ -1,0 +1,206 @@
+"""From pods' reports to offered load: differences of counters, checked before they are believed.
+
+Offered load in Erlangs is the rate of busy worker-seconds plus what was turned away times the mean service time:
+unlike CPU use it is exact under saturation. May not decide anything.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from corefit_core.recommender.types import Moments, Observation, PodObservation, PodState, Policy, State, Totals
+from corefit_core.report import Histogram, Report, bucket
+from corefit_core.sizing import ASSUMED_SERVICE_SHARE
+
+WAITED_S: Final = 1e-3
+"""A request that waited less than this found a free worker: handing it over takes tens of microseconds."""
+BUSY_SLACK: Final = 1.5
+"""Busy worker-seconds a second per worker can't exceed 1; half as much again allows for runs that end in the
+interval but began before it, and is still far from the numbers that a broken counter shows."""
+MAX_COUNT: Final = 2.0**53
+"""Past this a double can't tell neighbouring counts apart; at a million a second it takes 285 years."""
+MAX_WORKERS: Final = 4096
+"""More cores than any machine has."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One round of reports, added up.
+
+    Attributes:
+        pods: the new memory of the pods.
+        erlangs: offered load, a silent pod taken to carry what the others carry on average; None without data.
+        ceiling: offered load, a silent pod taken as fully busy.
+        workers: workers of one pod.
+        ready, missing, invalid: counts of pods and of reports.
+        delta: all differences of this round, summed.
+        startup_s: the longest start-up reported; None when none is.
+    """
+
+    pods: tuple[PodState, ...]
+    erlangs: float | None
+    ceiling: float
+    workers: int
+    ready: int
+    missing: int
+    invalid: int
+    delta: Totals
+    startup_s: float | None
+
+
+def measure(policy: Policy, state: State, seen: Observation, now: float) -> Measured:
+    """The load by this observation, given what was counted before."""
+    known = {pod.uid: pod for pod in state.pods}
+    this = _Round(
+        now=now,
+        elapsed_s=None if state.at is None else now - state.at,
+        service_s=service_s(policy, state.service if state.service.count else _lifetime(seen)),
+        max_age_s=policy.max_report_age_s,
+        latency_s=policy.objective.latency_s,
+    )
+    counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
+    rates = [c.state.erlangs for c in counts if c.fresh and c.state is not None and c.state.erlangs is not None]
+    workers = [c.workers for c in counts if c.workers]
+    per_pod = max(1, round(sum(workers) / len(workers))) if workers else max(1, policy.workers_per_pod)
+    ready = sum(pod.ready for pod in seen.pods)
+    answering = sum(pod.ready for pod, c in zip(seen.pods, counts, strict=True) if c.rated)
+    missing = ready - answering
+    total = sum(rates)
+    return Measured(
+        pods=tuple(c.state for c in counts if c.state is not None),
+        erlangs=total * (1 + missing / answering) if answering else None,
+        ceiling=total + missing * per_pod,
+        workers=per_pod,
+        ready=ready,
+        missing=missing,
+        invalid=sum(c.invalid for c in counts),
+        delta=_sum([c.delta for c in counts if c.delta is not None]),
+        startup_s=max((c.startup_s for c in counts), default=0.0) or None,
+    )
+
+
+class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+    state: PodState | None
+    delta: Totals | None = None
+    fresh: bool = False
+    invalid: bool = False
+    workers: int = 0
+    startup_s: float = 0.0
+
+    @property
+    def rated(self) -> bool:
+        return self.fresh and self.state is not None and self.state.erlangs is not None
+
+
+class _Round(msgspec.Struct, frozen=True, kw_only=True):
+    now: float
+    elapsed_s: float | None
+    service_s: float
+    max_age_s: float
+    latency_s: float
+
+
+def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Counted:
+    """One pod: the difference of its report to the one counted before, if both can be believed."""
+    report = pod.report
+    if report is None or not 0 <= pod.age_s <= this.max_age_s:
+        return _Counted(state=before)
+    if not plausible(report):
+        return _Counted(state=before, invalid=True)
+    new = PodState(
+        uid=pod.uid,
+        boot_id=report.boot_id,
+        clock_s=report.clock_s,
+        at=this.now,
+        totals=totals(report, this.latency_s),
+    )
+    counted = _Counted(state=new, fresh=True, workers=report.plan.workers, startup_s=report.startup_s)
+    base = _base(this, new, before)
+    if base is None:
+        return counted
+    totals_before, span_s = base
+    if span_s == 0:
+        return msgspec.structs.replace(counted, state=before)
+    delta = Totals(*_minus(new.totals, totals_before))
+    if span_s < 0 or not _possible(delta, span_s, max(1, report.plan.workers), this.service_s):
+        return msgspec.structs.replace(counted, invalid=True)
+    erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
+    return msgspec.structs.replace(counted, state=msgspec.structs.replace(new, erlangs=erlangs), delta=delta)
+
+
+def _base(this: _Round, new: PodState, before: PodState | None) -> tuple[Totals, float] | None:
+    """What to take the difference from, and the seconds between; None when that can't be known.
+
+    A process that was not there at the last round did all of its counting since then. An operator that has just
+    started, or that has not looked for long, can't tell, and takes the counters as they are for its baseline.
+    """
+    if before is not None and before.boot_id == new.boot_id:
+        return before.totals, new.clock_s - before.clock_s
+    if this.elapsed_s is not None and 0 < this.elapsed_s <= this.max_age_s:
+        return Totals(), this.elapsed_s
+    return None
+
+
+def _possible(delta: Totals, span_s: float, workers: int, service_s: float) -> bool:
+    """No counter went backwards, and no more work was done than the workers can do."""
+    ceiling_s = BUSY_SLACK * workers * (span_s + service_s)
+    return min(msgspec.structs.astuple(delta)) >= 0 and delta.busy_s <= ceiling_s
+
+
+def service_s(policy: Policy, service: Moments) -> float:
+    """The mean service time as measured; before that the share of the objective that `sizing` assumes."""
+    return service.mean_s or ASSUMED_SERVICE_SHARE * policy.objective.latency_s
+
+
+def _lifetime(seen: Observation) -> Moments:
+    """The service times since the processes began: what an operator that has just started has to go by."""
+    served = [p.report.service_time for p in seen.pods if p.report is not None and plausible(p.report)]
+    return Moments(count=sum(h.count for h in served), sum_s=sum(h.sum_s for h in served))
+
+
+def plausible(report: Report) -> bool:
+    """Whether the numbers can be those of a process at all: finite, and no larger than a counter gets."""
+    counters = report.counters
+    numbers = (
+        report.clock_s,
+        report.startup_s,
+        counters.busy_worker_seconds,
+        report.service_time.sum_s,
+        report.service_time.sum_sq_s2,
+        counters.arrivals,
+        counters.rejected_total,
+        counters.expired,
+        report.service_time.count,
+        report.queue_wait.count,
+        report.total.count,
+    )
+    return all(0 <= x <= MAX_COUNT for x in numbers) and report.plan.workers <= MAX_WORKERS
+
+
+def totals(report: Report, latency_s: float) -> Totals:
+    """What is counted of a report."""
+    counters, service = report.counters, report.service_time
+    return Totals(
+        arrivals=counters.arrivals,
+        turned_away=counters.rejected_total + counters.expired,
+        busy_s=counters.busy_worker_seconds,
+        served=service.count,
+        served_s=service.sum_s,
+        served_sq_s2=service.sum_sq_s2,
+        waited=_above(report.queue_wait, WAITED_S),
+        answered=report.total.count,
+        late=_above(report.total, latency_s),
+    )
+
+
+def _above(histogram: Histogram, seconds: float) -> int:
+    return sum(histogram.counts[bucket(seconds) + 1 :])
+
+
+def _minus(new: Totals, old: Totals) -> list[float]:
+    return [a - b for a, b in zip(msgspec.structs.astuple(new), msgspec.structs.astuple(old), strict=True)]
+
+
+def _sum(deltas: Sequence[Totals]) -> Totals:
+    columns = zip(*(msgspec.structs.astuple(d) for d in deltas), strict=True)
+    return Totals(*(sum(column) for column in columns))
