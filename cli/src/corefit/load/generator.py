@@ -1,0 +1,132 @@
+"""Sends requests at the times given and notes what became of each. One event loop, one connection pool.
+
+May not wait for an answer before it sends the next request, and never sends one twice: a client that retries
+hides what it was made to find.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import aiohttp
+import msgspec
+
+from corefit.load.record import Kind, Recorder, Sample
+from corefit.load.target import Request
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How it connects.
+
+    Attributes:
+        timeout_s: without an answer for so long a request is lost. 10 s: what most clients' patience is, and a
+            hundred times a usual objective.
+        requests_per_connection: mean number of requests on one connection before it is closed in good order.
+            kube-proxy picks a pod for each connection, not for each request: connections that live for ever leave
+            new pods idle. 20 keeps the handshake below a few percent of the work and still spreads within seconds.
+        idle_s: an idle connection is closed after so many seconds. It has to be less than a server's drain delay
+            (5 s and up), or a request could be written to a connection that is being closed.
+        max_in_flight: beyond it requests count as lost, so that a dead server can't take this machine's memory.
+        seed: of the connections' lifetimes.
+    """
+
+    timeout_s: float = 10.0
+    requests_per_connection: int = 20
+    idle_s: float = 2.0
+    max_in_flight: int = 2000
+    seed: int = 0
+
+
+async def run(
+    url: str,
+    requests: Sequence[Request],
+    times: Iterable[float],
+    *,
+    recorder: Recorder,
+    options: Options | None = None,
+    start: float | None = None,
+) -> None:
+    """Send `requests` in turn at `times`, seconds from `start`, and return when the last has ended.
+
+    The recorder may be read while this runs. `start` is a time of the running loop's clock, now when None.
+    """
+    async with open_sender(url, recorder, options or Options(), start) as sender, asyncio.TaskGroup() as tasks:
+        for number, at in enumerate(times):
+            await sender.until(at)
+            tasks.create_task(sender.send(requests[number % len(requests)], at))
+
+
+@asynccontextmanager
+async def open_sender(
+    url: str, recorder: Recorder, options: Options, start: float | None = None
+) -> AsyncIterator["Sender"]:
+    """A sender with a connection pool of its own, closed at the end."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=options.idle_s)
+    timeout = aiohttp.ClientTimeout(total=options.timeout_s)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield Sender(session, url, recorder, options, asyncio.get_running_loop().time() if start is None else start)
+
+
+class Sender:
+    """Sends single requests and records them, on the clock of the running loop counted from `start`."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, recorder: Recorder, options: Options, start: float
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._recorder = recorder
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._start = start
+        self._random = random.Random(options.seed)  # noqa: S311 - connections' lifetimes, not secrets
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start of the run."""
+        return self._loop.time() - self._start
+
+    async def until(self, at_s: float) -> None:
+        """Wait until the time has come; not at all when it has passed."""
+        if (delay := at_s - self.now_s) > 0:
+            await asyncio.sleep(delay)
+
+    async def send(self, request: Request, intended_s: float) -> None:
+        """Send one request and record its end. Never raises for what the server did."""
+        sent_s = self.now_s
+        if self._recorder.in_flight >= self._options.max_in_flight:
+            kind, detail = Kind.ERROR, f"more than {self._options.max_in_flight} requests in flight: not sent"
+        else:
+            self._recorder.in_flight += 1
+            try:
+                kind, detail = await self._exchange(request)
+            finally:
+                self._recorder.in_flight -= 1
+        self._recorder.add(
+            Sample(intended_s=intended_s, sent_s=sent_s, done_s=self.now_s, kind=kind, detail=detail),
+        )
+
+    async def _exchange(self, request: Request) -> tuple[Kind, str]:
+        try:
+            async with self._session.post(self._url, data=request.body, headers=self._headers(request)) as response:
+                return _judge(request, response, await response.read())
+        except TimeoutError:
+            return Kind.ERROR, f"no answer within {self._options.timeout_s:g} s"
+        except (aiohttp.ClientError, OSError) as error:
+            return Kind.ERROR, f"{type(error).__name__}: {error}"
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        last = self._random.random() < 1 / max(1, self._options.requests_per_connection)
+        return {**request.headers, **({"Connection": "close"} if last else {})}
+
+
+def _judge(request: Request, response: aiohttp.ClientResponse, body: bytes) -> tuple[Kind, str]:
+    status = response.status
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and "Retry-After" in response.headers:
+        return Kind.SHED, "503 with Retry-After"
+    if status // 100 != 2:
+        return Kind.ERROR, f"status {status}: {body[:120].decode(errors='replace')}"
+    fault = request.wrong(body) if request.wrong else None
+    return (Kind.WRONG, fault) if fault else (Kind.OK, "")

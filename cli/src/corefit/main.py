@@ -1,0 +1,27 @@
+"""`corefit`: the command line. Each command is a module with `register(subparsers)`; this one only dispatches."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from corefit.load import command as load
+from corefit_core.errors import CorefitError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(prog="corefit", description="CPU inference on Kubernetes that fits its cores")
+    commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    load.register(commands)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 2 for what the caller got wrong."""
+    parsed = parser().parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except CorefitError as error:
+        print(f"corefit: {error}", file=sys.stderr)
+        return 2
+    return status

@@ -1,0 +1,83 @@
+"""`corefit load`: what it accepts, what it prints, how it exits."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from corefit.load.command import parse_duration
+from corefit.main import main
+from corefit_core.errors import InvalidInput
+
+
+class Handler(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, type[Handler]]]:
+    handler = type("OneTest", (Handler,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}/v2/models/m/infer", handler
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> str:
+    path = tmp_path / "request.json"
+    path.write_text('{"inputs": []}')
+    return str(path)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30", 30), ("30s", 30), ("2m", 120), ("500ms", 0.5), ("1h", 3600)])
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "3x", "0", "-1s", "1s2", "1sm"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(InvalidInput, match="duration"):
+        parse_duration(text)
+
+
+def test_figures_as_json(server: tuple[str, type[Handler]], body: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url, _ = server
+    assert main(["load", url, "--rate", "50,100", "--duration", "200ms", "--even", "--body", body, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["ok"] == figures["sent"] > 20
+    assert figures["p99_s"] > 0
+
+
+def test_lost_requests_make_it_fail(
+    server: tuple[str, type[Handler]], body: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, handler = server
+    handler.status = 500
+    assert main(["load", url, "--rate", "50", "--duration", "200ms", "--body", body]) == 1
+    assert "status 500" in capsys.readouterr().out
+
+
+def test_misuse_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://127.0.0.1:9/v2/models/m/infer"
+    assert main(["load", url, "--rate", "1", "--body", str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
+    assert main(["load", url, "--rate", "1"]) == 2
+    assert "no model metadata" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["load", url, "--rate", "fast"])
+    assert "is not a rate" in capsys.readouterr().err
