@@ -1,0 +1,185 @@
+"""Bringing a cluster up and taking it down: the order of things, and nothing left behind.
+
+Everything that is made is in the record before it is made, or recognisable by the cluster's name.
+"""
+
+import fcntl
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from corefit_devcluster import cgroups, credentials, network, ready, record, render
+from corefit_devcluster.build import link_programs
+from corefit_devcluster.containers import import_archive
+from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
+from corefit_devcluster.host import cni_folder
+from corefit_devcluster.keeper import Birth, end, find
+from corefit_devcluster.oci import single_program
+from corefit_devcluster.paths import ClusterPaths, Home
+from corefit_devcluster.processes import plan
+from corefit_devcluster.programs import KUBERNETES
+from corefit_devcluster.progress import Reporter
+from corefit_devcluster.ranges import allocate
+from corefit_devcluster.settings import SANDBOX_IMAGE, Settings
+
+# The cluster has folders of its own in these places: nothing that it needs may be below the host's.
+HIDDEN = (Path("/run"), Path("/var/run"), Path("/var/lib"), Path("/var/log"))
+
+
+def up(home: Home, name: str, programs: Mapping[str, Path], reporter: Reporter) -> bool:
+    """Make the cluster run and be ready; False when it already was."""
+    paths = home.cluster(name)
+    with _exclusive(home, name):
+        known = record.load(paths)
+        running = find(paths) is not None and known is not None
+        if running and known is not None:
+            settings = _settings(paths, known, programs)
+            if ready.ready(ready.checks(paths, settings.node, str(settings.address))):
+                return False
+        else:
+            clean(home, name)
+            settings = _start(home, name, programs)
+        try:
+            with reporter.step(f"Starting cluster {name!r}", total=5) as step:
+                ready.wait(settings, step)
+        except DevclusterError:
+            if not running:  # what was up before is not ours to end because it is slow
+                clean(home, name, keep_logs=True)
+            raise
+        return True
+
+
+def down(home: Home, name: str) -> bool:
+    """End the cluster and remove every trace of it; False when there was none."""
+    with _exclusive(home, name):
+        return clean(home, name)
+
+
+def clean(home: Home, name: str, *, keep_logs: bool = False) -> bool:
+    """Remove whatever there is of a cluster, running or left by a crash."""
+    paths = home.cluster(name)
+    ended = end(paths)
+    network.disconnect(f"cf-{name}")
+    known = record.load(paths) if paths.root.exists() else None
+    layout = _layout(name)
+    folders = [Path(folder) for folder in known.cgroups] if known else layout.folders()
+    cgroups.remove(folders, [Path(folder) for folder in known.cgroup_parents] if known else [])
+    existed = paths.root.exists()
+    if keep_logs:
+        for entry in paths.root.iterdir():
+            if entry != paths.logs:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    elif existed:
+        shutil.rmtree(paths.root)
+    return ended or existed
+
+
+def _layout(name: str) -> cgroups.Layout:
+    return cgroups.locate(name, Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+
+
+def _start(home: Home, name: str, programs: Mapping[str, Path]) -> Settings:
+    paths = home.cluster(name)
+    _refuse_hidden(paths.root, *programs.values())
+    for folder in (paths.logs, paths.data, paths.config / "cni"):
+        folder.mkdir(parents=True, exist_ok=True)
+    settings = _settings(paths, _prepare_record(home, name), programs)
+    _write_files(settings)
+    birth = Birth(paths)
+    pid = birth.begin()
+    network.connect(settings, pid)
+    birth.release()
+    _import_sandbox(settings)
+    return settings
+
+
+def _prepare_record(home: Home, name: str) -> record.Record:
+    """Choose addresses and make the cgroups; one cluster at a time, so that no two choose the same."""
+    paths, layout = home.cluster(name), _layout(name)
+    with _locked(home.state / ".lock"):
+        taken = [other.ranges.block for other in record.load_all(home)] + network.taken()
+        made = {*cgroups.make(layout), *_shared_parents(home, layout)}
+        fresh = record.Record(
+            name=name,
+            block=str(allocate(taken).block),
+            kubernetes=KUBERNETES,
+            cgroups=[str(folder) for folder in layout.folders()],
+            cgroup_parents=sorted(str(folder) for folder in made),
+        )
+        record.save(paths, fresh)
+    return fresh
+
+
+def _shared_parents(home: Home, layout: cgroups.Layout) -> set[Path]:
+    """Name those of our parents that another cluster's start has made: whoever goes last removes them."""
+    above = {parent for folder in layout.folders() for parent in folder.parents}
+    return record.parents(home) & above
+
+
+def _settings(paths: ClusterPaths, known: record.Record, programs: Mapping[str, Path]) -> Settings:
+    layout, plugins = _layout(known.name), cni_folder()
+    if plugins is None:
+        raise UnsupportedHostError("the CNI plugins are missing", hint="apt-get install containernetworking-plugins")
+    return Settings(
+        name=known.name,
+        ranges=known.ranges,
+        paths=paths,
+        cgroup_root=layout.root,
+        cgroup_v1=not layout.unified_only,
+        cni=plugins,
+        snapshotter=_snapshotter(paths.root),
+        programs=programs,
+        metrics_server="metrics-server" in programs,
+    )
+
+
+def _snapshotter(folder: Path) -> str:
+    """Choose overlayfs, or plain copies where the folder is on an overlay itself (in most containers)."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    holding = max((mount for mount in mounts if folder.is_relative_to(mount[1])), key=lambda mount: len(mount[1]))
+    return "native" if holding[2] == "overlay" else "overlayfs"
+
+
+def _refuse_hidden(*needed: Path) -> None:
+    for path in needed:
+        inside = next((folder for folder in HIDDEN if path.resolve().is_relative_to(folder)), None)
+        if inside is not None:
+            raise UnsupportedHostError(
+                f"{path} is below {inside}, which the cluster has one of its own of",
+                hint="Set XDG_STATE_HOME and XDG_CACHE_HOME to folders elsewhere.",
+            )
+
+
+def _write_files(settings: Settings) -> None:
+    paths = settings.paths
+    link_programs(settings.programs, paths.bin)
+    credentials.write(settings)
+    for name, text in render.files(settings).items():
+        (paths.config / name).write_text(text)
+    paths.plan.write_bytes(msgspec.json.encode(plan(settings)))
+
+
+def _import_sandbox(settings: Settings) -> None:
+    archive = settings.paths.data / "pause.tar"
+    archive.write_bytes(single_program(settings.programs["pause"], SANDBOX_IMAGE, platform.machine()))
+    import_archive(settings.paths, archive)
+
+
+@contextmanager
+def _exclusive(home: Home, name: str) -> Iterator[None]:
+    """Let one command at a time change a cluster; the lock is beside its folder, which may come and go."""
+    home.cluster(name)
+    home.state.mkdir(parents=True, exist_ok=True)
+    with _locked(home.state / f".{name}.lock"):
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
