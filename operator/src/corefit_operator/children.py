@@ -1,0 +1,136 @@
+"""Keeps the children of a resource as its manifests say, with a write only where something may differ.
+
+Server-side apply does the comparing; what is decided here is when to ask for it. A child is left alone when it
+bears the hash of the manifest and the fields that we applied are still ours: a field that someone else changes or
+removes leaves our account in managedFields. That account is remembered from our own last apply, so an operator
+that has just started applies each child once, which the API server finds to change nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from corefit_core.naming import ANNOTATION_APPLIED, FIELD_MANAGER, KIND
+from corefit_core.service import Service
+from corefit_operator import objects
+from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.diagnosis import Problem, described
+from corefit_operator.manifests import Manifest
+from corefit_operator.objects import Child
+from corefit_operator.view import Key, View
+
+RETRY_S: Final = 1.0
+"""Seconds until another look at a child of a deleted namesake: the garbage collector takes about as long."""
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """The account of our fields in one child after our last apply."""
+
+    uid: str
+    fields: dict[str, Any]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of bringing the children in order.
+
+    Attributes:
+        written: how many were written.
+        refused: why the API server, or a namesake, doesn't let one be.
+        retry_s: when to look again at what is on its way out; None when nothing is.
+    """
+
+    written: int = 0
+    refused: Problem | None = None
+    retry_s: float | None = None
+
+
+Memory = dict[tuple[str, str], Applied]
+
+
+async def settle(
+    cluster: Cluster, view: View, service: Service, manifests: Sequence[Manifest], memory: Memory
+) -> Outcome:
+    """Brings all children in order, or says why one can't be; what is transient is raised.
+
+    Raises:
+        ApiError: the API server can't be reached, is overloaded, or answers what a retry may mend.
+    """
+    known = view.children(Key(service.namespace, service.name))
+    written = 0
+    for manifest in manifests:
+        id_ = (manifest["kind"], manifest["metadata"]["name"])
+        child = known.get(id_)
+        if child is not None and _in_order(child, manifest, memory.get(id_)):
+            continue
+        if child is None:
+            child = await _found(cluster, manifest)
+        blocked = _blocked(child, service)
+        if blocked is not None:
+            return msgspec.structs.replace(blocked, written=written)
+        try:
+            await _apply(cluster, view, manifest, memory)
+        except ApiError as error:
+            if not error.refused:
+                raise
+            return Outcome(written=written, refused=described("ChildRefused", str(error)))
+        written += 1
+    return Outcome(written=written)
+
+
+async def _found(cluster: Cluster, manifest: Manifest) -> Child | None:
+    """The child as it is, when the view has none: it may be someone else's, and then it bears no label of ours."""
+    meta = manifest["metadata"]
+    raw = await cluster.get(manifest["kind"], meta["namespace"], meta["name"])
+    return objects.child(manifest["kind"], raw) if raw is not None else None
+
+
+def _blocked(child: Child | None, service: Service) -> Outcome | None:
+    """Why a child must not be written: it belongs to someone else, or is about to go."""
+    if child is None:
+        return None
+    if child.metadata.deletion_timestamp is not None:
+        return Outcome(retry_s=RETRY_S)
+    owner = next((o for o in child.metadata.owner_references if o.controller), None)
+    if owner is not None and owner.uid == service.uid:
+        return None
+    if owner is not None and (owner.kind, owner.name) == (KIND, service.name):
+        return Outcome(retry_s=RETRY_S)  # of a deleted namesake: the garbage collector is on its way
+    if owner is None and child.metadata.annotations.get(ANNOTATION_APPLIED):
+        return None  # ours, with its owner edited away
+    return Outcome(
+        refused=described(
+            "NameTaken",
+            f"a {child.kind} named {child.metadata.name} exists already and is not Corefit's. "
+            "Rename this resource or delete that object.",
+        )
+    )
+
+
+def _in_order(child: Child, manifest: Manifest, applied: Applied | None) -> bool:
+    meta = child.metadata
+    wanted = manifest["metadata"]["annotations"][ANNOTATION_APPLIED]
+    return (
+        applied is not None
+        and applied.uid == meta.uid
+        and meta.annotations.get(ANNOTATION_APPLIED) == wanted
+        and _fields(child) == applied.fields
+    )
+
+
+async def _apply(cluster: Cluster, view: View, manifest: Manifest, memory: Memory) -> None:
+    kind = manifest["kind"]
+    child = objects.child(kind, await cluster.apply(manifest))
+    view.put_child(child)
+    memory[(kind, child.metadata.name)] = Applied(uid=child.metadata.uid, fields=_fields(child))
+
+
+def _fields(child: Child) -> dict[str, Any]:
+    return next(
+        (
+            entry.fields_v1
+            for entry in child.metadata.managed_fields
+            if (entry.manager, entry.operation, entry.subresource) == (FIELD_MANAGER, "Apply", "")
+        ),
+        {},
+    )

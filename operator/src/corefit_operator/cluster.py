@@ -1,0 +1,240 @@
+"""The API server: the only module that talks to it, but for kopf's watches.
+
+Plain JSON in and out: the generated models cost more to build than the requests to send, and server-side apply
+wants to send exactly the fields that are meant. May not decide anything.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import ClientError
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.rest import RESTResponse
+
+from corefit_core.errors import CorefitError
+from corefit_core.naming import FIELD_MANAGER, GROUP, LABEL_SERVICE, PLURAL, VERSION
+
+REQUEST_TIMEOUT_S: Final = 15.0
+"""Seconds: API servers answer in milliseconds; a request that takes so long is retried with backoff."""
+PAGE: Final = 500
+"""Objects of one page of a list: client-go's default."""
+
+CUSTOM: Final = f"apis/{GROUP}/{VERSION}"
+PATHS: Final[Mapping[str, tuple[str, str]]] = {
+    "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "Service": ("api/v1", "services"),
+    "Pod": ("api/v1", "pods"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "Event": ("apis/events.k8s.io/v1", "events"),
+    "InferenceService": (CUSTOM, PLURAL),
+}
+
+_APPLY: Final = "application/apply-patch+yaml"
+_JSON_PATCH: Final = "application/json-patch+json"
+_JSON: Final = "application/json"
+
+
+class ApiError(CorefitError):
+    """The API server refused, or could not be reached.
+
+    Args:
+        message: what it said.
+        status: the HTTP status; 0 when there was no answer.
+        retry_after_s: what it asked to wait.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def refused(self) -> bool:
+        """Whether the same request will be refused again until something else changes: 403, 413, 422 and the like."""
+        transient = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
+        return HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.status not in transient
+
+
+class Listed(NamedTuple):
+    """A list, and the resource version as of which it is complete."""
+
+    items: list[dict[str, Any]]
+    resource_version: str
+
+
+class Cluster:
+    """Typed verbs on one API server.
+
+    Args:
+        client: owns the connections; closed by whoever made it.
+        observe: told of each request's verb, resource and status, for the metrics.
+    """
+
+    def __init__(self, client: ApiClient, observe: Callable[[str, str, int], None]) -> None:
+        self._client = client
+        self._observe = observe
+
+    async def served(self) -> bool:
+        """Whether the API server serves our resource, i.e. whether the CRD is installed and established."""
+        try:
+            found = await self._json("GET", CUSTOM)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return any(resource.get("name") == PLURAL for resource in found.get("resources", ()))
+
+    async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """One object, None when there is none."""
+        try:
+            return await self._json("GET", _path(kind, namespace, name))
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    async def list(self, kind: str, namespace: str | None, *, ours: bool) -> Listed:
+        """All objects of a kind, page by page; only those with our label where `ours`."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": LABEL_SERVICE} if ours else {})
+        items: list[dict[str, Any]] = []
+        while True:
+            page = await self._json("GET", _path(kind, namespace), query=query)
+            items += page.get("items", ())
+            meta = page.get("metadata", {})
+            token = meta.get("continue")
+            if not token:
+                return Listed(items, str(meta.get("resourceVersion", "")))
+            query["continue"] = token
+
+    async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply: our fields become as the manifest says, whoever owned them; the others stay."""
+        meta = manifest["metadata"]
+        path = _path(manifest["kind"], meta["namespace"], meta["name"])
+        return await self._apply(path, manifest)
+
+    async def apply_status(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
+        """The status of a resource, by server-side apply; a resource recreated under the same name refuses it."""
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "InferenceService",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "status": status,
+        }
+        return await self._apply(f"{_path('InferenceService', namespace, name)}/status", body)
+
+    async def scale(self, namespace: str, name: str, *, uid: str, current: int, replicas: int) -> str:
+        """Sets the replicas of a Deployment, provided that it is the same one and has `current` of them.
+
+        Returns its new resource version.
+
+        The precondition keeps a decision that was taken from an old view from being carried out on a new state.
+        """
+        # Scale leaves replicas out where they are 0, and then there is nothing to test against.
+        tested = [{"op": "test", "path": "/spec/replicas", "value": current}] if current else []
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            *tested,
+            {"op": "add", "path": "/spec/replicas", "value": replicas},
+        ]
+        path = f"{_path('Deployment', namespace, name)}/scale"
+        try:
+            scale = await self._json("PATCH", path, query=_manager(), body=patch, content_type=_JSON_PATCH)
+        except ApiError as error:
+            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            raise ApiError(f"the Deployment changed meanwhile: {error}", status=HTTPStatus.CONFLICT) from error
+        return str(scale["metadata"]["resourceVersion"])
+
+    async def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
+        """Records an Event."""
+        await self._json("POST", _path("Event", namespace), body=body, content_type=_JSON)
+
+    async def pod_get(self, namespace: str, pod: str, port: int, path: str, limit: int) -> bytes:
+        """`GET path` from a pod through the API server, at most `limit` + 1 bytes of the answer."""
+        target = f"{_path('Pod', namespace, pod)}:{port}/proxy/{path}"
+        response = await self._send("GET", target, {}, None, None)
+        try:
+            body = await response.response.content.read(limit + 1)
+            while len(body) <= limit and (more := await response.response.content.read(limit + 1 - len(body))):
+                body += more
+        finally:
+            response.response.release()
+        if response.status != HTTPStatus.OK:
+            raise ApiError(f"{response.status} from the pod: {body[:200]!r}", status=response.status)
+        return bytes(body)
+
+    async def _apply(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._json("PATCH", path, query=_manager() | {"force": "true"}, body=body, content_type=_APPLY)
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        content_type: str | None = None,
+    ) -> dict[str, Any]:
+        try:
+            response = await self._send(method, path, query or {}, body, content_type)
+            data = await response.response.read()
+        except (ClientError, TimeoutError, OSError) as error:
+            raise ApiError(f"{method} {path}: {str(error) or type(error).__name__}", status=0) from error
+        self._observe(method, _resource(path), response.status)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise _error(method, path, response, data)
+        decoded: dict[str, Any] = msgspec.json.decode(data)
+        return decoded
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | Sequence[Any] | None,
+        content_type: str | None,
+    ) -> RESTResponse:
+        headers = {"Accept": _JSON} | ({"Content-Type": content_type} if content_type else {})
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = f"{self._client.configuration.host}/{path}" + (f"?{urlencode(query)}" if query else "")
+        return await self._client.call_api(
+            method, url, header_params=headers, body=body, _request_timeout=REQUEST_TIMEOUT_S
+        )
+
+
+def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
+    base, plural = PATHS[kind]
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"{base}{within}/{plural}" + (f"/{name}" if name else "")
+
+
+def _manager() -> dict[str, str]:
+    return {"fieldManager": FIELD_MANAGER}
+
+
+def _resource(path: str) -> str:
+    """The plural that a path speaks of, with its subresource: a label of few values for the metrics."""
+    parts = path.split("/")
+    plurals = {plural for _, plural in PATHS.values()}
+    found = next((i for i, part in enumerate(parts) if part in plurals), None)
+    if found is None:
+        return "discovery"
+    return parts[found] + (f"/{parts[found + 2]}" if len(parts) > found + 2 else "")
+
+
+def _error(method: str, path: str, response: RESTResponse, data: bytes) -> ApiError:
+    try:
+        message = str(msgspec.json.decode(data)["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        message = data[:200].decode(errors="replace")
+    wait = response.headers.get("Retry-After", "")
+    return ApiError(
+        f"{method} {path}: {response.status}: {message}",
+        status=response.status,
+        retry_after_s=float(wait) if wait.isdecimal() else None,
+    )

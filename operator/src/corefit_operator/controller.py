@@ -1,0 +1,80 @@
+"""Works off the dirty resources: a few workers, one resource at a time each, backoff for each one alone.
+
+An error of one resource never disturbs another: it is logged, counted, and that resource tried again later.
+May not know what a reconcile does.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from corefit_operator.cluster import ApiError
+from corefit_operator.metrics import Metrics
+from corefit_operator.view import Key
+from corefit_operator.workqueue import WorkQueue
+
+LOG: Final = logging.getLogger(__name__)
+WORKERS: Final = 16
+"""Reconciles at once: they wait for the API server and for pods most of the time; 16 keep one core busy."""
+BACKOFF_S: Final = 0.5
+BACKOFF_MAX_S: Final = 60.0
+"""Seconds after the first failure, doubled with each, up to a minute; an error mended is noticed within that."""
+JITTER: Final = 0.2
+"""Share by which each period is shortened or lengthened at random, so that resources spread over a round."""
+
+Reconcile = Callable[[Key], Awaitable[float | None]]
+
+
+class Controller:
+    """Hands dirty resources to the reconcile, and puts them back for when they are due again."""
+
+    def __init__(self, queue: WorkQueue[Key], reconcile: Reconcile, metrics: Metrics) -> None:
+        self._queue = queue
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._failures: dict[Key, int] = {}
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            self._metrics.dirty.set(len(self._queue))
+            try:
+                again_s = await self._attempt(key)
+            finally:
+                self._queue.done(key)
+            if again_s is None:
+                self._queue.forget(key)
+            else:
+                self._queue.add_after(key, _jittered(again_s))
+
+    async def _attempt(self, key: Key) -> float | None:
+        try:
+            with self._metrics.reconcile_seconds.time():
+                again_s = await self._reconcile(key)
+        except ApiError as error:
+            return self._failed(key, error, error.retry_after_s)
+        except Exception as error:  # one resource's trouble, a fault of ours included, must not end the others
+            LOG.exception("%s: a fault in the operator", key)
+            return self._failed(key, error, None)
+        self._failures.pop(key, None)
+        self._metrics.reconciles.labels("ok").inc()
+        return again_s
+
+    def _failed(self, key: Key, error: Exception, retry_after_s: float | None) -> float:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        self._metrics.reconciles.labels(type(error).__name__).inc()
+        wait = max(retry_after_s or 0.0, min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** min(failures - 1, 10)))
+        LOG.warning("%s: again in %.1f s: %s", key, wait, error)
+        return wait
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing

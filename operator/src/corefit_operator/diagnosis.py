@@ -1,0 +1,127 @@
+"""What keeps pods from serving, in the words of the one who knows: the pod itself, the kubelet, the scheduler, quota.
+
+Pure. Says the reason as a CamelCase word for conditions, and in the message what to do about it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from corefit_core.report import Report
+from corefit_operator.objects import Child, ContainerStatus, Pod
+
+MESSAGE_MAX: Final = 1024
+"""Characters of a message that others wrote, a pod among them: status must not grow without bound."""
+
+_FIXES: Final[Mapping[str, str]] = {
+    "ModelUnavailable": "Check spec.model.uri, and that the pods can reach it.",
+    "ChecksumMismatch": "Check spec.model.sha256 against the file (sha256sum), or leave it out.",
+    "ModelInvalid": "Check that spec.model.uri is an ONNX file that onnxruntime loads.",
+    "ImagePullFailed": "Check spec.image and spec.template.imagePullSecrets.",
+    "Unschedulable": "Free or add nodes, or ask for less in spec.resources or spec.template.",
+    "OutOfMemory": "Raise spec.resources.memory.",
+    "QuotaExceeded": "Raise the namespace's quota, or lower spec.resources or spec.scaling.maxReplicas.",
+    "PodsRefused": "Check the namespace's policies (LimitRange, Pod Security, admission webhooks).",
+    "CrashLoop": "See the pod's log: kubectl logs --previous.",
+    "ContainerNotStarted": "Check spec.template: volumes, claims and secrets that the pod refers to.",
+    "Evicted": "See the node's conditions; the pod is being replaced.",
+}
+_PULLING: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_NOT_STARTED: Final = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreateContainerInitError"}
+)
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a pod doesn't serve.
+
+    Attributes:
+        reason: CamelCase.
+        message: what was said, and what to do.
+    """
+
+    reason: str
+    message: str
+
+
+def problem(pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Child | None) -> Problem | None:
+    """What keeps pods from serving; None when nothing is known to.
+
+    Models first, since their message is the most telling; then what the kubelet and the scheduler say of pods
+    that are there; then why there are none.
+    """
+    waiting = [pod for pod in pods if pod.live and not pod.ready]
+    return _first(
+        [
+            *(_of_report(reports.get(pod.metadata.uid)) for pod in waiting),
+            *(_of_containers(pod) for pod in waiting),
+            *(_of_scheduler(pod) for pod in waiting),
+            _of_deployment(deployment),
+            *(_of_eviction(pod) for pod in pods if not waiting),
+        ]
+    )
+
+
+def described(reason: str, message: str) -> Problem:
+    """A problem with its fix, cut to what a status may hold."""
+    fix = _FIXES.get(reason, "")
+    text = message.strip()[: MESSAGE_MAX - len(fix) - 2].rstrip()
+    ended = text if text.endswith((".", "!", "?")) or not text else f"{text}."
+    return Problem(reason=reason, message=f"{ended} {fix}".strip())
+
+
+def _first(found: Iterable[Problem | None]) -> Problem | None:
+    return next((p for p in found if p is not None), None)
+
+
+def _of_report(report: Report | None) -> Problem | None:
+    if report is None or report.state != "Failed":
+        return None
+    return described(_word(report.reason) or "ModelError", report.message)
+
+
+def _word(text: str) -> str:
+    """What a pod calls its reason, if it is one by the API conventions: letters and digits, and not long."""
+    return text if text.isascii() and text.isalnum() and len(text) <= 64 else ""
+
+
+def _of_containers(pod: Pod) -> Problem | None:
+    return _first(_of_container(pod.metadata.name, status) for status in pod.status.container_statuses)
+
+
+def _of_container(pod: str, status: ContainerStatus) -> Problem | None:
+    waiting, last = status.state.waiting, status.last_state.terminated
+    if (waiting or status.state.terminated) and last and last.reason == "OOMKilled":
+        return described("OutOfMemory", f"pod {pod} was killed for using more than its memory limit")
+    if waiting is None:
+        return None
+    if waiting.reason in _PULLING:
+        return described("ImagePullFailed", f"pod {pod}: {waiting.reason}: {waiting.message}")
+    if waiting.reason in _NOT_STARTED:
+        return described("ContainerNotStarted", f"pod {pod}: {waiting.reason}: {waiting.message}")
+    if waiting.reason == "CrashLoopBackOff":
+        code = f" with exit code {last.exit_code}" if last else ""
+        return described("CrashLoop", f"pod {pod} ended {status.restart_count} times, lately{code}")
+    return None
+
+
+def _of_scheduler(pod: Pod) -> Problem | None:
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return described("Unschedulable", f"pod {pod.metadata.name}: {condition.message}")
+    return None
+
+
+def _of_deployment(deployment: Child | None) -> Problem | None:
+    for condition in deployment.status.conditions if deployment else ():
+        if condition.type == "ReplicaFailure" and condition.status == "True":
+            quota = "exceeded quota" in condition.message
+            return described("QuotaExceeded" if quota else "PodsRefused", condition.message)
+    return None
+
+
+def _of_eviction(pod: Pod) -> Problem | None:
+    if pod.status.phase == "Failed" and pod.status.reason == "Evicted":
+        return described("Evicted", f"pod {pod.metadata.name}: {pod.status.message}")
+    return None

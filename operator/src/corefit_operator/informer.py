@@ -1,0 +1,150 @@
+"""kopf as the informer: it lists and watches, and what it hears goes into the view and makes resources dirty.
+
+Only raw events and index functions: kopf then writes nothing to the cluster, neither finalizers nor annotations.
+The index functions fill the view while the first lists arrive; kopf holds every event handler back until all of
+them are complete, so that no reconcile starts from half a view. May not decide anything.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import kopf
+
+from corefit_core.naming import GROUP, LABEL_SERVICE, PLURAL, VERSION
+from corefit_operator import objects
+from corefit_operator.cluster import PATHS
+from corefit_operator.manifests import KINDS
+from corefit_operator.view import Key, View
+
+LOG: Final = logging.getLogger(__name__)
+EXIT_S: Final = 20.0
+"""Seconds that kopf may take to end before it ends the process; under a pod's usual 30 s of grace."""
+
+Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
+Dirty = Callable[[Key], None]
+
+
+class Informer:
+    """Feeds a view, and says which resources became dirty.
+
+    Args:
+        login: gives kopf its way to the API server.
+        namespaces: to watch; empty for all.
+    """
+
+    def __init__(self, view: View, dirty: Dirty, login: Login, namespaces: Sequence[str]) -> None:
+        self._view = view
+        self._dirty = dirty
+        self._login = login
+        self._namespaces = tuple(namespaces)
+        self._asked: dict[Key, tuple[object, ...]] = {}
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Watches until the process is told to end (kopf takes SIGTERM and SIGINT), or until a watch fails.
+
+        Args:
+            started: set once watching has begun.
+        """
+        await kopf.operator(
+            registry=self._registry(),
+            settings=_settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            ready_flag=started,
+        )
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        async def login(**_: Any) -> kopf.ConnectionInfo:
+            return await self._login()
+
+        kopf.on.login(registry=registry, errors=kopf.ErrorsMode.TEMPORARY)(login)
+        self._register(registry, (GROUP, VERSION, PLURAL), self._put_service, self._service_event)
+        self._register(registry, ("", "v1", "pods"), self._put_pod, self._pod_event)
+        for kind in KINDS:
+            self._register(registry, _resource(kind), *self._child_handlers(kind))
+        return registry
+
+    def _register(
+        self,
+        registry: kopf.OperatorRegistry,
+        resource: tuple[str, str, str],
+        put: Callable[[Mapping[str, Any]], None],
+        event: Callable[[str | None, Mapping[str, Any]], None],
+    ) -> None:
+        async def index(body: kopf.Body, **_: Any) -> None:
+            put(dict(body))
+
+        async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name for it
+            event(type, dict(body))
+
+        group, version, plural = resource
+        id_ = plural
+        kopf.index(group=group, version=version, plural=plural, id=id_, registry=registry)(index)
+        kopf.on.event(group=group, version=version, plural=plural, id=id_, registry=registry)(on_event)
+
+    def _put_service(self, raw: Mapping[str, Any]) -> None:
+        self._view.put_service(raw)
+
+    def _service_event(self, type_: str | None, raw: Mapping[str, Any]) -> None:
+        """Wakes the reconcile when something was asked for: every write of a status comes back as an event too."""
+        if type_ == "DELETED":
+            key = self._view.drop_service(raw)
+            self._asked.pop(key, None)
+            self._dirty(key)
+            return
+        key = self._view.put_service(raw)
+        asked = tuple(raw["metadata"].get(f) for f in ("uid", "generation", "annotations", "deletionTimestamp"))
+        if self._asked.get(key) != asked:
+            self._asked[key] = asked
+            self._dirty(key)
+
+    def _put_pod(self, raw: Mapping[str, Any]) -> None:
+        self._view.put_pod(objects.pod(raw))
+
+    def _pod_event(self, type_: str | None, raw: Mapping[str, Any]) -> None:
+        pod = objects.pod(raw)
+        if type_ == "DELETED":
+            self._view.drop_pod(pod)
+        self._wake(pod.metadata)
+
+    def _child_handlers(
+        self, kind: str
+    ) -> tuple[Callable[[Mapping[str, Any]], None], Callable[[str | None, Mapping[str, Any]], None]]:
+        def put(raw: Mapping[str, Any]) -> None:
+            self._view.put_child(objects.child(kind, raw))
+
+        def event(type_: str | None, raw: Mapping[str, Any]) -> None:
+            child = objects.child(kind, raw)
+            if type_ == "DELETED":
+                self._view.drop_child(child)
+            self._wake(child.metadata)
+
+        return put, event
+
+    def _wake(self, meta: objects.Meta) -> None:
+        owner = self._view.owner(meta)
+        if owner is not None:
+            self._dirty(owner)
+
+
+def _resource(kind: str) -> tuple[str, str, str]:
+    base, plural = PATHS[kind]
+    group_version = base.split("/")[1:]
+    group, version = group_version if len(group_version) > 1 else ("", group_version[0])
+    return group, version, plural
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # the recorder's work
+    settings.scanning.disabled = True  # reading CRDs and namespaces would need rights that nothing else needs
+    settings.process.ultimate_exiting_timeout = EXIT_S
+    settings.watching.chunk_size = 500  # client-go's page size: 5,000 pods are 10 answers of about 5 MB
+    for kind in (*KINDS, "Pod"):
+        settings.watching.label_selectors[_resource(kind)] = LABEL_SERVICE
+    return settings

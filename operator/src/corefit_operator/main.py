@@ -1,0 +1,80 @@
+"""`corefit-operator`: reads the command line and runs the operator. May not decide anything."""
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from corefit_core.errors import CorefitError
+from corefit_operator import connection
+from corefit_operator.manifests import Defaults
+
+DEFAULT_IMAGE: Final = "corefit/runtime:0.1.0"
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the operator; the exit status is 0 after SIGTERM or SIGINT."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.root.level))
+    try:
+        asyncio.run(_run(options))
+    except CorefitError as error:
+        print(f"corefit-operator: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _run(options: argparse.Namespace) -> None:
+    from corefit_operator import program  # noqa: PLC0415 - 2 s of imports that --help does without
+
+    settings = program.Settings(
+        kubeconfig=options.kubeconfig,
+        context=options.context,
+        namespaces=tuple(options.namespace),
+        defaults=Defaults(
+            image=options.runtime_image,
+            operator_namespace=connection.own_namespace(),
+            monitoring_namespaces=tuple(options.monitoring_namespace),
+        ),
+        host=options.metrics_host,
+        port=options.metrics_port,
+        round_s=options.round_seconds,
+        via=options.reports_via,
+        identity=os.environ.get("POD_NAME") or socket.gethostname(),
+    )
+    await program.run(settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="corefit-operator", description="Reconciles InferenceService resources.")
+    run = parser.add_subparsers(required=True, metavar="COMMAND").add_parser("run", help="run until SIGTERM")
+    run.add_argument(
+        "--kubeconfig", help="path (default: the pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config)"
+    )
+    run.add_argument("--context", help="context of the kubeconfig (default: its current one)")
+    run.add_argument("--namespace", action="append", default=[], help="watch this namespace only; may be repeated")
+    run.add_argument("--runtime-image", default=DEFAULT_IMAGE, help="runtime image of resources that name none")
+    run.add_argument(
+        "--monitoring-namespace", action="append", default=[], help="may read the pods' metrics; repeatable"
+    )
+    run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
+    run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")
+    run.add_argument("--round-seconds", type=_positive, default=3.0, help="seconds between collections of reports")
+    run.add_argument("--reports-via", choices=("auto", "pod", "proxy"), default="auto", help="how pods are asked")
+    run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} must be above zero")
+    return value

@@ -1,0 +1,90 @@
+"""Prometheus metrics of the operator, in a registry of their own. May not decide anything."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from corefit_core.recommender import Decision
+from corefit_operator.status import Found
+from corefit_operator.view import Key
+
+_SERVICE: Final = ("namespace", "name")
+_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)
+"""Buckets, seconds: a reconcile without writes takes about 5 ms, one with five applies about 200."""
+
+
+class Metrics:
+    """All of them, and the registry that they are in."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.reconciles = Counter("corefit_reconciles", "Reconciles by result.", ("result",), registry=registry)
+        self.reconcile_seconds = Histogram(
+            "corefit_reconcile_seconds", "Seconds of one reconcile.", buckets=_SECONDS, registry=registry
+        )
+        self.requests = Counter(
+            "corefit_api_requests", "Requests to the API server.", ("verb", "resource", "code"), registry=registry
+        )
+        self.reports = Counter("corefit_reports", "Reports asked of pods, by outcome.", ("outcome",), registry=registry)
+        self.decisions = Counter(
+            "corefit_decisions", "Decisions of the recommender.", (*_SERVICE, "reason"), registry=registry
+        )
+        self.scalings = Counter(
+            "corefit_scalings", "Changes of replicas that were made.", (*_SERVICE, "direction"), registry=registry
+        )
+        self.replicas = Gauge(
+            "corefit_replicas",
+            "Replicas: ready, present, desired, recommended.",
+            (*_SERVICE, "kind"),
+            registry=registry,
+        )
+        self.offered = Gauge("corefit_offered_erlangs", "Offered load in busy workers.", _SERVICE, registry=registry)
+        self.latency = Gauge(
+            "corefit_latency_seconds", "Measured latency at the objective's percentile.", _SERVICE, registry=registry
+        )
+        self.cost = Gauge(
+            "corefit_cost_per_hour",
+            "Cost an hour of the replicas, in the resource's currency.",
+            _SERVICE,
+            registry=registry,
+        )
+        self.dirty = Gauge("corefit_dirty_resources", "Resources that wait for a reconcile.", registry=registry)
+
+    def request(self, verb: str, resource: str, status: int) -> None:
+        """One request to the API server."""
+        self.requests.labels(verb, resource, str(status)).inc()
+
+    def report(self, outcome: str) -> None:
+        """One pod was asked for its report."""
+        self.reports.labels(outcome).inc()
+
+    def scaled(self, key: Key, current: int, replicas: int) -> None:
+        """Replicas were changed."""
+        self.scalings.labels(*key, "up" if replicas > current else "down").inc()
+
+    def found(self, key: Key, found: Found) -> None:
+        """What a reconcile found."""
+        self.replicas.labels(*key, "ready").set(found.ready)
+        self.replicas.labels(*key, "present").set(len(found.pods))
+        self.replicas.labels(*key, "desired").set(found.desired)
+        if found.decision is not None:
+            self._decided(key, found.decision)
+
+    def _decided(self, key: Key, decision: Decision) -> None:
+        self.decisions.labels(*key, decision.reason).inc()
+        self.replicas.labels(*key, "recommended").set(decision.replicas)
+        self.cost.labels(*key).set(decision.current_cost_per_hour)
+        if decision.offered_erlangs is not None:
+            self.offered.labels(*key).set(decision.offered_erlangs)
+        if decision.latency_s is not None:
+            self.latency.labels(*key).set(decision.latency_s)
+
+    def forget(self, key: Key) -> None:
+        """The resource is gone, and so are its series."""
+        labels = {"namespace": key.namespace, "name": key.name}
+        for metric in (self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost):
+            metric.remove_by_labels(labels)
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,177 @@
+"""The parts of Kubernetes objects that the operator reads, and nothing else: 5,000 pods stay a few MB.
+
+Decoded from the API server's JSON; unknown fields are ignored. May not decide anything.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from corefit_core.naming import LABEL_SERVICE
+
+
+class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Immutable, camelCase on the wire."""
+
+
+class OwnerReference(_Read, frozen=True, kw_only=True):
+    """Who owns an object."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+class ManagedFields(_Read, frozen=True, kw_only=True):
+    """Which fields a manager owns, by the API server's account of server-side apply."""
+
+    manager: str = ""
+    operation: str = ""
+    subresource: str = ""
+    fields_v1: dict[str, Any] = msgspec.field(default_factory=dict, name="fieldsV1")
+
+
+class Meta(_Read, frozen=True, kw_only=True):
+    """Object metadata."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    owner_references: tuple[OwnerReference, ...] = ()
+
+    @property
+    def owner_label(self) -> str:
+        """The value of the label that says whose child it is."""
+        return self.labels.get(LABEL_SERVICE, "")
+
+
+class ChildMeta(Meta, frozen=True, kw_only=True):
+    """Object metadata with the account of who owns which field."""
+
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+
+class ObjectCondition(_Read, frozen=True, kw_only=True):
+    """A condition of a pod or a Deployment."""
+
+    type: str
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class WaitingOrTerminated(_Read, frozen=True, kw_only=True):
+    """Why a container does not run."""
+
+    reason: str = ""
+    message: str = ""
+    exit_code: int = 0
+
+
+class ContainerState(_Read, frozen=True, kw_only=True):
+    """What a container does."""
+
+    waiting: WaitingOrTerminated | None = None
+    terminated: WaitingOrTerminated | None = None
+
+
+class ContainerStatus(_Read, frozen=True, kw_only=True):
+    """What the kubelet says of a container."""
+
+    name: str = ""
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodStatus(_Read, frozen=True, kw_only=True):
+    """What the kubelet says of a pod."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    conditions: tuple[ObjectCondition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(_Read, frozen=True, kw_only=True):
+    """A runtime pod."""
+
+    metadata: Meta
+    status: PodStatus = PodStatus()
+
+    @property
+    def live(self) -> bool:
+        """Neither being deleted nor over (evicted, preempted)."""
+        return self.metadata.deletion_timestamp is None and self.status.phase not in ("Failed", "Succeeded")
+
+    @property
+    def ready(self) -> bool:
+        """The Ready condition."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+
+class DeploymentSpec(_Read, frozen=True, kw_only=True):
+    """What the Deployment was asked for; absent replicas are 1, as in apps/v1."""
+
+    replicas: int = 1
+
+
+class DeploymentStatus(_Read, frozen=True, kw_only=True):
+    """What the Deployment's controller says."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
+    conditions: tuple[ObjectCondition, ...] = ()
+
+
+class Child(_Read, frozen=True, kw_only=True):
+    """A child of a resource, of any kind; `spec` and `status` are a Deployment's and empty for others."""
+
+    kind: str = ""
+    metadata: ChildMeta
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+    @property
+    def rolling_out(self) -> bool:
+        """Whether pods of an older template are still there, or the Deployment's controller hasn't looked yet."""
+        status = self.status
+        return (
+            status.observed_generation < self.metadata.generation
+            or status.updated_replicas < min(self.spec.replicas, status.replicas)
+            or status.replicas > status.updated_replicas
+        )
+
+
+class _Partial(_Read, frozen=True, kw_only=True):
+    """A child without spec and status."""
+
+    metadata: ChildMeta
+
+
+def pod(raw: Mapping[str, Any]) -> Pod:
+    """A pod from the API server's JSON."""
+    return msgspec.convert(dict(raw), Pod)
+
+
+def child(kind: str, raw: Mapping[str, Any]) -> Child:
+    """A child from the API server's JSON, which leaves the kind out of the items of a list."""
+    if kind == "Deployment":
+        return msgspec.structs.replace(msgspec.convert(dict(raw), Child), kind=kind)
+    return Child(kind=kind, metadata=msgspec.convert(dict(raw), _Partial).metadata)
+
+
+def meta(raw: Mapping[str, Any]) -> Meta:
+    """The metadata of any object from the API server's JSON."""
+    return msgspec.convert(raw["metadata"], Meta)

@@ -1,0 +1,244 @@
+"""One idempotent reconcile of one resource, whatever it was that made it dirty.
+
+Decode, bring the children in order, ask the pods, decide, scale, say so. Each step reads from the view or from the
+last one's result; every write is one that may be repeated. May not know how it is woken up.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from corefit_core import service as services
+from corefit_core.api_status import InferenceServiceStatus
+from corefit_core.errors import InvalidInput
+from corefit_core.recommender import Decision, Observation, PodObservation, State, decide
+from corefit_core.report import Report
+from corefit_core.service import Service
+from corefit_operator import children, diagnosis, manifests, status
+from corefit_operator.cluster import Cluster
+from corefit_operator.collector import Collector
+from corefit_operator.manifests import Defaults
+from corefit_operator.metrics import Metrics
+from corefit_operator.objects import Child, DeploymentSpec, Pod
+from corefit_operator.recorder import Budget, Recorder, Said
+from corefit_operator.status import Found
+from corefit_operator.view import Key, View
+
+LOG: Final = logging.getLogger(__name__)
+FIGURES_S: Final = 10.0
+"""Seconds between writes of a status in which only figures changed: 500 resources are then 50 writes a second at
+most, and a person watching `kubectl get -w` still sees it move."""
+_TOLD: Final = ("Ready", "Progressing")
+REFUSED_S: Final = 30.0
+"""Seconds until what the API server refused is tried again: a quota may have been raised."""
+
+
+class Remembered(msgspec.Struct, kw_only=True):
+    """What the operator remembers of one resource between reconciles, and may lose at any time.
+
+    Attributes:
+        uid: of the resource; another one under the same name starts from nothing.
+        children: the account of our fields in each child.
+        state: the recommender's.
+        reports: the newest of each live pod, with the time at which it came.
+        status_at: when the status was written last.
+    """
+
+    uid: str
+    children: children.Memory = msgspec.field(default_factory=dict)
+    state: State = State()
+    reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
+    status_at: float = 0.0
+    budget: Budget = msgspec.field(default_factory=Budget)
+
+
+class Reconciler:
+    """Reconciles one resource at a time.
+
+    Args:
+        clock: monotonic seconds.
+        round_s: seconds between two looks at the same pods' reports.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        view: View,
+        collector: Collector,
+        recorder: Recorder,
+        metrics: Metrics,
+        defaults: Defaults,
+        clock: Callable[[], float],
+        round_s: float,
+    ) -> None:
+        self._cluster = cluster
+        self._view = view
+        self._collector = collector
+        self._recorder = recorder
+        self._metrics = metrics
+        self._defaults = defaults
+        self._clock = clock
+        self._round_s = round_s
+        self._remembered: dict[Key, Remembered] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Brings the cluster nearer to what the resource asks for.
+
+        Returns:
+            Seconds until it is to be looked at again; None when only a change makes that necessary.
+
+        Raises:
+            ApiError: something that a retry may mend.
+        """
+        raw = self._view.service(key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._remembered.pop(key, None)
+            self._metrics.forget(key)
+            return None
+        remembered = self._memory(key, str(raw["metadata"].get("uid", "")))
+        try:
+            service = services.decode(raw)
+        except InvalidInput as error:
+            await self._say_unreadable(key, raw, remembered, error)
+            return None
+        if service.paused:
+            return None
+        return await self._bring_in_order(key, raw, service, remembered)
+
+    async def _bring_in_order(
+        self, key: Key, raw: Mapping[str, Any], service: Service, remembered: Remembered
+    ) -> float:
+        wanted = manifests.desired(service, self._defaults)
+        outcome = await children.settle(self._cluster, self._view, service, wanted, remembered.children)
+        found = await self._look(key, service, remembered)
+        found = msgspec.structs.replace(found, refused=outcome.refused)
+        await self._scale(key, service, found, remembered)
+        await self._say(key, raw, service, found, remembered)
+        self._metrics.found(key, found)
+        if outcome.retry_s is not None:
+            return outcome.retry_s
+        return REFUSED_S if outcome.refused and not found.pods else self._round_s
+
+    def _memory(self, key: Key, uid: str) -> Remembered:
+        remembered = self._remembered.get(key)
+        if remembered is None or remembered.uid != uid:
+            remembered = self._remembered[key] = Remembered(uid=uid)
+        return remembered
+
+    async def _look(self, key: Key, service: Service, remembered: Remembered) -> Found:
+        """Asks the pods and decides."""
+        live = [pod for pod in self._view.pods(key) if pod.live]
+        reports = await self._collector.collect(live)
+        now = self._clock()
+        live_uids = {pod.metadata.uid for pod in live}
+        remembered.reports.update((uid, (now, report)) for uid, report in reports.items())
+        remembered.reports = {uid: kept for uid, kept in remembered.reports.items() if uid in live_uids}
+        deployment = self._view.children(key).get(("Deployment", service.child_name))
+        decision = self._decide(service, remembered, live, deployment, now)
+        return Found(
+            deployment=deployment,
+            pods=tuple(live),
+            reports=reports,
+            decision=decision,
+            desired=_desired(service, decision, deployment),
+            problem=diagnosis.problem(self._view.pods(key), reports, deployment),
+        )
+
+    def _decide(
+        self, service: Service, remembered: Remembered, pods: list[Pod], deployment: Child | None, now: float
+    ) -> Decision | None:
+        if deployment is None:
+            return None
+        observation = Observation(
+            pods=tuple(_observed(pod, remembered, now) for pod in pods),
+            replicas=deployment.spec.replicas,
+            rollout=deployment.rolling_out,
+        )
+        decision, remembered.state = decide(service.policy, remembered.state, observation, now)
+        return decision
+
+    async def _scale(self, key: Key, service: Service, found: Found, remembered: Remembered) -> None:
+        """Makes the Deployment have the replicas desired, unless that is left to others."""
+        if found.deployment is None or found.desired == found.deployment.spec.replicas:
+            return
+        current = found.deployment.spec.replicas
+        meta = found.deployment.metadata
+        version = await self._cluster.scale(
+            service.namespace, meta.name, uid=meta.uid, current=current, replicas=found.desired
+        )
+        self._view.put_child(_rescaled(found.deployment, found.desired, version))
+        self._metrics.scaled(key, current, found.desired)
+        decided = found.decision if service.mode == "Auto" else None
+        why = f"{decided.reason}: {decided.message}" if decided else f"spec.scaling.replicas is {found.desired}"
+        note = f"{current} -> {found.desired} replicas: {why}"
+        await self._recorder.record(service, remembered.budget, Said(reason="Scaled", action="Scale", note=note))
+
+    async def _say(
+        self, key: Key, raw: Mapping[str, Any], service: Service, found: Found, remembered: Remembered
+    ) -> None:
+        """Writes the status if it changed, and Events for the conditions that did."""
+        before = status.parse(raw.get("status"))
+        new = status.of(service, found, before, _timestamp())
+        if not self._due(new, before, remembered):
+            return
+        await self._write_status(key, new, remembered)
+        for said in _changes(before, new):
+            await self._recorder.record(service, remembered.budget, said)
+
+    async def _say_unreadable(
+        self, key: Key, raw: Mapping[str, Any], remembered: Remembered, error: InvalidInput
+    ) -> None:
+        before = status.parse(raw.get("status"))
+        generation = int(raw["metadata"].get("generation", 0))
+        new = status.of_unreadable(error, generation, before, _timestamp())
+        if new != before:
+            await self._write_status(key, new, remembered)
+
+    def _due(self, new: InferenceServiceStatus, before: InferenceServiceStatus, remembered: Remembered) -> bool:
+        if new == before:
+            return False
+        return status.urgent(new, before) or self._clock() - remembered.status_at >= FIGURES_S
+
+    async def _write_status(self, key: Key, new: InferenceServiceStatus, remembered: Remembered) -> None:
+        written = await self._cluster.apply_status(key.namespace, key.name, remembered.uid, status.encode(new))
+        remembered.status_at = self._clock()
+        self._view.put_service(written)
+
+
+def _observed(pod: Pod, remembered: Remembered, now: float) -> PodObservation:
+    at, report = remembered.reports.get(pod.metadata.uid, (now, None))
+    return PodObservation(uid=pod.metadata.uid, ready=pod.ready, report=report, age_s=now - at)
+
+
+def _desired(service: Service, decision: Decision | None, deployment: Child | None) -> int:
+    """The replicas that the Deployment is to have, by the mode: nobody's word but the one who rules counts."""
+    if service.mode == "Manual":
+        return service.manual_replicas
+    if service.mode == "Auto" and decision is not None:
+        return decision.replicas
+    return deployment.spec.replicas if deployment is not None else 0
+
+
+def _rescaled(deployment: Child, replicas: int, version: str) -> Child:
+    """The Deployment as our own write left it, until the watch says the same: or the next look would write again."""
+    meta = deployment.metadata
+    meta = msgspec.structs.replace(meta, resource_version=version, generation=meta.generation + 1)
+    return msgspec.structs.replace(deployment, metadata=meta, spec=DeploymentSpec(replicas=replicas))
+
+
+def _changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Said]:
+    """What conditions say newly, once for each reason."""
+    known = {c.type: (c.status, c.reason) for c in before.conditions}
+    changed = {c.reason: c for c in new.conditions if c.type in _TOLD and known.get(c.type) != (c.status, c.reason)}
+    return [
+        Said(type="Warning" if c.status == "False" else "Normal", reason=c.reason, action="Reconcile", note=c.message)
+        for c in changed.values()
+    ]
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,220 @@
+"""The status of a resource: a pure function of what was found, and of the status before for transition times.
+
+May not do I/O, and may not say more than was found.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from corefit_core.api_status import Condition, InferenceServiceStatus, LastDecision, PlanStatus
+from corefit_core.errors import InvalidInput
+from corefit_core.recommender import Decision
+from corefit_core.report import PlanInForce, Report
+from corefit_core.service import Service
+from corefit_core.sizing import SizingPlan
+from corefit_operator import manifests
+from corefit_operator.diagnosis import Problem
+from corefit_operator.objects import Child, Pod
+
+_HOLDING: Final = frozenset({"NoReports", "StaleReports"})
+"""Decisions that are none: the recommender doesn't know and therefore holds."""
+_WHY_MAX: Final = 1024
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What one reconcile found.
+
+    Attributes:
+        deployment: None as long as there is none.
+        pods: the live ones.
+        reports: of this round, by pod uid.
+        desired: what the Deployment is to have.
+        problem: what keeps pods from serving.
+        refused: what the API server refuses about the children.
+    """
+
+    deployment: Child | None
+    pods: tuple[Pod, ...]
+    reports: Mapping[str, Report]
+    decision: Decision | None
+    desired: int
+    problem: Problem | None = None
+    refused: Problem | None = None
+
+    @property
+    def ready(self) -> int:
+        """Pods that serve."""
+        return sum(pod.ready for pod in self.pods)
+
+
+def of(service: Service, found: Found, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
+    """The status of a resource that can be read."""
+    decision = found.decision
+    return InferenceServiceStatus(
+        observed_generation=service.generation,
+        replicas=len(found.pods),
+        ready_replicas=found.ready,
+        desired_replicas=found.desired,
+        recommended_replicas=decision.replicas if decision else UNSET,
+        selector=manifests.selector_text(service),
+        plan=_plan(service.plan, found),
+        latency=_latency(service, decision),
+        cost_per_hour=_cost(service, found),
+        last_decision=_last_decision(decision, before.last_decision, now),
+        conditions=_stamped(
+            before,
+            service.generation,
+            now,
+            [_ready(found), _progressing(found), _sized(service), _scaling_active(service, decision)],
+        ),
+    )
+
+
+def of_unreadable(
+    error: InvalidInput, generation: int, before: InferenceServiceStatus, now: str
+) -> InferenceServiceStatus:
+    """The status of a resource that can't be read: what was there stays, the conditions say what is wrong."""
+    invalid = ("False", "InvalidSpec", f"{error}. What was there before goes on serving.")
+    ready = next((c for c in before.conditions if c.type == "Ready"), None)
+    first = (ready.status, ready.reason, ready.message) if ready else invalid
+    conditions = [("Ready", *first), ("Progressing", *invalid), ("Sized", *invalid), ("ScalingActive", *invalid)]
+    return msgspec.structs.replace(
+        before, observed_generation=generation, conditions=_stamped(before, generation, now, conditions)
+    )
+
+
+def parse(raw: Mapping[str, Any] | None) -> InferenceServiceStatus:
+    """The status as stored; an empty one when there is none or it can't be read, since we are its only writer."""
+    try:
+        return msgspec.convert(raw or {}, InferenceServiceStatus)
+    except msgspec.ValidationError:
+        return InferenceServiceStatus()
+
+
+def encode(status: InferenceServiceStatus) -> dict[str, Any]:
+    """For the API server."""
+    encoded: dict[str, Any] = msgspec.to_builtins(status)
+    return encoded
+
+
+def urgent(new: InferenceServiceStatus, old: InferenceServiceStatus) -> bool:
+    """Whether more changed than figures that change with every measurement."""
+    return _settled(new) != _settled(old)
+
+
+_Statement = tuple[str, str, str, str]
+"""Type, status, reason, message of a condition."""
+
+
+def _settled(status: InferenceServiceStatus) -> InferenceServiceStatus:
+    conditions = tuple(
+        msgspec.structs.replace(c, message="", last_transition_time="") if c.type == "ScalingActive" else c
+        for c in status.conditions
+    )
+    return msgspec.structs.replace(
+        status, latency=UNSET, cost_per_hour=UNSET, recommended_replicas=UNSET, plan=UNSET, conditions=conditions
+    )
+
+
+def _stamped(
+    before: InferenceServiceStatus, generation: int, now: str, statements: list[_Statement]
+) -> tuple[Condition, ...]:
+    known = {c.type: c for c in before.conditions}
+    return tuple(
+        Condition(
+            type=type_,
+            status="True" if status == "True" else "False" if status == "False" else "Unknown",
+            observed_generation=generation,
+            last_transition_time=(
+                known[type_].last_transition_time if type_ in known and known[type_].status == status else now
+            ),
+            reason=reason,
+            message=message,
+        )
+        for type_, status, reason, message in statements
+    )
+
+
+def _ready(found: Found) -> _Statement:
+    if found.ready:
+        return "Ready", "True", "Serving", f"{found.ready} of {found.desired} replicas serve."
+    trouble = found.refused or found.problem
+    if trouble:
+        return "Ready", "False", trouble.reason, trouble.message
+    if found.desired == 0:
+        return "Ready", "False", "ScaledToZero", "spec.scaling.replicas is 0: nothing serves until it is raised."
+    return "Ready", "False", "Starting", "No pod is ready yet; a pod loads and warms its model up first."
+
+
+def _progressing(found: Found) -> _Statement:
+    trouble = found.refused or found.problem
+    complete = found.deployment is not None and not found.deployment.rolling_out and found.ready >= found.desired
+    if complete and not found.refused:
+        return "Progressing", "True", "Complete", "All replicas run what the resource asks for."
+    if trouble:
+        kept = " The pods of before go on serving." if found.ready else ""
+        return "Progressing", "False", trouble.reason, f"{trouble.message}{kept}"
+    if found.deployment is not None and found.deployment.rolling_out:
+        return "Progressing", "True", "RollingOut", "Pods of the new template replace those of the old one."
+    return "Progressing", "True", "Starting", f"{found.ready} of {found.desired} replicas are ready."
+
+
+def _sized(service: Service) -> _Statement:
+    return "Sized", "True", "Planned", service.plan.why[:_WHY_MAX]
+
+
+def _scaling_active(service: Service, decision: Decision | None) -> _Statement:
+    if service.mode == "Manual":
+        return "ScalingActive", "False", "Manual", "spec.scaling.replicas rules; set mode to Auto to have it scaled."
+    if service.mode == "Recommend":
+        return "ScalingActive", "False", "RecommendOnly", "Status says what would be done; set mode to Auto to do it."
+    if decision is None:
+        return "ScalingActive", "Unknown", "NotDecided", "No decision has been taken yet."
+    if decision.reason in _HOLDING:
+        return "ScalingActive", "False", decision.reason, decision.message
+    return "ScalingActive", "True", decision.reason, decision.message
+
+
+def _plan(computed: SizingPlan, found: Found) -> PlanStatus:
+    """What ready pods report, since they have measured; what was computed from the limit until they do."""
+    reported = [found.reports[pod.metadata.uid].plan for pod in found.pods if pod.metadata.uid in found.reports]
+    plan: PlanInForce | SizingPlan = next((p for p in reported if p.workers), computed)
+    return PlanStatus(
+        workers=plan.workers,
+        threads_per_worker=plan.threads_per_worker,
+        queue_depth=plan.queue_depth,
+        shape=f"{plan.workers}x{plan.threads_per_worker}",
+        why=plan.why[:_WHY_MAX],
+    )
+
+
+def _latency(service: Service, decision: Decision | None) -> str | UnsetType:
+    if decision is None or decision.latency_s is None:
+        return UNSET
+    objective = service.objective
+    measured = float(f"{decision.latency_s * 1000:.2g}")
+    return f"p{objective.percentile:g} {measured:g}ms/{objective.latency_s * 1000:g}ms"
+
+
+def _cost(service: Service, found: Found) -> str:
+    policy = service.policy
+    per_hour = policy.price.per_hour(policy.millicores_per_pod, policy.memory_bytes_per_pod) * len(found.pods)
+    return f"{per_hour:.4f} {policy.price.currency}"
+
+
+def _last_decision(decision: Decision | None, before: LastDecision | UnsetType, now: str) -> LastDecision | UnsetType:
+    """The decision that the present replicas come from: kept while later ones say the same."""
+    if decision is None:
+        return before
+    if before is not UNSET and before.replicas == decision.replicas:
+        return before
+    return LastDecision(
+        time=now,
+        replicas=decision.replicas,
+        uncapped=UNSET if decision.uncapped is None else decision.uncapped,
+        reason=decision.reason,
+        message=decision.message[:_WHY_MAX],
+    )

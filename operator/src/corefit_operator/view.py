@@ -1,0 +1,135 @@
+"""What the operator believes the cluster to be: the newest state of each object that it was told of.
+
+A cache that may lag, and is treated so: a decision taken from it is written with a precondition, or is one that
+the API server finds to change nothing. May not do I/O.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from corefit_core.naming import child_name
+from corefit_operator.objects import Child, Meta, Pod
+
+
+class Key(NamedTuple):
+    """An InferenceService by namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class View:
+    """Services, their children and their pods, by the service that they belong to."""
+
+    def __init__(self) -> None:
+        self._services: dict[Key, Mapping[str, Any]] = {}
+        self._owners: dict[tuple[str, str], Key] = {}
+        self._children: dict[tuple[str, str], dict[tuple[str, str], Child]] = {}
+        self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
+
+    def service(self, key: Key) -> Mapping[str, Any] | None:
+        """The resource as the API server stores it, None when there is none."""
+        return self._services.get(key)
+
+    def services(self) -> tuple[Key, ...]:
+        """All resources."""
+        return tuple(self._services)
+
+    def children(self, key: Key) -> Mapping[tuple[str, str], Child]:
+        """The children of a resource, by kind and name."""
+        return self._children.get(_bucket(key), {})
+
+    def pods(self, key: Key) -> tuple[Pod, ...]:
+        """The pods of a resource, oldest name first, so that what is derived from them does not flicker."""
+        return tuple(sorted(self._pods.get(_bucket(key), {}).values(), key=lambda p: p.metadata.name))
+
+    def owner(self, meta: Meta) -> Key | None:
+        """Whose child an object is by its label; None when that resource is not known."""
+        return self._owners.get((meta.namespace, meta.owner_label))
+
+    def put_service(self, raw: Mapping[str, Any]) -> Key:
+        """Takes a resource in, unless a newer state of it is known."""
+        key = _key(raw)
+        known = self._services.get(key)
+        if known is None or _newer(_version(raw), _version(known)) or _uid(raw) != _uid(known):
+            self._services[key] = raw
+            self._owners[_bucket(key)] = key
+        return key
+
+    def drop_service(self, raw: Mapping[str, Any]) -> Key:
+        """Forgets a resource, unless another one of the same name has taken its place."""
+        key = _key(raw)
+        known = self._services.get(key)
+        if known is not None and _uid(known) == _uid(raw):
+            del self._services[key]
+            self._owners.pop(_bucket(key), None)
+        return key
+
+    def put_child(self, child: Child) -> None:
+        """Takes a child in, unless a newer state of it is known."""
+        meta = child.metadata
+        siblings = self._children.setdefault((meta.namespace, meta.owner_label), {})
+        known = siblings.get((child.kind, meta.name))
+        if known is None or known.metadata.uid != meta.uid or _newer_meta(meta, known.metadata):
+            siblings[(child.kind, meta.name)] = child
+
+    def drop_child(self, child: Child) -> None:
+        """Forgets a child, unless another of the same name has taken its place."""
+        bucket = (child.metadata.namespace, child.metadata.owner_label)
+        siblings = self._children.get(bucket, {})
+        known = siblings.get((child.kind, child.metadata.name))
+        if known is not None and known.metadata.uid == child.metadata.uid:
+            del siblings[(child.kind, child.metadata.name)]
+        if not siblings:
+            self._children.pop(bucket, None)
+
+    def put_pod(self, pod: Pod) -> None:
+        """Takes a pod in, unless a newer state of it is known."""
+        pods = self._pods.setdefault((pod.metadata.namespace, pod.metadata.owner_label), {})
+        known = pods.get(pod.metadata.uid)
+        if known is None or _newer_meta(pod.metadata, known.metadata):
+            pods[pod.metadata.uid] = pod
+
+    def drop_pod(self, pod: Pod) -> None:
+        """Forgets a pod."""
+        bucket = (pod.metadata.namespace, pod.metadata.owner_label)
+        pods = self._pods.get(bucket, {})
+        pods.pop(pod.metadata.uid, None)
+        if not pods:
+            self._pods.pop(bucket, None)
+
+    def all_children(self, kind: str) -> Iterable[Child]:
+        """Every child of one kind."""
+        return [c for siblings in self._children.values() for (k, _), c in siblings.items() if k == kind]
+
+    def all_pods(self) -> Iterable[Pod]:
+        """Every pod."""
+        return [p for pods in self._pods.values() for p in pods.values()]
+
+
+def _bucket(key: Key) -> tuple[str, str]:
+    return key.namespace, child_name(key.name)
+
+
+def _key(raw: Mapping[str, Any]) -> Key:
+    return Key(raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+
+
+def _uid(raw: Mapping[str, Any]) -> str:
+    return str(raw["metadata"].get("uid", ""))
+
+
+def _version(raw: Mapping[str, Any]) -> str:
+    return str(raw["metadata"].get("resourceVersion", ""))
+
+
+def _newer_meta(new: Meta, known: Meta) -> bool:
+    return _newer(new.resource_version, known.resource_version)
+
+
+def _newer(new: str, known: str) -> bool:
+    """Resource versions of one resource type compare as integers (KEP-5504); what doesn't parse counts as newer."""
+    return not (new.isdecimal() and known.isdecimal()) or int(new) >= int(known)
