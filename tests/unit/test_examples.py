@@ -1,0 +1,85 @@
+"""The examples' files are what their scripts write, and what their manifests say."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+
+from corefit_core import naming
+from corefit_core.api import InferenceService
+from corefit_core.service import decode
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = ("digits", "load-model")
+
+
+def script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def answers(model: bytes, rows: Any, output: str) -> Any:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run([output], {session.get_inputs()[0].name: np.array(rows, np.float32)})[0]
+
+
+def test_training_the_digits_again_gives_equal_predictions() -> None:
+    train = script(EXAMPLES / "digits" / "train.py")
+    features, test_features, labels, test_labels = train.split()
+    model = train.train(features, labels)
+    committed = json.loads((EXAMPLES / "digits" / "rows.json").read_text())
+    assert train.rows(model, test_features, test_labels) == committed
+    again = answers(train.export(model, features), committed["rows"], "label").tolist()
+    assert again == committed["predictions"]
+
+
+def test_the_committed_digits_model_says_what_its_rows_say() -> None:
+    committed = json.loads((EXAMPLES / "digits" / "rows.json").read_text())
+    model = (EXAMPLES / "digits" / "model.onnx").read_bytes()
+    assert answers(model, committed["rows"], "label").tolist() == committed["predictions"]
+    right = sum(a == b for a, b in zip(committed["labels"], committed["predictions"], strict=True))
+    assert right >= 95
+
+
+def test_generating_the_load_model_again_gives_the_same_file() -> None:
+    generate = script(EXAMPLES / "load-model" / "generate.py")
+    made = generate.model().SerializeToString()
+    assert made == (EXAMPLES / "load-model" / "model.onnx").read_bytes()
+    committed = json.loads((EXAMPLES / "load-model" / "rows.json").read_text())
+    assert np.allclose(answers(made, committed["rows"], "scores"), committed["scores"], atol=1e-2)
+
+
+def test_rows_of_the_load_model_do_not_influence_each_other() -> None:
+    committed = json.loads((EXAMPLES / "load-model" / "rows.json").read_text())
+    model = (EXAMPLES / "load-model" / "model.onnx").read_bytes()
+    alone = [answers(model, [row], "scores")[0] for row in committed["rows"][:4]]
+    assert np.allclose(alone, answers(model, committed["rows"][:4], "scores"), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_manifests_are_valid_and_name_the_file_that_is_there(name: str) -> None:
+    resource = yaml.safe_load((EXAMPLES / name / "inferenceservice.yaml").read_text())
+    assert resource["apiVersion"] == f"{naming.GROUP}/{naming.VERSION}"
+    msgspec.convert({"spec": resource["spec"]}, InferenceService)
+    service = decode(resource)
+    model = (EXAMPLES / name / "model.onnx").read_bytes()
+    assert service.model_sha256 == hashlib.sha256(model).hexdigest()
+    files = yaml.safe_load((EXAMPLES / "kustomization.yaml").read_text())["configMapGenerator"][0]["files"]
+    assert f"{service.model_uri.rpartition('/')[2]}={name}/model.onnx" in files
+
+
+def test_the_models_fit_into_a_config_map() -> None:
+    size = sum(len((EXAMPLES / name / "model.onnx").read_bytes()) for name in NAMES)
+    assert size * 4 / 3 < 2**20
