@@ -18,6 +18,7 @@ from corefit_devcluster.containers import import_archive
 from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
 from corefit_devcluster.host import cni_folder
 from corefit_devcluster.keeper import Birth, end, find
+from corefit_devcluster.mounts import on_overlay
 from corefit_devcluster.oci import single_program
 from corefit_devcluster.paths import ClusterPaths, Home
 from corefit_devcluster.processes import plan
@@ -131,17 +132,10 @@ def _settings(paths: ClusterPaths, known: record.Record, programs: Mapping[str, 
         cgroup_root=layout.root,
         cgroup_v1=not layout.unified_only,
         cni=plugins,
-        snapshotter=_snapshotter(paths.root),
+        snapshotter="native" if on_overlay(paths.root) else "overlayfs",
         programs=programs,
         metrics_server="metrics-server" in programs,
     )
-
-
-def _snapshotter(folder: Path) -> str:
-    """Choose overlayfs, or plain copies where the folder is on an overlay itself (in most containers)."""
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    holding = max((mount for mount in mounts if folder.is_relative_to(mount[1])), key=lambda mount: len(mount[1]))
-    return "native" if holding[2] == "overlay" else "overlayfs"
 
 
 def _refuse_hidden(*needed: Path) -> None:

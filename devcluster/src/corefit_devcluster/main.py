@@ -12,11 +12,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from corefit_devcluster import cluster, ready, record
+from corefit_devcluster import cluster, contexts, ready, record
 from corefit_devcluster.build import Builder, search_folders
 from corefit_devcluster.containers import import_archive
+from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.errors import DevclusterError, NotRunningError
 from corefit_devcluster.host import CLUSTER_PROGRAMS, install, missing_cni, missing_packages, require_linux_root
+from corefit_devcluster.images import ImageBuilder
 from corefit_devcluster.paths import ClusterPaths, Home
 from corefit_devcluster.programs import FAMILIES, KUBERNETES, METRICS_SERVER
 from corefit_devcluster.progress import Reporter
@@ -90,6 +92,20 @@ class App:
                 raise DevclusterError(f"there is no file {archive}")
             with self._reporter.step(f"Loading {archive.name}"):
                 self._reporter.say(import_archive(paths, archive))
+        return 0
+
+    def images(self, arguments: argparse.Namespace) -> int:
+        """Build the operator's and the runtime's images, or only what their Dockerfiles need."""
+        if arguments.context is not None:
+            for image in IMAGES:
+                target = arguments.context / image.folder
+                with self._reporter.step(f"Writing the build context {target}"):
+                    contexts.write(image, target)
+                print(target)
+            return 0
+        require_linux_root("Building images")
+        for archive in ImageBuilder(self._home, self._reporter).ensure():
+            print(archive)
         return 0
 
     def _known(self, name: str) -> tuple[ClusterPaths, record.Record]:
@@ -170,6 +186,10 @@ def parser(app: App) -> argparse.ArgumentParser:
     command("env", app.env, 'print KUBECONFIG and PATH for a shell: eval "$(corefit-devcluster env)"')
     load = command("load-images", app.load_images, "import OCI image archives into the cluster")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    images = command("images", app.images, "build the images; print an archive for load-images a line", named=False)
+    images.add_argument(
+        "--context", type=Path, metavar="FOLDER", help="only write FOLDER/operator and FOLDER/runtime for docker build"
+    )
     return root
 
 

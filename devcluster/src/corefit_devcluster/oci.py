@@ -1,6 +1,6 @@
-"""An OCI image archive around one static program, written by hand: four JSON documents and two tars.
+"""OCI image archives of one layer, written by hand: four JSON documents and a tar around another.
 
-Deterministic: the same program gives the same bytes.
+Deterministic: the same input gives the same bytes.
 """
 
 import hashlib
@@ -13,16 +13,26 @@ from typing import Any
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def single_program(program: Path, reference: str, machine: str) -> bytes:
     """Return the archive of an image that holds one program and runs it as a user without rights."""
     layer = _tar({program.name: (program.read_bytes(), 0o755)})
+    return _archive(layer, {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"}, reference, machine)
+
+
+def from_root(root: bytes, reference: str, machine: str) -> bytes:
+    """Return the archive of an image whose only layer is the tar of a root file system."""
+    return _archive(root, {"Env": [_PATH], "Cmd": ["/bin/sh"]}, reference, machine)
+
+
+def _archive(layer: bytes, run: dict[str, Any], reference: str, machine: str) -> bytes:
     config = {
         "architecture": _ARCHITECTURES.get(machine, machine),
         "os": "linux",
-        "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
+        "config": run,
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
     }
     config_bytes = _json(config)

@@ -1,0 +1,113 @@
+"""Building the images on this machine, without Docker: a Debian base by mmdebstrap, our Dockerfiles by buildah.
+
+An archive is named by the hash of all that went into it, and is rebuilt only when that changes.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from corefit_devcluster import contexts
+from corefit_devcluster.contexts import IMAGES, Image
+from corefit_devcluster.host import IMAGE_PROGRAMS, install, missing_packages
+from corefit_devcluster.mounts import on_overlay
+from corefit_devcluster.oci import from_root
+from corefit_devcluster.paths import Home
+from corefit_devcluster.progress import Reporter
+from corefit_devcluster.run import run, succeeds
+
+SUITE = "bookworm"
+# numpy and onnxruntime need libstdc++6; models may come from https.
+PACKAGES = ("python3", "ca-certificates", "libstdc++6")
+EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
+# Else buildah refuses every image where the distribution has not installed a policy.
+_POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
+
+
+@dataclass(frozen=True)
+class ImageBuilder:
+    """Builds what the cluster is to run."""
+
+    home: Home
+    reporter: Reporter
+
+    def ensure(self) -> list[Path]:
+        """Return an archive for each image, having built those whose inputs have changed."""
+        return [self._image(image) for image in IMAGES]
+
+    def _image(self, image: Image) -> Path:
+        archive = self.home.images / f"{image.folder}-{image.version()}-{image.key(_base_key())}.tar"
+        if archive.exists():
+            return archive
+        install(missing_packages(IMAGE_PROGRAMS), self.reporter)
+        base = self._base()
+        with self.reporter.step(f"Building {image.reference()} (about half a minute)"):
+            self._build(image, base, archive)
+        for older in self.home.images.glob(f"{image.folder}-{image.version()}-*.tar"):
+            if older != archive:
+                older.unlink()
+        return archive
+
+    def _base(self) -> Path:
+        """Make the base once: a small Debian with Python, as an image of a single layer."""
+        archive = self.home.images / f"base-{SUITE}-{_base_key()}.tar"
+        if archive.exists():
+            return archive
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self.reporter.step("Building the images' Debian base once (half a minute to three)"),
+            tempfile.TemporaryDirectory(dir=archive.parent) as scratch,
+        ):
+            root, made = Path(scratch) / "root.tar", Path(scratch) / "base.tar"
+            run([*_mmdebstrap(), SUITE, root])
+            made.write_bytes(from_root(root.read_bytes(), "corefit.local/base:latest", platform.machine()))
+            made.replace(archive)
+        return archive
+
+    def _build(self, image: Image, base: Path, archive: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=archive.parent) as scratch, _storage(Path(scratch)) as buildah:
+            context, made = Path(scratch) / "context", Path(scratch) / "image.tar"
+            contexts.write(image, context)
+            run(
+                [*buildah, "build", "--quiet", "--isolation", "chroot", "--pull-never", *_timestamps()]
+                + ["--build-arg", f"BASE=oci-archive:{base}", "--tag", image.reference(), str(context)]
+            )
+            run([*buildah, "push", "--quiet", image.reference(), f"oci-archive:{made}:{image.reference()}"])
+            made.replace(archive)
+
+
+def _timestamps() -> list[str]:
+    """Date every file alike: equal inputs then give equal layers."""
+    return ["--timestamp", "0"]
+
+
+def _mmdebstrap() -> list[str]:
+    excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
+    kept = "--dpkgopt=path-include=/usr/share/doc/*/copyright"
+    return ["nice", "mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(PACKAGES)}", *excluded, kept]
+
+
+def _base_key() -> str:
+    return hashlib.sha256(" ".join([*_mmdebstrap(), SUITE, platform.machine()]).encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _storage(folder: Path) -> Iterator[list[str]]:
+    """Give buildah a storage of its own, and leave neither it nor its mount behind."""
+    policy, root = folder / "policy.json", folder / "storage"
+    policy.write_text(_POLICY)
+    driver = "vfs" if on_overlay(folder) else "overlay"
+    options = ["--root", str(root), "--runroot", str(folder / "run"), "--storage-driver", driver]
+    try:
+        yield ["buildah", *options, "--signature-policy", str(policy)]
+    finally:
+        mounted = root / driver
+        if os.path.ismount(mounted):
+            succeeds(["umount", mounted])
+        shutil.rmtree(root, ignore_errors=True)
