@@ -1,0 +1,76 @@
+"""Corefit's own `decide` on the simulated pods' reports, and the ways in which reports can be wrong or late.
+
+The same function runs in the operator; nothing of it is repeated here. May not correct what `decide` decides.
+"""
+
+import random
+from collections import deque
+
+import msgspec
+
+from corefit.simulate.scalers import View
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.report import Histogram, Report
+
+
+class Flaws(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with the reports.
+
+    Attributes:
+        late_s: each report is so many seconds old when it is read.
+        silent: the share of pods that does not answer, another draw for each pod and round.
+        service_factor: the measured service time over the true one.
+    """
+
+    late_s: float = 0.0
+    silent: float = 0.0
+    service_factor: float = 1.0
+
+
+class Corefit:
+    """`decide`, each 5 s: the rhythm of the operator's collector."""
+
+    period_s = 5.0
+
+    def __init__(self, policy: Policy, flaws: Flaws = Flaws(), seed: int = 1) -> None:  # noqa: B008  # frozen
+        self.policy, self.flaws = policy, flaws
+        self.state = State()
+        self.decisions: list[Decision] = []
+        self._past: deque[tuple[float, dict[str, Report]]] = deque()
+        self._random = random.Random(seed)  # noqa: S311  # simulated loss
+
+    def replicas(self, view: View) -> int:
+        """One round of collection and one decision."""
+        self._past.append((view.now, {pod.uid: self._flawed(view.fleet.report(pod, view.now)) for pod in view.pods}))
+        while len(self._past) > 1 and self._past[1][0] <= view.now - self.flaws.late_s:
+            self._past.popleft()
+        at, reports = self._past[0]
+        pods = tuple(
+            PodObservation(
+                uid=pod.uid, ready=pod.ready(view.now), report=self._heard(reports, pod.uid), age_s=view.now - at
+            )
+            for pod in view.pods
+        )
+        seen = Observation(pods=pods, replicas=view.replicas)
+        decision, self.state = decide(self.policy, self.state, seen, view.now)
+        self.decisions.append(decision)
+        return decision.replicas
+
+    def _heard(self, reports: dict[str, Report], uid: str) -> Report | None:
+        if self.flaws.silent and self._random.random() < self.flaws.silent:
+            return None
+        return reports.get(uid)
+
+    def _flawed(self, report: Report) -> Report:
+        factor = self.flaws.service_factor
+        if factor == 1:
+            return report
+        service = report.service_time
+        counters = report.counters
+        return msgspec.structs.replace(
+            report,
+            counters=msgspec.structs.replace(counters, busy_worker_seconds=counters.busy_worker_seconds * factor),
+            service_time=Histogram(
+                counts=service.counts, sum_s=service.sum_s * factor, sum_sq_s2=service.sum_sq_s2 * factor**2
+            ),
+        )

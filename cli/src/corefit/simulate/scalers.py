@@ -1,0 +1,104 @@
+"""What a scaler sees of the simulated service, and the scalers that follow no measurement: static and clairvoyant.
+
+May not look inside the fleet's arrays: a scaler sees what its original sees.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from corefit.simulate.fleet import Fleet, Pod, Service
+from corefit.simulate.kernel import Floats, Ints
+from corefit.simulate.traces import Trace
+from corefit_core.recommender import queueing
+
+CLAIRVOYANT_STEP_S = 5.0
+"""Seconds of load that the clairvoyant sizes for at a time: the rhythm in which Corefit looks, too."""
+
+
+class View:
+    """One look at the service at a time."""
+
+    def __init__(self, fleet: Fleet, now: float) -> None:
+        self.fleet, self.now = fleet, now
+
+    @property
+    def replicas(self) -> int:
+        """spec.replicas: pods asked for."""
+        return len(self.fleet.pods)
+
+    @property
+    def pods(self) -> Sequence[Pod]:
+        """The pods that are not being deleted."""
+        return self.fleet.pods
+
+    @property
+    def ready(self) -> list[Pod]:
+        """The pods that serve."""
+        return self.fleet.ready(self.now)
+
+    def concurrency(self, span_s: float) -> float:
+        """Requests inside pods, the mean of the last whole seconds."""
+        end = int(self.now)
+        seconds = self.fleet.requests.load.concurrency[max(0, end - int(span_s)) : end]
+        return float(seconds.mean()) if len(seconds) else 0.0
+
+
+class Scaler(Protocol):
+    """Asked each `period_s` seconds for the replicas that it wants."""
+
+    period_s: float
+
+    def replicas(self, view: View) -> int:
+        """spec.replicas from now on."""
+
+
+class Fixed:
+    """Replicas by a plan made beforehand: entry i holds from second i * period_s on."""
+
+    def __init__(self, plan: Sequence[int], period_s: float) -> None:
+        self.period_s, self._plan = period_s, plan
+
+    def replicas(self, view: View) -> int:
+        """What the plan says for now."""
+        return self._plan[min(len(self._plan) - 1, int(view.now / self.period_s))]
+
+
+def offered(trace: Trace, work: Floats, step_s: float) -> Floats:
+    """Erlangs offered in each step of the trace."""
+    steps = int(np.ceil(trace.duration_s / step_s))
+    index = np.minimum(steps - 1, (trace.arrivals / step_s).astype(np.int64))
+    return np.bincount(index, weights=work, minlength=steps) / step_s
+
+
+def needs(erlangs: Floats, service: Service, allowed: float) -> Ints:
+    """The fewest pods for each load so that at most `allowed` of its requests miss the objective."""
+    top = float(erlangs.max(initial=0.0))
+    limits = [0.0]
+    while limits[-1] < top:
+        limits.append(_most(len(limits) * service.workers, service, allowed))
+    return np.maximum(1, np.searchsorted(np.array(limits), erlangs, side="left"))
+
+
+def _most(workers: int, service: Service, allowed: float) -> float:
+    """The highest load that so many workers take with at most `allowed` misses."""
+    low, high = 0.0, 4.0 * workers
+    for _ in range(30):
+        middle = (low + high) / 2
+        missed = queueing.missed(workers, middle, service.service_s, service.service_cv**2, service.objective.latency_s)
+        low, high = (middle, high) if missed <= allowed else (low, middle)
+    return low
+
+
+def clairvoyant(trace: Trace, work: Floats, service: Service, allowed: float) -> tuple[int, Fixed]:
+    """A plan that knows all arrivals: what each step needs, asked for one start-up ahead. And where it begins.
+
+    A pod that would be needed again before a new one could have started is kept: stopping it saves less than
+    starting another costs.
+    """
+    need = needs(offered(trace, work, CLAIRVOYANT_STEP_S), service, allowed)
+    ahead = int(np.ceil(service.startup_s / CLAIRVOYANT_STEP_S))
+    padded = np.concatenate([need, np.full(ahead, need[-1])])
+    asked = np.array([padded[i : i + ahead + 1].max() for i in range(len(need))])
+    return int(asked[0]), Fixed([int(n) for n in asked], CLAIRVOYANT_STEP_S)
