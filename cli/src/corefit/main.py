@@ -4,7 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from corefit import plan
 from corefit.load import command as load
+from corefit.simulate import options as simulate
 from corefit_core.errors import CorefitError
 
 
@@ -12,6 +14,8 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     root = argparse.ArgumentParser(prog="corefit", description="CPU inference on Kubernetes that fits its cores")
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    plan.register(commands)
+    simulate.register(commands)
     load.register(commands)
     return root
 

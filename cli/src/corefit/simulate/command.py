@@ -1,0 +1,146 @@
+"""`corefit simulate`: from options to outcomes, a table, JSON and a picture. May not simulate."""
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from corefit.simulate import traces
+from corefit.simulate.corefit import Flaws
+from corefit.simulate.fleet import Service
+from corefit.simulate.run import ALL, Outcome, Setting, simulate
+from corefit_core.errors import ConfigError
+from corefit_core.sizing import Objective
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON document."""
+
+    trace: str
+    requests: int
+    duration_s: float
+    setting: Setting
+    policies: dict[str, Outcome]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate each policy that was asked for; 0 when all ran."""
+    setting = _setting(arguments)
+    trace = traces.read(arguments.trace, _positive("--scale", arguments.scale), arguments.seed)
+    console = Console(stderr=True)
+    outcomes: dict[str, Outcome] = {}
+    with Progress(console=console, transient=True) as progress:
+        for name in _names(arguments.policy):
+            outcomes[name] = simulate(name, trace, setting, _shown(progress, name))
+    written = Written(
+        trace=trace.name,
+        requests=len(trace.arrivals),
+        duration_s=trace.duration_s,
+        setting=setting,
+        policies=outcomes,
+    )
+    _write(arguments.json, written)
+    if arguments.plot:
+        importlib.import_module("corefit.simulate.plot").draw(arguments.plot, trace, setting, list(outcomes.values()))
+    if arguments.json != Path("-"):
+        Console().print(table(list(outcomes.values()), setting))
+    return 0
+
+
+def _shown(progress: Progress, name: str) -> Callable[[float], None]:
+    task = progress.add_task(name, total=1.0)
+    return lambda done: progress.update(task, completed=done)
+
+
+def _write(path: Path | None, written: Written) -> None:
+    if path is None:
+        return
+    body = msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"
+    if path == Path("-"):
+        print(body.decode(), end="")
+        return
+    try:
+        path.write_bytes(body)
+    except OSError as error:
+        raise ConfigError(f"--json {path}: {error.strerror}") from error
+
+
+def table(outcomes: Sequence[Outcome], setting: Setting) -> Table:
+    """One row a policy."""
+    latency_ms = 1000 * setting.service.objective.latency_s
+    view = Table(title=f"within {latency_ms:g} ms; {setting.service.workers} cores a pod")
+    for heading in (
+        "policy",
+        "core-h",
+        setting.policy.price.currency,
+        "in time %",
+        "shed %",
+        "p50 ms",
+        "p99 ms",
+        "changes",
+        "pods",
+    ):
+        view.add_column(heading, no_wrap=True, justify="left" if heading == "policy" else "right")
+    for o in outcomes:
+        view.add_row(
+            o.policy,
+            f"{o.core_hours:.2f}",
+            f"{o.cost:.3f}",
+            f"{100 * o.attainment:.3f}",
+            f"{100 * o.shed:.3f}",
+            _ms(o.p50_s),
+            _ms(o.p99_s),
+            str(o.scale_changes),
+            str(max(o.replicas)),
+        )
+    return view
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1000 * seconds:.0f}"
+
+
+def _names(wanted: Sequence[str] | None) -> list[str]:
+    names = [each for name in wanted or ["corefit"] for each in (ALL if name == "all" else (name,))]
+    return list(dict.fromkeys(names))
+
+
+def _setting(arguments: argparse.Namespace) -> Setting:
+    percentile = arguments.percentile
+    if not 0 < percentile < 100:
+        raise ConfigError(f"--percentile {percentile}; it must be above 0 and below 100")
+    if not 0 <= arguments.reports_silent <= 1:
+        raise ConfigError(f"--reports-silent {arguments.reports_silent}; it is a share from 0 to 1")
+    service = Service(
+        service_s=_positive("--service-ms", arguments.service_ms) / 1000,
+        service_cv=_positive("--service-cv", arguments.service_cv, zero=True),
+        workers=int(_positive("--workers", arguments.workers)),
+        startup_s=_positive("--startup-s", arguments.startup_s, zero=True),
+        drain_s=_positive("--drain-s", arguments.drain_s, zero=True),
+        objective=Objective(
+            percentile=percentile, latency_s=_positive("--objective-ms", arguments.objective_ms) / 1000
+        ),
+        balancing=arguments.balancing,
+    )
+    return Setting(
+        service=service,
+        unsized=_positive("--unsized", arguments.unsized),
+        flaws=Flaws(
+            late_s=_positive("--reports-late-s", arguments.reports_late_s, zero=True),
+            silent=arguments.reports_silent,
+            service_factor=_positive("--reports-service-factor", arguments.reports_service_factor),
+        ),
+        max_replicas=int(_positive("--max-replicas", arguments.max_replicas)),
+        seed=arguments.seed,
+    )
+
+
+def _positive(option: str, value: float, *, zero: bool = False) -> float:
+    if not (value > 0 or (zero and value == 0)) or value == float("inf"):
+        raise ConfigError(f"{option} {value}; it must be {'zero or more' if zero else 'above zero'}")
+    return value

@@ -1,0 +1,63 @@
+"""`corefit simulate TRACE`: its options. Light: the simulator itself (numba, numpy) is imported when it runs."""
+
+import argparse
+import importlib
+from pathlib import Path
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `simulate` to the `corefit` command."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="what a trace would have cost, and how it would have been served, by policy",
+        description="Simulates each request of a trace under Corefit and other autoscalers.",
+        epilog="Traces: one count a second a line; CSV with timestamps; JSON lines of recorded reports "
+        '{"at": seconds, "pod": uid, "report": {...}}. All may be gzipped.',
+    )
+    add = parser.add_argument
+    add("trace", type=Path, metavar="TRACE", help="the file")
+    add("--scale", type=float, default=1.0, metavar="FACTOR", help="times the trace's requests (1)")
+    add(
+        "--policy",
+        action="append",
+        metavar="NAME",
+        help="corefit, hpa:70, kpa:70, ray, ray:70, static, clairvoyant, naive or all; repeatable (corefit)",
+    )
+    add("--json", type=Path, metavar="OUT", help="write the outcomes as JSON ('-': to standard output)")
+    add("--plot", type=Path, metavar="OUT.png", help="draw load, capacity, p99 and cost")
+    _service(parser)
+    _flaws(parser)
+
+
+def _service(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("the service").add_argument
+    add("--service-ms", type=float, default=50.0, help="mean time that a request takes a worker (50)")
+    add("--service-cv", type=float, default=0.3, help="its standard deviation over its mean (0.3)")
+    add("--workers", type=int, default=2, help="workers, and cores, of a pod (2)")
+    add("--startup-s", type=float, default=20.0, help="from asking for a pod until it serves (20)")
+    add("--drain-s", type=float, default=5.0, help="from deleting a pod until it is gone (5)")
+    add("--objective-ms", type=float, default=150.0, help="a later answer misses the objective (150)")
+    add("--percentile", type=float, default=99.0, help="percent of the requests that are to be in time (99)")
+    add(
+        "--balancing",
+        choices=("least-loaded", "random", "central"),
+        default="least-loaded",
+        help="who gets a request: the pod with the fewest, any pod, or one queue for all (least-loaded)",
+    )
+    add("--max-replicas", type=int, default=1000, help="for every policy (1000)")
+    add("--unsized", type=float, default=0.6, help="naive: an unsized pod's throughput over a sized one's (0.6)")
+    add("--seed", type=int, default=1, help="of arrivals within a second, service times and balancing (1)")
+    parser.set_defaults(run=run)
+
+
+def _flaws(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is wrong with the reports that Corefit gets").add_argument
+    add("--reports-late-s", type=float, default=0.0, help="age of a report when it is read (0)")
+    add("--reports-silent", type=float, default=0.0, help="share of pods that do not answer a round (0)")
+    add("--reports-service-factor", type=float, default=1.0, help="measured over true service time (1)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the simulator."""
+    status: int = importlib.import_module("corefit.simulate.command").run(arguments)
+    return status
