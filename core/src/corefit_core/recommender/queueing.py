@@ -8,14 +8,40 @@ where M/G/c without a deadline has no answer: that is where a flash crowd is.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
-from corefit_core.sizing import Objective
+import msgspec
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """What the formulas need to know of a service.
+
+    Attributes:
+        service_s, scv: mean and squared coefficient of variation of the service time.
+        latency_s: of the objective.
+        workers: of a pod.
+        pooling: how far pods share their load, 0 to 1.
+    """
+
+    service_s: float
+    scv: float
+    latency_s: float
+    workers: int
+    pooling: float
+
+    def missed(self, pods: int, erlangs: float) -> float:
+        """The share of requests that miss the objective when so many pods carry so much load."""
+        together = servers(self.workers, pods, self.pooling)
+        return missed(together, erlangs * together / (pods * self.workers), self.service_s, self.scv, self.latency_s)
+
 
 _SQRT2: Final = math.sqrt(2)
 _SQRT2PI: Final = math.sqrt(2 * math.pi)
 _FAR: Final = 37.0
 """Standard deviations past which the normal density underflows a double."""
+ALMOST_CONSTANT: Final = 0.01
+"""A variation of 10 % moves the deadline by less than the formula is exact to."""
 _NODES: Final = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 """Three points that have the mean, variance and skew of a normal (Gauss-Hermite): service times in a sum."""
 
@@ -62,6 +88,8 @@ def turned_away(servers: float, erlangs: float, patience: float, scv: float) -> 
 
 def missed(servers: float, erlangs: float, service_s: float, scv: float, latency_s: float) -> float:
     """The share of requests that are not answered within `latency_s`, the time of their own service included."""
+    if scv < ALMOST_CONSTANT:
+        return turned_away(servers, erlangs, latency_s / service_s - 1, scv)
     spread = math.sqrt(scv)
     return sum(
         weight * turned_away(servers, erlangs, latency_s / service_s - max(0.0, 1 + node * spread), scv)
@@ -69,19 +97,45 @@ def missed(servers: float, erlangs: float, service_s: float, scv: float, latency
     )
 
 
-def workers_needed(erlangs: float, service_s: float, scv: float, objective: Objective, at_most: int) -> int:
-    """The fewest workers sharing a queue that keep the objective, `at_most` when none do.
+def servers(workers: int, pods: int, pooling: float) -> float:
+    """How many workers in effect share one queue: those of one pod at a pooling of 0, all of them at 1."""
+    return workers * math.pow(pods, pooling)
 
-    An objective below the service time itself can't be kept by any number: then the queue is what is sized, to a
-    wait of half a service time.
+
+def waiting(servers: float, erlangs: float) -> float:
+    """The share of requests that find every worker busy (Erlang C); 1 at saturation."""
+    rho = erlangs / servers
+    if rho >= 1:
+        return 1.0
+    blocked = erlang_b(servers, erlangs)
+    return blocked / (1 - rho * (1 - blocked))
+
+
+def pods_needed(
+    erlangs: float, outlook: Sequence[tuple[float, float]], service: Service, allowed: float, at_most: int
+) -> int:
+    """The fewest pods with which at most `allowed` of the requests miss the objective, `at_most` when none do.
+
+    Args:
+        erlangs: the load predicted.
+        outlook: (chance, load over prediction) of what may come.
+        service: of one pod.
+        allowed: the share of requests that may miss.
+        at_most: where the search ends.
     """
-    latency_s = max(objective.latency_s, 1.5 * service_s)
-    allowed = 1 - objective.percentile / 100
-    low, high = 1, max(1, at_most)
+
+    def enough(pods: int) -> bool:
+        budget = allowed
+        for chance, ratio in outlook:
+            budget -= chance * ratio * service.missed(pods, erlangs * ratio)
+            if budget < 0:
+                return False
+        return True
+
+    low, high = 1, max(1, min(at_most, math.ceil(erlangs / service.workers)))
+    while high < at_most and not enough(high):
+        low, high = high + 1, min(at_most, high + 1 + (high >> 3))
     while low < high:
         middle = (low + high) // 2
-        if missed(middle, erlangs, service_s, scv, latency_s) <= allowed:
-            high = middle
-        else:
-            low = middle + 1
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return low

@@ -39,7 +39,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         workers_per_pod: W of the sizing plan, for pods that have not reported their own.
         millicores_per_pod, memory_bytes_per_pod: what a pod costs.
         price: per core-hour and GiB-hour.
-        down_window_s: scaling down follows the highest recommendation of so many seconds.
+        down_window_s: scaling down follows the highest recommendation of so many seconds, or of a start-up's when
+            that is longer: an idle pod is kept as long as a new one would take to come, which at worst costs twice
+            what foresight would. A minute at least, Knative's window too: load that comes and goes within it is noise.
         max_report_age_s: an older report counts as missing.
         startup_s: from asking for a pod until it serves, as long as no pod has reported its own.
     """
@@ -51,7 +53,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     millicores_per_pod: int = 1000
     memory_bytes_per_pod: int = 2**29
     price: Price = Price()
-    down_window_s: float = 300.0
+    down_window_s: float = 60.0
     max_report_age_s: float = 30.0
     startup_s: float = 20.0
 
@@ -208,6 +210,32 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
         return 0.0 if mean is None else max(0.0, self.sum_sq_s2 / self.count / mean**2 - 1)
 
 
+class Prediction(msgspec.Struct, frozen=True):
+    """What each predictor said, at a time, that the load would be one start-up later; in Erlangs."""
+
+    at: float
+    erlangs: tuple[float, ...]
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """How far one predictor was off: load over prediction, in bins, forgotten slowly.
+
+    Attributes:
+        weights: of each bin.
+        ratios: weight times ratio, summed for each bin.
+    """
+
+    weights: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = ()
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """How the objective was kept lately: requests and those that missed it, as fading sums."""
+
+    requests: float = 0.0
+    missed: float = 0.0
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What `decide` remembers between calls; an empty one is that of an operator that just started.
 
@@ -220,6 +248,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         samples: offered load lately, oldest first.
         service: moments of the service time.
         startup_s: the longest start-up that a pod has reported; None before one has.
+        predictions: not yet compared with what came.
+        errors: of each predictor.
+        served: how the objective was kept.
+        pooling: how far the pods share their load, from 0 (each has its own queue) to 1 (all serve one queue).
+        correction: factor on the load in the formulas, by which they come to what was measured.
     """
 
     since: float | None = None
@@ -230,3 +263,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     samples: tuple[Sample, ...] = ()
     service: Moments = Moments()
     startup_s: float | None = None
+    predictions: tuple[Prediction, ...] = ()
+    errors: tuple[Errors, ...] = ()
+    served: Served = Served()
+    pooling: float = 1.0
+    correction: float = 1.0
