@@ -42,6 +42,8 @@ OF_ONNX: Final = {
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
+ALIGN: Final = 64
+"""Tensor data starts on a cache line: no kernel meets a split load, and none has to copy."""
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -51,6 +53,13 @@ def count(shape: tuple[int, ...]) -> int:
     for size in shape:
         product *= size
     return product
+
+
+def aligned_room(length: int, offset: int) -> memoryview:
+    """Room for `length` bytes, uninitialised, of which byte `offset` lies on a cache line."""
+    room: Array = np.empty(length + ALIGN, np.uint8)
+    start = -(room.__array_interface__["data"][0] + offset) % ALIGN
+    return memoryview(room)[start : start + length]
 
 
 def from_bytes(datatype: str, shape: tuple[int, ...], data: memoryview, what: str) -> Array:

@@ -15,7 +15,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import onnxruntime as ort
-from corefit_core.errors import ModelInvalid
+from corefit_core.errors import InvalidInput, ModelInvalid
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from corefit_runtime import datatypes
 
@@ -60,29 +61,33 @@ class Engine:
         self.path = path
         self.threads = threads
         try:
-            self._session = ort.InferenceSession(
-                os.fspath(path), _options(threads), providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(os.fspath(path), _options(threads), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes share no base below Exception
             raise ModelInvalid(f"onnxruntime refuses {path.name}: {_first_line(error)}") from error
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
 
     def run(self, names: list[str] | None, feeds: Tensors) -> "list[np.ndarray[Any, Any]]":
-        """The named outputs (None: all of them) for these inputs."""
-        return self._session.run(names, feeds)  # type: ignore[no-any-return]  # onnxruntime ships no types
+        """The named outputs (None: all of them) for these inputs.
+
+        Raises:
+            InvalidInput: onnxruntime finds the inputs unfit, such as sizes that don't go together.
+        """
+        try:
+            return self._session.run(names, feeds)  # type: ignore[no-any-return]  # onnxruntime ships no types
+        except InvalidArgument as error:
+            raise InvalidInput(f"the model can't take this input: {_first_line(error)}") from error
 
     def with_threads(self, threads: Threads) -> "Engine":
         """The same model in a new session."""
         return Engine(self.path, threads)
 
 
-def quiet(log: Callable[[str], None]) -> None:
+def quiet(log: Callable[[int, str, str, str, str], None]) -> None:
     """Switches telemetry off and sends onnxruntime's warnings to `log`."""
     ort.disable_telemetry_events()
     ort.set_default_logger_severity(WARNING)
-    if hasattr(ort, "set_default_logger_callback"):
-        ort.set_default_logger_callback(lambda *message: log(" ".join(str(part) for part in message)))
+    ort.set_default_logger_callback(log, WARNING)
 
 
 def _options(threads: Threads) -> ort.SessionOptions:

@@ -57,10 +57,12 @@ class Job:
         "left",
         "model",
         "outputs",
+        "queued_s",
         "results",
         "rows",
         "signature",
         "started_s",
+        "waiting",
     )
 
     def __init__(
@@ -88,9 +90,11 @@ class Job:
         self.started_s = 0.0
         self.busy_s = 0.0
         self.cost_s = 0.0
+        self.queued_s = 0.0
+        self.waiting = False
         self.closed = False
         self.left = 1
-        self.results: list[Outputs | None] = [None]
+        self.results: list[Outputs | Exception | None] = [None]
 
     def joins(self) -> object:
         """Requests of equal value may run as one: same model, outputs, names, types and trailing shapes."""
@@ -102,7 +106,7 @@ class Job:
 
     def assembled(self) -> Outputs:
         """The outputs of all parts, put together in order."""
-        parts = [part for part in self.results if part is not None]
+        parts = [part for part in self.results if isinstance(part, list)]
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]

@@ -1,18 +1,19 @@
-"""What the process counts about itself, and the snapshot of it that `/report` and `/metrics` show.
+"""What the process counts about itself; `/report` and `/metrics` show it.
 
 Touched by the event loop's thread only, so an increment needs no lock. May not know HTTP or onnxruntime.
 """
 
 import resource
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from corefit_core import report
-from corefit_core.report import BOUNDS_S, Counters, Gauges, Histogram
+from corefit_core.errors import DeadlineExceeded, InvalidInput
+from corefit_core.report import BOUNDS_S, Histogram
 
-from corefit_runtime.grant import Throttling
+if TYPE_CHECKING:
+    from corefit_runtime.jobs import Job
 
 TASKS: Final = Path("/proc/self/task")
 CAUSES: Final = ("queue-full", "deadline", "memory", "connections", "loading", "draining")
@@ -42,65 +43,45 @@ class LiveHistogram:
 
 
 class Meter:
-    """Monotonic counters since the start, histograms, and the sources that are read at a snapshot.
+    """Monotonic counters since the start, and histograms."""
 
-    Args:
-        throttling: reads the CFS accounting.
-        gauges: reads the pool.
-        busy_now_s: worker-seconds of the runs that are under way.
-    """
-
-    def __init__(
-        self, throttling: Callable[[], Throttling], gauges: Callable[[], Gauges], busy_now_s: Callable[[], float]
-    ) -> None:
-        self._throttling = throttling
-        self._gauges = gauges
-        self._busy_now_s = busy_now_s
-        self._busy_reported_s = 0.0
-        self._run_queue = RunQueueWait()
+    def __init__(self) -> None:
         self.arrivals = 0
         self.admitted = 0
         self.rejected = dict.fromkeys(CAUSES, 0)
         self.completed = 0
         self.failed = 0
+        self.invalid = 0
         self.expired = 0
         self.cancelled = 0
-        self.invalid = 0
-        self.busy_s = 0.0
-        self.rows = 0
-        self.runs = 0
         self.queue_wait = LiveHistogram()
         self.service_time = LiveHistogram()
         self.total = LiveHistogram()
         self.loop_lag = LiveHistogram()
 
-    def gauges(self) -> Gauges:
-        """The pool's gauges now."""
-        return self._gauges()
+    def shed(self, cause: str) -> None:
+        """Counts a request that was turned away."""
+        self.rejected[cause] = self.rejected.get(cause, 0) + 1
 
-    def counters(self) -> Counters:
-        """The counters now. Busy seconds include runs under way and never go back when one of them ends early."""
-        throttled = self._throttling()
-        self._busy_reported_s = max(self._busy_reported_s, self.busy_s + self._busy_now_s())
-        return Counters(
-            arrivals=self.arrivals,
-            admitted=self.admitted,
-            rejected={cause: count for cause, count in self.rejected.items() if count},
-            completed=self.completed,
-            failed=self.failed,
-            expired=self.expired,
-            cancelled=self.cancelled,
-            busy_worker_seconds=self._busy_reported_s,
-            cpu_seconds=time.process_time(),
-            throttled_periods=throttled.periods,
-            throttled_seconds=throttled.seconds,
-            runqueue_wait_seconds=self._run_queue.total_s(),
-        )
+    def refused(self, cause: str) -> None:
+        """Counts a request that was turned away before it was read."""
+        self.arrivals += 1
+        self.shed(cause)
 
-    @staticmethod
-    def max_resident_bytes() -> int:
-        """The largest resident set so far."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    def answered(self, job: "Job", answer: object, now: float) -> None:
+        """Counts how an admitted job ended, and how long it took."""
+        if isinstance(answer, DeadlineExceeded):
+            self.expired += 1
+            return
+        self.queue_wait.observe(job.started_s - job.arrived_s)
+        self.service_time.observe(job.busy_s)
+        self.total.observe(now - job.arrived_s)
+        if isinstance(answer, Exception) and not isinstance(answer, InvalidInput):
+            self.failed += 1
+        else:
+            # An input that onnxruntime finds unfit has had its run and its answer.
+            self.completed += 1
+            self.invalid += isinstance(answer, InvalidInput)
 
 
 class RunQueueWait:
@@ -121,6 +102,11 @@ class RunQueueWait:
         self._total_ns += sum(max(0, ns - self._seen.get(task, 0)) for task, ns in now.items())
         self._seen = dict(now)
         return self._total_ns / 1e9
+
+
+def max_resident_bytes() -> int:
+    """The largest resident set so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def read_run_queue_ns(tasks: Path = TASKS) -> Mapping[str, int]:

@@ -161,4 +161,3 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError("--max-body is larger than --max-body-memory: no such request could ever be read")
     if len(fields(Settings)) != len(options.OPTIONS):
         raise ConfigError("options and settings differ: this is a fault in Corefit")
-

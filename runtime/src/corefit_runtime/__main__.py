@@ -1,0 +1,3 @@
+from corefit_runtime.main import main
+
+main()

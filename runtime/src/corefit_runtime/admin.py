@@ -1,0 +1,65 @@
+"""The admin port: liveness, readiness, report, metrics. Never touches the model, never waits for the pool."""
+
+from collections.abc import Callable
+from typing import Final
+
+from corefit_core import report
+
+from corefit_runtime.http_connection import Exchange
+from corefit_runtime.http_messages import TEXT, Response
+from corefit_runtime.service import Service
+
+Route = Callable[[Exchange], None]
+METRICS_TYPE: Final = b"text/plain; version=1.0.0; charset=utf-8"
+
+
+class AdminApi:
+    """The handler of the admin port.
+
+    Args:
+        service: what is shown.
+        more: further routes (debugging, reload) by method and path.
+    """
+
+    def __init__(self, service: Service, more: dict[tuple[bytes, str], Route] | None = None) -> None:
+        self._service = service
+        self._routes: dict[tuple[bytes, str], Route] = {
+            (b"GET", "/livez"): self._live,
+            (b"GET", "/readyz"): self._ready,
+            (b"GET", "/report"): self._report,
+            (b"GET", "/metrics"): self._metrics,
+            **(more or {}),
+        }
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answers one exchange."""
+        head = exchange.head
+        route = self._routes.get((head.method, head.path))
+        if route is not None:
+            route(exchange)
+        elif any(path == head.path for _, path in self._routes):
+            exchange.reply(Response(405, [b"method not allowed\n"], TEXT))
+        else:
+            paths = ", ".join(sorted(path for _, path in self._routes))
+            exchange.reply(Response(404, [f"not here; there are {paths}\n".encode()], TEXT))
+
+    def _live(self, exchange: Exchange) -> None:
+        # That the loop came round to answer is all that liveness means: it must not depend on load or model.
+        exchange.reply(Response(200, [b"alive\n"], TEXT))
+
+    def _ready(self, exchange: Exchange) -> None:
+        service = self._service
+        if service.ready:
+            exchange.reply(Response(200, [b"ready\n"], TEXT))
+            return
+        text = " ".join(part for part in (service.state, service.reason, service.message) if part)
+        exchange.reply(Response(503, [text.encode() + b"\n"], TEXT))
+
+    def _report(self, exchange: Exchange) -> None:
+        exchange.reply(Response(200, [report.encode(self._service.report())]))
+
+    def _metrics(self, exchange: Exchange) -> None:
+        # At the first scrape, not at the start: the library takes 50 ms of CPU to import.
+        from corefit_runtime import metrics  # noqa: PLC0415
+
+        exchange.reply(Response(200, [metrics.render(self._service)], METRICS_TYPE))

@@ -1,0 +1,233 @@
+"""The inference port: the Open Inference Protocol v2 over HTTP.
+
+Maps routes, headers and the error tree to HTTP, and hands requests to the pool. Small messages are parsed on the
+event loop; what would hold it for more than about a millisecond goes through `offload`.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from corefit_core.errors import (
+    CorefitError,
+    DeadlineExceeded,
+    InvalidInput,
+    Shed,
+    TooLarge,
+    UnknownModel,
+)
+
+from corefit_runtime import compression, protocol
+from corefit_runtime.http_connection import Exchange
+from corefit_runtime.http_messages import OCTETS, Response, error_body
+from corefit_runtime.jobs import Job, Model
+from corefit_runtime.offload import Offload
+from corefit_runtime.pool import Pool
+from corefit_runtime.protocol import InferRequest, Signature
+from corefit_runtime.service import VERSION, Service
+
+log: Final = logging.getLogger(__name__)
+access: Final = logging.getLogger("corefit.access")
+HEADER_LENGTH: Final = b"inference-header-content-length"
+TIMEOUT_HEADERS: Final = (b"corefit-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
+"""Ours, and the one by which Envoy and Istio tell how long the client's route allows."""
+OFFLOAD_JSON: Final = 131_072
+"""Bytes of JSON above which it is parsed off the loop: at 150 to 300 MB/s that is 0.5 to 1 ms."""
+
+
+class InferenceApi:
+    """The handler of the inference port."""
+
+    def __init__(self, service: Service, pool: Pool, offload: Offload) -> None:
+        self._service = service
+        self._pool = pool
+        self._offload = offload
+        settings = service.settings
+        self._meter = service.meter
+        self._name = settings.name
+        self._version = settings.model_version
+        base = f"/v2/models/{self._name}"
+        self._bases = (base, f"{base}/versions/{self._version}")
+        self._infer_urls = {f"{b}/infer".encode() for b in self._bases}
+        self._timeout_s = settings.timeout_ms / 1000
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answers one exchange, now or later."""
+        try:
+            if exchange.head.url in self._infer_urls and exchange.head.method == b"POST":
+                self._infer(exchange)
+            else:
+                self._other(exchange)
+        except CorefitError as error:
+            self._fail(exchange, error)
+
+    def _infer(self, exchange: Exchange) -> None:
+        service = self._service
+        if service.model is None or service.signature is None:
+            self._meter.arrivals += 1
+            raise Shed(service.message or "the model is not loaded yet", cause="loading", retry_after_s=1)
+        head = exchange.head
+        length = _header_length(head.headers)
+        encoding = head.headers.get(b"content-encoding")
+        if encoding or (length or len(exchange.body)) > OFFLOAD_JSON:
+            self._parse_aside(exchange, service.model, service.signature, length)
+        else:
+            request = protocol.parse(exchange.body, length, service.signature, service.settings.max_tensors)
+            self._submit(exchange, service.model, request)
+
+    def _parse_aside(self, exchange: Exchange, model: Model, signature: Signature, length: int | None) -> None:
+        settings = self._service.settings
+        encoding = exchange.head.headers.get(b"content-encoding", b"")
+        if self._pool.full():
+            self._meter.arrivals += 1  # Before it costs anything to read.
+            raise Shed("the queue is full", cause="queue-full", retry_after_s=1)
+
+        def parse() -> InferRequest:
+            body = compression.expand(exchange.body, encoding, settings.max_body)
+            return protocol.parse(body, length, signature, settings.max_tensors)
+
+        def parsed(outcome: InferRequest | Exception) -> None:
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                self._submit(exchange, model, outcome)
+            except Exception as error:  # noqa: BLE001 - `_fail` logs what is our fault
+                self._fail(exchange, error)
+
+        self._offload.submit(parse, parsed)
+
+    def _submit(self, exchange: Exchange, model: Model, request: InferRequest) -> None:
+        meter, pool = self._meter, self._pool
+        arrived = exchange.arrived_s
+        compress = exchange.head.headers.get(b"accept-encoding", b"")
+
+        def finish(outputs: list[Any]) -> Response:
+            length, pieces = protocol.render(request, outputs, model.name, model.version)
+            if length is None:
+                return compression.compressed(Response(200, pieces), compress)
+            return Response(200, pieces, OCTETS, [(HEADER_LENGTH, b"%d" % length)])
+
+        def deliver(answer: Response | Exception) -> None:
+            if isinstance(answer, Exception):
+                self._fail(exchange, answer, counted=True)
+            else:
+                exchange.reply(answer)
+            self._note(exchange, answer)
+
+        job = Job(
+            model=model,
+            feeds=request.feeds,
+            outputs=[spec.name for spec, _ in request.outputs],
+            rows=request.rows,
+            arrived_s=arrived,
+            deadline_s=self._deadline(exchange, request),
+            finish=finish,
+            deliver=deliver,
+        )
+        meter.arrivals += 1
+        pool.submit(job)
+        meter.admitted += 1
+        exchange.on_gone = lambda: self._gone(job)
+
+    def _gone(self, job: Job) -> None:
+        if self._pool.cancel(job):
+            self._meter.cancelled += 1
+
+    def _deadline(self, exchange: Exchange, request: InferRequest) -> float | None:
+        seconds = request.timeout_us / 1e6 or _header_timeout_s(exchange.head.headers) or self._timeout_s
+        return exchange.arrived_s + seconds if seconds else None
+
+    def _fail(self, exchange: Exchange, error: Exception, *, counted: bool = False) -> None:
+        """Answers with the error. `counted`: the pool's meter has it already."""
+        if not counted:
+            if isinstance(error, Shed):
+                self._meter.shed(error.cause)
+            elif isinstance(error, InvalidInput):
+                self._meter.invalid += 1
+        status = status_of(error)
+        if status == 500 and not isinstance(error, CorefitError):
+            log.error("a request failed: %s", error, exc_info=error)
+        message = str(error) if isinstance(error, CorefitError) else f"the model failed: {str(error)[:500]}"
+        response = Response(status, [error_body(message)])
+        if isinstance(error, Shed):
+            response.headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+        exchange.reply(response)
+
+    def _note(self, exchange: Exchange, answer: Response | Exception) -> None:
+        if self._service.settings.access_log:
+            status = status_of(answer) if isinstance(answer, Exception) else answer.status
+            taken_ms = 1000 * (time.monotonic() - exchange.arrived_s)
+            access.info("%s %s %d %.2f ms", exchange.head.method.decode(), exchange.head.path, status, taken_ms)
+
+    def _other(self, exchange: Exchange) -> None:
+        path = exchange.head.path.rstrip("/")
+        if exchange.head.method != b"GET":
+            status = 405 if self._page(path) is not None else 404
+            hint = f"{exchange.head.method.decode()} {path} is not part of the protocol that is served here"
+            if path.endswith("/infer"):
+                raise UnknownModel(f"no such model or version; {self._name} version {self._version} is served")
+            exchange.reply(Response(status, [error_body(hint)]))
+            return
+        page = self._page(path)
+        if page is None and path.startswith("/v2/models/"):
+            raise UnknownModel(f"no such model or version; {self._name} version {self._version} is served")
+        exchange.reply(page or Response(404, [error_body(f"{path} is not part of the protocol")]))
+
+    def _page(self, path: str) -> Response | None:
+        service = self._service
+        pages: dict[str, Callable[[], Response]] = {
+            "/v2": lambda: Response(200, [protocol.server_metadata(VERSION)]),
+            "/v2/health/live": lambda: Response(200, [b'{"live":true}']),
+            "/v2/health/ready": self._ready,
+        }
+        for base in self._bases:
+            pages[f"{base}/ready"] = self._ready
+            pages[base] = self._model
+        page = pages.get(path)
+        return page() if page is not None and service else None
+
+    def _ready(self) -> Response:
+        return Response(200, [b'{"ready":true}']) if self._service.ready else Response(503, [b'{"ready":false}'])
+
+    def _model(self) -> Response:
+        signature = self._service.signature
+        if signature is None:
+            return Response(503, [error_body("the model is not loaded yet")])
+        return Response(200, [protocol.model_metadata(self._name, self._version, signature)])
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of an error of the tree; 500 for anything else."""
+    match error:
+        case UnknownModel():
+            return 404
+        case TooLarge():
+            return 413
+        case InvalidInput():
+            return 400
+        case Shed():
+            return 503
+        case DeadlineExceeded():
+            return 504
+    return 500
+
+
+def _header_length(headers: dict[bytes, bytes]) -> int | None:
+    value = headers.get(HEADER_LENGTH)
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 15:
+        raise InvalidInput("Inference-Header-Content-Length is not a number of bytes")
+    return int(value)
+
+
+def _header_timeout_s(headers: dict[bytes, bytes]) -> float:
+    for name in TIMEOUT_HEADERS:
+        value = headers.get(name)
+        if value is not None:
+            if not value.isdigit() or len(value) > 12:
+                raise InvalidInput(f"{name.decode()} is not a number of milliseconds")
+            return int(value) / 1000
+    return 0.0

@@ -1,0 +1,178 @@
+"""The process from start to end: ports, signals, loading with retries, the watch on the grant, the drain.
+
+The composition root: everything is made here and handed to what uses it. numpy and onnxruntime are imported in a
+thread after the admin port is up, so that a pod on a tenth of a core answers its probes while they load.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+
+from corefit_core.batching import Line
+from corefit_core.errors import CorefitError
+from corefit_core.sizing import Grant
+
+from corefit_runtime import grant as cpu
+from corefit_runtime import logs
+from corefit_runtime.admin import AdminApi
+from corefit_runtime.grant import Cgroup
+from corefit_runtime.http_connection import HttpLimits
+from corefit_runtime.http_messages import error_body
+from corefit_runtime.http_server import Server
+from corefit_runtime.meter import Meter
+from corefit_runtime.service import Service
+from corefit_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from corefit_runtime.serving import Serving
+
+log: Final = logging.getLogger(__name__)
+POLL_S: Final = 0.1
+"""The kernel tells nobody of a changed quota; a resize reaches the cgroup within 0.1 s, and a look costs 50 us."""
+RETRY_FIRST_S: Final = 1.0
+RETRY_LAST_S: Final = 30.0
+
+
+class App:
+    """One run of the program."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._service = Service(settings, Cgroup.of_process(), Meter())
+        self._admin: Server | None = None
+        self._http: Server | None = None
+        self._serving: Serving | None = None
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, then drains."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        self._admin = Server(AdminApi(self._service), _limits(self._settings), error_body=error_body)
+        port = await self._admin.start(self._settings.host, self._settings.admin_port)
+        log.info("admin port %d", port)
+        main = asyncio.create_task(self._serve())
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if main.done():
+            main.result()
+        await self._drain()
+        main.cancel()
+        await asyncio.gather(main, return_exceptions=True)
+        await self._admin.close()
+
+    def _on_signal(self, number: int) -> None:
+        if self._stop.is_set():
+            log.warning("a second signal: out at once")
+            os._exit(128 + number)
+        log.info("signal %d: draining", number)
+        self._service.became_draining()
+        self._stop.set()
+
+    async def _serve(self) -> None:
+        """Loads the model, then keeps its plan fitting."""
+        await asyncio.to_thread(_import_heavy)
+        self._compose()
+        http = self._http
+        assert http is not None  # noqa: S101 - `_compose` has just made it
+        port = await http.start(self._settings.host, self._settings.port)
+        log.info("inference port %d", port)
+        await self._load()
+        await self._watch()
+
+    def _compose(self) -> None:
+        from corefit_runtime import datatypes, engine  # noqa: PLC0415 - after the admin port is up
+        from corefit_runtime.api import HEADER_LENGTH, InferenceApi  # noqa: PLC0415
+        from corefit_runtime.offload import Offload  # noqa: PLC0415
+        from corefit_runtime.pool import Pool  # noqa: PLC0415
+        from corefit_runtime.schedule import Limits  # noqa: PLC0415
+        from corefit_runtime.serving import Serving  # noqa: PLC0415
+
+        settings, service = self._settings, self._service
+        engine.quiet(logs.from_onnxruntime)
+        nothing = Limits(workers=1, depth=1, objective_s=1, line=Line(a=1, b=1), chunk=0, batch=0)
+        pool = Pool(self._loop, service.meter, nothing, delay_s=settings.batch_delay_ms / 1000)
+        service.pool = pool
+        self._serving = Serving(service, pool)
+        self._http = Server(
+            InferenceApi(service, pool, Offload(self._loop)),
+            _limits(settings),
+            error_body=error_body,
+            allocate=datatypes.aligned_room,
+            align_header=HEADER_LENGTH,
+            refused=service.meter.refused,
+        )
+
+    async def _load(self) -> None:
+        """Until it works: a model that can't be served is reported and tried again, not crashed on."""
+        assert self._serving is not None  # noqa: S101 - `_compose` has made it
+        delay = RETRY_FIRST_S
+        while True:
+            try:
+                await self._serving.load(self._grant())
+            except CorefitError as error:
+                log.error("the model is not served: %s; next try in %.0f s", error, delay)
+                self._service.became_failed(error.reason, str(error))
+            else:
+                log.info("ready after %.2f s", self._service.startup_s)
+                return
+            await asyncio.sleep(delay)
+            delay = min(RETRY_LAST_S, 2 * delay)
+
+    async def _watch(self) -> None:
+        assert self._serving is not None  # noqa: S101 - `_compose` has made it
+        known = self._grant()
+        while True:
+            due = self._loop.time() + POLL_S
+            await asyncio.sleep(POLL_S)
+            self._service.meter.loop_lag.observe(max(0.0, self._loop.time() - due))
+            found = self._grant()
+            if found != known:
+                log.info("the grant changed: %dm to %dm", known.millicores, found.millicores)
+                known = found
+                await self._regrant(found)
+
+    async def _regrant(self, found: Grant) -> None:
+        assert self._serving is not None  # noqa: S101 - `_compose` has made it
+        try:
+            await self._serving.regrant(found)
+        except CorefitError as error:
+            log.error("the plan stays as it is: %s", error)
+            self._service.notes["plan"] = str(error)
+
+    def _grant(self) -> Grant:
+        return cpu.current(self._service.cgroup, self._settings.cpus)
+
+    async def _drain(self) -> None:
+        """Takes requests for the drain delay, finishes what is held, within the grace period."""
+        settings, http, pool = self._settings, self._http, self._service.pool
+        if http is None or pool is None:
+            return
+        http.drain()
+        await asyncio.sleep(settings.drain_seconds)
+        try:
+            await asyncio.wait_for(pool.idle(), max(0.0, settings.grace_seconds - settings.drain_seconds))
+        except TimeoutError:
+            log.warning("not all requests were finished in %.0f s", settings.grace_seconds)
+        await http.close()
+        log.info("drained")
+
+
+def _import_heavy() -> None:
+    """numpy and onnxruntime: 0.3 s of CPU."""
+    import corefit_runtime.serving  # noqa: F401, PLC0415
+
+
+def _limits(settings: Settings) -> HttpLimits:
+    return HttpLimits(
+        max_body=settings.max_body,
+        max_body_memory=settings.max_body_memory,
+        max_header=settings.max_header,
+        max_connections=settings.max_connections,
+        header_timeout_s=settings.header_timeout,
+        body_timeout_s=settings.body_timeout,
+        idle_timeout_s=settings.idle_timeout,
+    )

@@ -1,0 +1,195 @@
+"""Measures a model before it serves: does it run, how long takes a run, are its rows independent.
+
+Blocking, on made-up inputs, within a time that is given. Decides nothing: the findings go to sizing and batching.
+"""
+
+import logging
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from corefit_core import batching
+from corefit_core.batching import Line
+from corefit_core.report import ServiceTime
+
+from corefit_runtime.datatypes import NUMPY
+from corefit_runtime.engine import Engine, TensorSpec, Tensors, Threads
+
+log: Final = logging.getLogger(__name__)
+GUESSES: Final = (16, 1, 32, 224)
+"""What a free dimension other than the leading one may be, tried in turn until the model runs."""
+ROWS: Final = (1, 4, 16, 64)
+COUPLING_ROWS: Final = 4
+RUNS: Final = 15
+"""A median of 15 moves by 2 % between repetitions on a machine with neighbours; fewer where runs are long."""
+FLOAT_NOISE: Final = 1e-3
+"""Relative to a row's largest value: kernels for other row counts sum in another order (1e-6 in FP32, 1e-3 FP16)."""
+SEED: Final = 20250607
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured.
+
+    Attributes:
+        profile: service times by threads and rows.
+        line: fitted to the rows on one thread; None when nothing could be run.
+        rows_independent: whether cutting and joining along the leading dimension leaves answers as they are.
+        why: how that was found, in words.
+        free_size: what stood for free dimensions.
+    """
+
+    profile: tuple[ServiceTime, ...] = ()
+    line: Line | None = None
+    rows_independent: bool = False
+    why: str = "not measured"
+    free_size: int = GUESSES[0]
+
+
+def warm_up(engine: Engine) -> Findings:
+    """The first runs: allocates, packs weights, and gives a first service time.
+
+    A model that no made-up input fits is served all the same: the findings say so.
+    """
+    failure = ""
+    for size in GUESSES:
+        feeds = made_up(engine.inputs, 1, size)
+        try:
+            engine.run(None, feeds)
+        except Exception as error:  # noqa: BLE001 - any refusal means: try the next size
+            failure = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            continue
+        seconds = timed(lambda: engine.run(None, feeds), 3, 1.0)  # noqa: B023 - called within the loop's turn
+        line = batching.fit([(1, seconds)])
+        profile = (ServiceTime(threads=engine.threads.intra, rows=1, seconds=seconds),)
+        return Findings(profile=profile, line=line, free_size=size)
+    return Findings(why=f"no made-up input fits the model: {failure}")
+
+
+def calibrate(engine: Engine, first: Findings, cores: int, budget_s: float) -> Findings:
+    """Service times at 1 to `cores` threads and several row counts, and the check for coupled rows.
+
+    Args:
+        engine: on one thread, warm.
+        first: of `warm_up`.
+        cores: most threads that a run may get.
+        budget_s: seconds after which no further measurement is begun.
+    """
+    if first.line is None:
+        return first
+    until = time.monotonic() + budget_s
+    independent, why = row_independence(engine, first.free_size)
+    by_rows = _by_rows(engine, first, until, batched=independent)
+    by_threads = _by_threads(engine, first, cores, until)
+    ones = {p.rows: p.seconds for p in by_rows}
+    return Findings(
+        profile=(*by_rows, *by_threads),
+        line=batching.fit(ones.items()),
+        rows_independent=independent,
+        why=why,
+        free_size=first.free_size,
+    )
+
+
+def row_independence(engine: Engine, free_size: int) -> tuple[bool, str]:
+    """Runs a batch whole and in pieces, its rows of very different size, and compares.
+
+    Different sizes, since a model that quantises its activations over the batch shows by them: the scale that
+    fits the largest row rounds the smallest to nothing.
+    """
+    fixed = [s.name for s in (*engine.inputs, *engine.outputs) if not s.shape or s.shape[0] != -1]
+    if fixed:
+        return False, f"{fixed[0]} has no free leading dimension"
+    feeds = made_up(engine.inputs, COUPLING_ROWS, free_size, spread=True)
+    try:
+        whole = engine.run(None, feeds)
+        pieces = [engine.run(None, _rows(feeds, a, b)) for a, b in ((0, 1), (1, COUPLING_ROWS))]
+    except Exception as error:  # noqa: BLE001 - whatever it says, such a model can't be cut
+        return False, f"a batch of {COUPLING_ROWS} does not run: {str(error).splitlines()[0][:200]}"
+    for index, spec in enumerate(engine.outputs):
+        parts = [piece[index] for piece in pieces]
+        if [p.shape[:1] for p in (whole[index], *parts)] != [(COUPLING_ROWS,), (1,), (COUPLING_ROWS - 1,)]:
+            return False, f"{spec.name} does not have a row for each row of the input"
+        difference = _difference(whole[index], np.concatenate(parts))
+        if difference > FLOAT_NOISE:
+            return False, f"{spec.name} of a row changes by {difference:.1e} with the rows beside it"
+    return True, "whole and in pieces, a batch gave the same answers"
+
+
+def made_up(specs: Iterable[TensorSpec], rows: int, free_size: int, *, spread: bool = False) -> dict[str, Any]:
+    """Inputs of `rows` rows; with `spread`, each row of floats is 8 times as large as the one before."""
+    random = np.random.default_rng(SEED)
+    feeds = {}
+    for spec in specs:
+        shape = tuple(rows if i == 0 and d < 0 else free_size if d < 0 else d for i, d in enumerate(spec.shape))
+        dtype = NUMPY[spec.datatype]
+        if dtype.kind == "f":
+            values = random.standard_normal(shape, np.float32)
+            if spread and shape:
+                values *= (8.0 ** np.arange(shape[0], dtype=np.float32)).reshape(-1, *(1,) * (len(shape) - 1))
+            feeds[spec.name] = values.astype(dtype)
+        elif dtype.kind == "O":
+            feeds[spec.name] = np.full(shape, "0", np.object_)
+        else:
+            # Indices into something of unknown size: 0 and 1 are the safest.
+            feeds[spec.name] = random.integers(0, 2, shape).astype(dtype)
+    return feeds
+
+
+def timed(run: Callable[[], object], runs: int, budget_s: float) -> float:
+    """The median seconds of up to `runs` runs, fewer when they are long; at least two."""
+    seconds: list[float] = []
+    until = time.monotonic() + budget_s
+    while len(seconds) < 2 or (len(seconds) < runs and time.monotonic() < until):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return max(1e-7, statistics.median(seconds))
+
+
+def _by_rows(engine: Engine, first: Findings, until: float, *, batched: bool) -> list[ServiceTime]:
+    points: list[ServiceTime] = []
+    for rows in ROWS if batched else ROWS[:1]:
+        left = until - time.monotonic()
+        if points and points[-1].seconds * (rows / points[-1].rows) * 3 > left / 2:
+            break  # Even if rows cost in proportion, three runs of them would take half of what is left.
+        feeds = made_up(engine.inputs, rows, first.free_size)
+        engine.run(None, feeds)
+        seconds = timed(lambda: engine.run(None, feeds), RUNS, left / 4)  # noqa: B023 - called within the loop's turn
+        points.append(ServiceTime(threads=engine.threads.intra, rows=rows, seconds=seconds))
+    return points
+
+
+def _by_threads(engine: Engine, first: Findings, cores: int, until: float) -> list[ServiceTime]:
+    points: list[ServiceTime] = []
+    threads = 2
+    while threads <= cores and time.monotonic() < until:
+        wider = engine.with_threads(Threads(intra=threads))
+        feeds = made_up(engine.inputs, 1, first.free_size)
+        wider.run(None, feeds)
+        seconds = timed(lambda: wider.run(None, feeds), RUNS, max(0.0, until - time.monotonic()) / 2)  # noqa: B023 - called within the loop's turn
+        points.append(ServiceTime(threads=threads, rows=1, seconds=seconds))
+        threads *= 2
+    return points
+
+
+def _rows(feeds: Tensors, start: int, stop: int) -> dict[str, Any]:
+    return {name: array[start:stop] for name, array in feeds.items()}
+
+
+def _difference(whole: "np.ndarray[Any, Any]", pieces: "np.ndarray[Any, Any]") -> float:
+    """The largest difference, relative to the largest value of the row that it is in; inf where they can't match."""
+    if whole.shape != pieces.shape:
+        return math.inf
+    if whole.dtype.kind != "f":
+        return 0.0 if np.array_equal(whole, pieces) else math.inf
+    a, b = (x.reshape(x.shape[0], -1).astype(np.float64) for x in (whole, pieces))
+    if a.size == 0:
+        return 0.0
+    both_nan = np.isnan(a) & np.isnan(b)
+    scale = np.maximum(np.nanmax(np.abs(np.where(both_nan, 0, a)), axis=1, keepdims=True), 1e-12)
+    gap = np.where(both_nan | (a == b), 0.0, np.abs(a - b) / scale)
+    return math.inf if np.isnan(gap).any() else float(gap.max())

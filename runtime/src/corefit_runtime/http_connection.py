@@ -1,0 +1,335 @@
+"""One HTTP/1.1 connection: asyncio's BufferedProtocol over httptools' parser.
+
+The head is parsed from a read buffer that all connections share; the body is received straight into the memory
+that the tensors are made from, so that a byte is copied once, by the kernel. One request at a time a connection;
+pipelined ones wait. Every wait for a client has a deadline, every size a limit.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, head_bytes, parse_head
+
+if TYPE_CHECKING:
+    from corefit_runtime.http_server import Server
+
+log: Final = logging.getLogger(__name__)
+SCRATCH: Final = 65536
+"""Bytes of one read of a head: the largest head that can be configured."""
+JOIN_BELOW: Final = 16384
+"""Bytes up to which head and body are sent as one piece: a copy of 1 us against a longer vector of buffers."""
+
+_END: Final = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpLimits:
+    """What a client may cost. Sizes in bytes, times in seconds."""
+
+    max_body: int
+    max_body_memory: int
+    max_header: int
+    max_connections: int
+    header_timeout_s: float
+    body_timeout_s: float
+    idle_timeout_s: float
+
+
+class Exchange:
+    """One request and the way to answer it, once. All of it on the event loop.
+
+    Attributes:
+        on_gone: set by the handler: called when the client hangs up before it is answered.
+    """
+
+    __slots__ = ("_connection", "arrived_s", "body", "head", "on_gone")
+
+    def __init__(self, connection: "Connection", head: Head, body: memoryview, arrived_s: float) -> None:
+        self._connection: Connection | None = connection
+        self.head = head
+        self.body = body
+        self.arrived_s = arrived_s
+        self.on_gone: Callable[[], None] | None = None
+
+    def reply(self, response: Response) -> None:
+        """Sends the response; a client that is gone already gets nothing."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.answer(response)
+
+    def gone(self) -> None:
+        """The client hung up."""
+        self._connection = None
+        if self.on_gone is not None:
+            self.on_gone()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client. Its state is what it waits for: a head, a body, or the handler."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._loop = server.loop
+        self._transport: asyncio.Transport | None = None
+        self._pending = b""
+        self._head: Head | None = None
+        self._body: memoryview | None = None
+        self._filled = 0
+        self._exchange: Exchange | None = None
+        self._keep_alive = True
+        self._charged = 0
+        self._started_s = 0.0
+        self._expires_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        server = self._server
+        server.connections.add(self)
+        if len(server.connections) > server.limits.max_connections:
+            server.refused("connections")
+            self._refuse(503, f"{server.limits.max_connections} connections are open (--max-connections)")
+            return
+        self._expect(server.limits.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has hung up, or we have."""
+        self._transport = None
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        exchange, self._exchange = self._exchange, None
+        self._release()
+        if exchange is not None:
+            exchange.gone()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go: into the body that is being read, else into the buffer that all share."""
+        if self._body is not None and self._exchange is None:
+            return self._body[self._filled :]
+        return self._server.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come."""
+        if self._exchange is not None:
+            self._store(bytes(self._server.view[:nbytes]))
+        elif self._body is not None:
+            self._filled += nbytes
+            if self._filled == len(self._body):
+                self._dispatch(self._body)
+        elif self._head is not None:
+            self._read_chunked(self._head, bytes(self._server.view[:nbytes]))
+        else:
+            self._read_head(nbytes)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write: it gets as long as for a body."""
+        self._expect(self._server.limits.body_timeout_s)
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._expect(self._server.limits.idle_timeout_s)
+
+    # -- the exchange calls this
+
+    def answer(self, response: Response) -> None:
+        """Writes the response, and goes on to the next request or hangs up."""
+        self._exchange = None
+        self._release()
+        if self._transport is None or self._transport.is_closing():
+            return
+        keep_alive = self._keep_alive and not self._server.draining
+        self._expect(self._server.limits.idle_timeout_s)
+        self._write(response, keep_alive=keep_alive)
+        if not keep_alive:
+            self._transport.close()
+        elif self._pending:
+            self._transport.resume_reading()
+            self._loop.call_soon(self._read_pending)
+
+    def shut(self) -> None:
+        """Ends the connection: at once when nothing is being answered, else with the answer."""
+        self._keep_alive = False
+        if self._exchange is None and self._transport is not None:
+            self._transport.close()
+
+    # -- reading
+
+    def _read_head(self, nbytes: int) -> None:
+        server = self._server
+        if self._pending:
+            data = self._pending + bytes(server.view[:nbytes])
+            end = data.find(_END)
+        else:
+            data, end = b"", server.scratch.find(_END, 0, nbytes)
+            if end < 0:
+                data = bytes(server.view[:nbytes])
+            elif end + 4 <= server.limits.max_header:
+                self._begin(bytes(server.view[: end + 4]), server.view[end + 4 : nbytes])
+                return
+        self._read_gathered(data, end)
+
+    def _read_gathered(self, data: bytes, end: int) -> None:
+        limits = self._server.limits
+        if (end < 0 and len(data) > limits.max_header) or end + 4 > limits.max_header:
+            self._refuse(431, f"the head is larger than {limits.max_header} bytes (--max-header)")
+        elif end < 0:
+            if not self._pending:
+                self._expect(limits.header_timeout_s)
+            self._pending = data
+        else:
+            self._pending = b""
+            self._begin(data[: end + 4], memoryview(data)[end + 4 :])
+
+    def _read_pending(self) -> None:
+        if self._exchange is None and self._pending and self._transport is not None:
+            data, self._pending = self._pending, b""
+            self._read_gathered(data, data.find(_END))
+
+    def _begin(self, raw: bytes, rest: memoryview) -> None:
+        """A head is complete: checks it, and makes room for its body."""
+        self._started_s = time.monotonic()
+        try:
+            head = parse_head(raw)
+            self._check(head)
+        except BadHead as error:
+            self._refuse(error.status, str(error))
+            return
+        self._head = head
+        self._keep_alive = head.keep_alive
+        if head.headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
+            self._transport.write(CONTINUE)
+        if head.chunked:
+            self._begin_chunked(head, rest)
+        elif head.length == 0:
+            self._pending = bytes(rest)
+            self._dispatch(memoryview(b""))
+        else:
+            self._begin_body(head, rest)
+
+    def _check(self, head: Head) -> None:
+        limits = self._server.limits
+        if head.length > limits.max_body:
+            raise BadHead(413, f"a body of {head.length} bytes; at most {limits.max_body} are taken (--max-body)")
+        self._charge(head.length)
+
+    def _begin_body(self, head: Head, rest: memoryview) -> None:
+        body = self._server.allocate(head.length, _offset(head.headers.get(self._server.align_header, b"")))
+        self._filled = min(len(rest), head.length)
+        body[: self._filled] = rest[: self._filled]
+        self._pending = bytes(rest[self._filled :])
+        self._body = body
+        if self._filled == head.length:
+            self._dispatch(body)
+        else:
+            self._expect(self._server.limits.body_timeout_s)
+
+    def _begin_chunked(self, head: Head, rest: memoryview) -> None:
+        # What follows the last chunk can't be told from it by this parser: the connection ends with the answer.
+        self._keep_alive = False
+        self._expect(self._server.limits.body_timeout_s)
+        self._read_chunked(head, bytes(rest))
+
+    def _read_chunked(self, head: Head, data: bytes) -> None:
+        limits = self._server.limits
+        if head.complete:
+            return
+        try:
+            self._charge(len(data))
+            head.feed(data)
+            if len(head.received) > limits.max_body:
+                raise BadHead(413, f"the body is larger than {limits.max_body} bytes (--max-body)")
+        except BadHead as error:
+            self._refuse(error.status, str(error))
+            return
+        if head.complete:
+            self._dispatch(memoryview(head.received))
+
+    def _store(self, data: bytes) -> None:
+        """The client sends its next request before it has this answer: it is kept, up to a bound."""
+        self._pending += data
+        if len(self._pending) > SCRATCH and self._transport is not None:
+            self._transport.pause_reading()
+
+    # -- answering
+
+    def _dispatch(self, body: memoryview) -> None:
+        head, self._head, self._body = self._head, None, None
+        if head is None:
+            return
+        self._expires_s = math.inf  # Our turn: the client waits for us now.
+        exchange = self._exchange = Exchange(self, head, body, self._started_s)
+        try:
+            self._server.handler(exchange)
+        except Exception:
+            log.exception("a handler failed")
+            exchange.reply(Response(500, [self._server.error_body("internal error; the log says more")]))
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers what can't be handled, and hangs up: what the client sends on can't be told from a request."""
+        self._keep_alive = False
+        self._exchange = None
+        self._write(Response(status, [self._server.error_body(message)]), keep_alive=False)
+        if self._transport is not None:
+            self._transport.close()
+
+    def _write(self, response: Response, *, keep_alive: bool) -> None:
+        if self._transport is None:
+            return
+        length = sum(map(len, response.body))
+        head = head_bytes(response, length, keep_alive=keep_alive)
+        if length < JOIN_BELOW:
+            self._transport.write(b"".join((head, *response.body)))
+        else:
+            self._transport.writelines([head, *response.body])
+
+    # -- limits
+
+    def _charge(self, count: int) -> None:
+        server = self._server
+        if server.body_bytes + count > server.limits.max_body_memory:
+            server.refused("memory")
+            raise BadHead(503, "the bodies that are being read fill the memory for them (--max-body-memory)")
+        server.body_bytes += count
+        self._charged += count
+
+    def _release(self) -> None:
+        self._server.body_bytes -= self._charged
+        self._charged = 0
+        self._body = None
+
+    def _expect(self, seconds: float) -> None:
+        """The client has this long. The timer isn't moved with each request: it looks again when it fires."""
+        self._expires_s = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._expires_s:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._expires_s, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        self._timer = None
+        if self._transport is None:
+            return
+        if now + 0.001 < self._expires_s:
+            again = min(self._expires_s, now + self._server.limits.idle_timeout_s)
+            self._timer = self._loop.call_at(again, self._look)
+        elif self._head is not None or self._pending:
+            self._refuse(408, "the request did not come in time (--header-timeout, --body-timeout)")
+        elif self._transport.is_closing():
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+
+def _offset(value: bytes) -> int:
+    return int(value) if value.isdigit() else 0

@@ -1,0 +1,141 @@
+"""HTTP/1.1 messages as bytes: statuses, response heads, the parsed head of a request. No sockets here."""
+
+from dataclasses import dataclass, field
+from typing import Final, cast
+from urllib.parse import unquote
+
+import httptools
+import msgspec
+
+STATUS: Final = {
+    200: b"200 OK",
+    400: b"400 Bad Request",
+    404: b"404 Not Found",
+    405: b"405 Method Not Allowed",
+    408: b"408 Request Timeout",
+    411: b"411 Length Required",
+    413: b"413 Content Too Large",
+    415: b"415 Unsupported Media Type",
+    429: b"429 Too Many Requests",
+    431: b"431 Request Header Fields Too Large",
+    500: b"500 Internal Server Error",
+    503: b"503 Service Unavailable",
+    504: b"504 Gateway Timeout",
+}
+JSON: Final = b"application/json"
+TEXT: Final = b"text/plain; charset=utf-8"
+OCTETS: Final = b"application/octet-stream"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Response:
+    """A status, a body in pieces (sent without joining them) and further headers."""
+
+    status: int = 200
+    body: list[bytes | memoryview] = field(default_factory=list)
+    content_type: bytes = JSON
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+def error_body(message: str) -> bytes:
+    """The body of an error, as the Open Inference Protocol has it."""
+    return msgspec.json.encode({"error": message})
+
+
+class BadHead(Exception):
+    """The head of a request is not one that can be answered: the status to refuse it with, and why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Head:
+    """A parsed request head. The parser calls the `on_` methods; header names are lower-case."""
+
+    __slots__ = ("chunked", "complete", "headers", "keep_alive", "length", "method", "parser", "received", "url")
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.method = b""
+        self.keep_alive = True
+        self.length = 0
+        self.chunked = False
+        self.parser: httptools.HttpRequestParser | None = None
+        self.received = bytearray()
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request target; it may come in several."""
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. Of a repeated one the last counts; lengths are checked by the parser itself."""
+        self.headers[name.lower()] = value
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of a chunked body; bodies with a length don't come by the parser."""
+        if not self.complete:
+            self.received += data
+
+    def on_message_complete(self) -> None:
+        """The end of a chunked body. What comes after it is ignored: its connection is closed."""
+        self.complete = True
+
+    def feed(self, data: bytes) -> None:
+        """More bytes of a chunked body.
+
+        Raises:
+            BadHead: they aren't chunks.
+        """
+        try:
+            cast("httptools.HttpRequestParser", self.parser).feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self.complete:
+                raise BadHead(400, f"not a chunked body: {error}") from error
+
+    @property
+    def path(self) -> str:
+        """The decoded path without the query."""
+        return unquote(self.url.partition(b"?")[0].decode("latin-1"))
+
+    @property
+    def query(self) -> str:
+        """What follows the question mark."""
+        return self.url.partition(b"?")[2].decode("latin-1")
+
+
+def parse_head(data: bytes) -> Head:
+    """The head from its bytes, the empty line included.
+
+    Raises:
+        BadHead: it isn't HTTP/1, or it says something about its body that can't be followed.
+    """
+    head = Head()
+    parser = httptools.HttpRequestParser(head)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # RFC 9110, 7.8: a server may ignore Upgrade, and answers over HTTP/1.1
+    except httptools.HttpParserError as error:
+        raise BadHead(400, f"not an HTTP/1.1 request: {error}") from error
+    head.method = parser.get_method()
+    head.keep_alive = parser.should_keep_alive()
+    head.chunked = b"transfer-encoding" in head.headers
+    head.length = int(head.headers.get(b"content-length", b"0") or b"0")
+    if head.chunked:
+        head.parser = parser
+    return head
+
+
+def head_bytes(response: Response, length: int, *, keep_alive: bool) -> bytes:
+    """The response's head."""
+    parts = [
+        b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n"
+        % (STATUS[response.status], response.content_type, length)
+    ]
+    parts += [b"%b: %b\r\n" % header for header in response.headers]
+    parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    return b"".join(parts)

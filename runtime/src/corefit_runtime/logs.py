@@ -1,0 +1,43 @@
+"""Logging to standard error: one JSON object a line for collectors, or text for people."""
+
+import json
+import logging
+import sys
+import time
+from typing import Final
+
+LEVELS: Final = {0: logging.DEBUG, 1: logging.INFO, 2: logging.WARNING, 3: logging.ERROR, 4: logging.CRITICAL}
+"""onnxruntime's severities as ours."""
+
+
+class JsonFormatter(logging.Formatter):
+    """Time (UTC, RFC 3339), level, logger, message; the traceback where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(level: str, form: str) -> None:
+    """Sends everything to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(text))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def from_onnxruntime(severity: int, category: str, logid: str, location: str, message: str) -> None:
+    """Takes a message of onnxruntime into the log."""
+    del logid
+    logging.getLogger("onnxruntime").log(
+        LEVELS.get(severity, logging.WARNING), "%s (%s %s)", message.strip(), category, location
+    )

@@ -1,0 +1,31 @@
+"""The command `corefit-runtime`."""
+
+import asyncio
+import os
+import sys
+
+# Before anything that might start threads: libraries beside onnxruntime size themselves by the host's cores.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import uvloop
+from corefit_core.errors import CorefitError
+
+from corefit_runtime import logs, settings
+from corefit_runtime.app import App
+
+
+def main() -> None:
+    """Runs until it is told to stop; exits 2 on a wrong setting."""
+    try:
+        given = settings.load(sys.argv[1:], os.environ)
+    except CorefitError as error:
+        print(f"corefit-runtime: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    logs.configure(given.log_level, given.log_format)
+
+    async def serve() -> None:
+        await App(given).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())

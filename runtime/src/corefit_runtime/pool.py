@@ -1,0 +1,253 @@
+"""W worker threads on one shared session: takes jobs from the event loop, gives their answers back to it.
+
+The loop's thread calls `submit`, `cancel`, `apply` and `close`; the workers share the `Schedule` under one lock,
+which nobody holds while the model runs. Answers travel back in bunches: one wake-up of the loop for all that are
+ready. May not know the protocol; what an answer is made of is the job's `finish`.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from corefit_core.errors import DeadlineExceeded
+from corefit_core.report import Gauges
+
+from corefit_runtime import runs
+from corefit_runtime.jobs import Job, Part
+from corefit_runtime.meter import Meter
+from corefit_runtime.schedule import Limits, Schedule
+
+THREAD_NAME: Final = "corefit-worker"
+
+
+class Worker:
+    """One thread, and what the loop may see of it: since when it runs, and until when it is expected to."""
+
+    __slots__ = ("since_s", "thread", "until_s")
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self.since_s = 0.0
+        self.until_s = 0.0
+
+
+class Pool:
+    """See the module. The threads start with the first `apply`.
+
+    Args:
+        loop: where answers are delivered.
+        meter: counts what happens; touched on the loop only.
+        limits: what the queue goes by at first.
+        delay_s: how long a batch waits to fill.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, meter: Meter, limits: Limits, *, delay_s: float = 0.0) -> None:
+        self._loop = loop
+        self._meter = meter
+        self._lock = threading.Lock()
+        self._schedule = Schedule(limits)
+        self._delay_s = delay_s
+        # One token for each queued part; a worker that finds nothing for its token waits for the next.
+        self._tokens: SimpleQueue[None] = SimpleQueue()
+        self._workers: list[Worker] = []
+        self._retiring = 0
+        self._answers: deque[tuple[Job, Any, float]] = deque()
+        self._woken = False
+        self._busy_s = 0.0
+        self._runs = 0
+        self._rows = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def submit(self, job: Job) -> None:
+        """Queues a job.
+
+        Raises:
+            Shed: it can't be answered in time.
+        """
+        now = time.monotonic()
+        with self._lock:
+            parts = self._schedule.admit(job, now, self._remaining_s(now))
+        self._idle.clear()
+        for _ in range(parts):
+            self._tokens.put(None)
+
+    def full(self) -> bool:
+        """Whether a request that came now would be refused for the queue's depth."""
+        with self._lock:
+            return self._schedule.waiting >= self._schedule.limits.depth
+
+    def cancel(self, job: Job) -> bool:
+        """Drops a job whose client is gone; False when it was answered already."""
+        with self._lock:
+            if job.closed:
+                return False
+            self._schedule.close(job)
+        self._note_idle()
+        return True
+
+    def apply(self, limits: Limits) -> None:
+        """Goes by a new plan: workers are added at once, or leave after the run that they are in."""
+        with self._lock:
+            self._schedule.replace(limits)
+            surplus = len(self._workers) - self._retiring - limits.workers
+            self._retiring += max(0, surplus)
+        for _ in range(surplus):
+            self._tokens.put(None)
+        for _ in range(-surplus):
+            self._hire()
+
+    async def idle(self) -> None:
+        """Returns when no job is queued or running."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Lets the workers go; what is queued is not run."""
+        with self._lock:
+            workers = list(self._workers)
+            self._retiring = len(workers)
+        for _ in workers:
+            self._tokens.put(None)
+        for worker in workers:
+            if worker.thread is not None:
+                await self._loop.run_in_executor(None, worker.thread.join)
+
+    def gauges(self) -> Gauges:
+        """Requests waiting and held, workers running."""
+        with self._lock:
+            busy = sum(1 for worker in self._workers if worker.since_s)
+            return Gauges(queued=self._schedule.waiting, in_flight=self._schedule.open, busy_workers=busy)
+
+    def busy_s(self) -> float:
+        """Worker-seconds spent since the start, those of the runs under way included."""
+        now = time.monotonic()
+        with self._lock:
+            return self._busy_s + sum(now - worker.since_s for worker in self._workers if worker.since_s)
+
+    def runs(self) -> tuple[int, int]:
+        """How often the model was run, and for how many rows."""
+        with self._lock:
+            return self._runs, self._rows
+
+    def thread_ids(self) -> list[int]:
+        """The kernel's ids of the worker threads."""
+        with self._lock:
+            return [w.thread.native_id for w in self._workers if w.thread is not None and w.thread.native_id]
+
+    def _remaining_s(self, now: float) -> float:
+        return sum(worker.until_s - now for worker in self._workers if worker.until_s > now)
+
+    def _hire(self) -> None:
+        worker = Worker()
+        # Daemon: a second SIGTERM ends the process without waiting for a run.
+        worker.thread = threading.Thread(target=self._work, args=(worker,), name=THREAD_NAME, daemon=True)
+        with self._lock:
+            self._workers.append(worker)
+        worker.thread.start()
+
+    def _work(self, worker: Worker) -> None:
+        while True:
+            self._tokens.get()
+            with self._lock:
+                if self._retiring:
+                    self._retiring -= 1
+                    self._workers.remove(worker)
+                    return
+                parts = self._take(worker)
+            if parts:
+                self._fill(parts)
+                self._compute(worker, parts)
+
+    def _take(self, worker: Worker) -> list[Part]:
+        """The next part and what may run with it, under the lock; expired ones are answered on the way."""
+        now = time.monotonic()
+        while (part := self._schedule.pop()) is not None:
+            if self._expired(part.job, now):
+                continue
+            parts = [part]
+            if part.job.signature is not None:
+                self._join(parts, now)
+            worker.since_s = now
+            worker.until_s = now + self._schedule.expected_s(sum(p.rows for p in parts))
+            return parts
+        return []
+
+    def _join(self, parts: list[Part], now: float) -> None:
+        room = self._schedule.limits.batch - sum(part.rows for part in parts)
+        while room > 0 and (part := self._schedule.pop_joinable(parts[0], room)) is not None:
+            if not self._expired(part.job, now):
+                parts.append(part)
+                room -= part.rows
+
+    def _expired(self, job: Job, now: float) -> bool:
+        if job.deadline_s is None or now <= job.deadline_s:
+            return False
+        self._schedule.close(job)
+        self._answer(job, DeadlineExceeded("the deadline passed before a worker was free"))
+        return True
+
+    def _fill(self, parts: list[Part]) -> None:
+        """Waits for more to join, where a delay is configured; each arrival brings a token that ends the wait."""
+        until = time.monotonic() + self._delay_s
+        while parts[0].job.signature is not None and (left := until - time.monotonic()) > 0:
+            if sum(part.rows for part in parts) >= self._schedule.limits.batch:
+                return
+            try:
+                self._tokens.get(timeout=left)
+            except Empty:
+                return
+            before = len(parts)
+            with self._lock:
+                self._join(parts, time.monotonic())
+            if len(parts) == before:
+                # Not one that joins: its token goes back, and it need not wait for us.
+                self._tokens.put(None)
+                return
+
+    def _compute(self, worker: Worker, parts: list[Part]) -> None:
+        start = time.monotonic()
+        for part in parts:
+            if part.job.started_s == 0.0:
+                part.job.started_s = start
+        outcomes = runs.run(parts)
+        rows, ran_s = sum(part.rows for part in parts), time.monotonic() - start
+        with self._lock:
+            self._schedule.learn(rows, ran_s)
+            for part in parts:
+                part.job.busy_s += ran_s * part.rows / rows if rows else ran_s / len(parts)
+            ready = [p.job for p, outcome in zip(parts, outcomes, strict=True) if self._schedule.settle(p, outcome)]
+        for job in ready:
+            self._answer(job, runs.answer(job))
+        self._rest(worker, rows)
+
+    def _rest(self, worker: Worker, rows: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._busy_s += now - worker.since_s
+            self._runs += 1
+            self._rows += rows
+            worker.since_s = worker.until_s = 0.0
+
+    def _answer(self, job: Job, answer: Any) -> None:
+        """Hands an answer to the loop; it is woken once for all that gather until it comes round."""
+        self._answers.append((job, answer))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        # First the flag, then the queue: an answer that comes after the last look sets the flag anew.
+        self._woken = False
+        now = time.monotonic()
+        while self._answers:
+            job, answer = self._answers.popleft()
+            self._meter.answered(job, answer, now)
+            job.deliver(answer)
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if self._schedule.open == 0 and not self._answers:
+            self._idle.set()

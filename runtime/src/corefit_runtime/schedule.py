@@ -1,0 +1,211 @@
+"""The queue between the event loop and the workers: earliest due time first, bounded by depth and by deadline.
+
+Not thread-safe: the pool holds its lock around every call. Knows no threads, clocks or models: `now` is given.
+"""
+
+import heapq
+from typing import Final
+
+from corefit_core.batching import Line, due_times, spans
+from corefit_core.errors import Shed
+
+from corefit_runtime.jobs import Job, Outputs, Part
+
+MARGIN: Final = 0.9
+"""A request is taken when its expected answer lies within nine tenths of what it has: runs vary by about that."""
+MIN_RETRY_S: Final = 0.01
+DRIFT_WEIGHT: Final = 0.05
+"""Weight of one run in the correction of the expected run time: about the last 20 runs count."""
+DRIFT_BOUNDS: Final = (0.05, 20.0)
+
+
+class Limits:
+    """What the queue goes by: the part of the plan that concerns it.
+
+    Args:
+        workers: worker threads.
+        depth: requests that may wait.
+        objective_s: the latency objective.
+        line: the expected time of a run.
+        chunk: rows of one run of a large request; 0: never cut.
+        batch: rows up to which requests are joined; 0: never.
+    """
+
+    def __init__(self, *, workers: int, depth: int, objective_s: float, line: Line, chunk: int, batch: int) -> None:
+        self.workers = workers
+        self.depth = depth
+        self.objective_s = objective_s
+        self.line = line
+        self.chunk = chunk
+        self.batch = batch
+        # A row costs less in a batch: the queue drains at the batch's rate, not at that of single requests.
+        self.row_s = line.per_row(batch) if batch else line.b
+
+
+class Schedule:
+    """The waiting parts, and the sums over them that admission needs."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.waiting = 0
+        self.open = 0
+        self._heap: list[tuple[float, int, Part]] = []
+        self._sequence = 0
+        self._first_s = 0.0
+        self._all_s = 0.0
+        self._drift = 1.0
+
+    def admit(self, job: Job, now: float, busy_s: float) -> int:
+        """Takes a job in and returns how many parts it was queued in.
+
+        Args:
+            job: what has arrived.
+            now: monotonic.
+            busy_s: worker-seconds that the runs under way will still take.
+
+        Raises:
+            Shed: it would have to wait longer than it has.
+        """
+        parts = self._cut(job)
+        self._check(job, parts, now, busy_s)
+        due = due_times(job.arrived_s, len(parts), self.limits.objective_s, job.deadline_s)
+        job.due_s = due[-1]
+        job.left = len(parts)
+        job.results = [None] * len(parts)
+        job.cost_s = parts[0].cost_s
+        for part, when in zip(parts, due, strict=True):
+            self._push(when, part)
+        job.waiting = True
+        self.waiting += 1
+        self.open += 1
+        return len(parts)
+
+    def pop(self) -> Part | None:
+        """The part that is due first, off the queue; None when nothing waits."""
+        while self._heap:
+            part = heapq.heappop(self._heap)[2]
+            if not part.job.closed:
+                self._forget(part)
+                return part
+        return None
+
+    def pop_joinable(self, first: Part, room: int) -> Part | None:
+        """The next due part, if it is a whole request that may run together with `first` and has at most `room` rows.
+
+        Only the head of the queue is looked at: taking later ones first would be unfair to those before them.
+        """
+        while self._heap and self._heap[0][2].job.closed:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return None
+        part = self._heap[0][2]
+        if not part.whole or part.rows > room or part.job.signature != first.job.signature:
+            return None
+        heapq.heappop(self._heap)
+        self._forget(part)
+        return part
+
+    def close(self, job: Job) -> None:
+        """Ends a job: what it still has in the queue is skipped and no longer counted."""
+        if job.closed:
+            return
+        job.closed = True
+        self.open -= 1
+        self._all_s = max(0.0, self._all_s - job.queued_s)
+        if job.waiting:
+            job.waiting = False
+            self.waiting -= 1
+            self._first_s = max(0.0, self._first_s - job.cost_s)
+
+    def settle(self, part: Part, outcome: Outputs | Exception) -> bool:
+        """Notes what became of a part; True when its job is complete by it, or failed by it."""
+        job = part.job
+        if job.closed:
+            return False
+        job.results[part.index] = outcome
+        job.left -= 1
+        if job.left and not isinstance(outcome, Exception):
+            return False
+        self.close(job)
+        return True
+
+    def expected_s(self, rows: int) -> float:
+        """How long a run of `rows` rows will take, from the profile and the last runs."""
+        return self.limits.line.at(max(1, rows)) * self._drift
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """Corrects the expectation by a run that was measured."""
+        expected = self.limits.line.at(max(1, rows))
+        if expected <= 0:
+            return
+        low, high = DRIFT_BOUNDS
+        ratio = min(high, max(low, seconds / expected))
+        self._drift += DRIFT_WEIGHT * (ratio - self._drift)
+
+    def wait_s(self, busy_s: float) -> float:
+        """How long a request that comes now is expected to wait for a worker."""
+        return (busy_s + self._first_s * self._drift) / self.limits.workers
+
+    def replace(self, limits: Limits) -> None:
+        """Goes by a new plan from now on; what waits keeps its parts."""
+        self.limits = limits
+        self._drift = 1.0
+
+    def _cut(self, job: Job) -> list[Part]:
+        limits = self.limits
+        cuttable = job.model.rows_independent and job.rows > 1 and limits.chunk > 0
+        ranges = spans(job.rows, limits.chunk) if cuttable else [(0, job.rows)]
+        whole = len(ranges) == 1
+        joinable = whole and limits.batch > 0 and job.model.rows_independent and 0 < job.rows <= limits.batch
+        if joinable:
+            job.signature = job.joins()
+        return [
+            Part(job, i, start, stop, whole=whole, cost_s=self._cost(stop - start, joinable=joinable))
+            for i, (start, stop) in enumerate(ranges)
+        ]
+
+    def _cost(self, rows: int, *, joinable: bool) -> float:
+        if joinable:
+            return self.limits.row_s * rows
+        return self.limits.line.at(max(1, rows))
+
+    def _check(self, job: Job, parts: list[Part], now: float, busy_s: float) -> None:
+        wait = self.wait_s(busy_s)
+        if self.waiting >= self.limits.depth:
+            raise Shed(
+                f"{self.waiting} requests wait already, as many as the plan allows",
+                cause="queue-full",
+                retry_after_s=max(MIN_RETRY_S, wait),
+            )
+        if self.waiting == 0:
+            return  # At most the run that is under way lies ahead of it: what has a place always may try.
+        own = sum(part.cost_s for part in parts) * self._drift
+        if len(parts) > 1:
+            wait = (busy_s + self._all_s * self._drift) / self.limits.workers
+        due = job.arrived_s + self.limits.objective_s * len(parts) if job.deadline_s is None else job.deadline_s
+        allowed = MARGIN * (due - job.arrived_s) - (now - job.arrived_s)
+        if wait + own > allowed:
+            raise Shed(
+                f"it would be answered in {1000 * (wait + own):.0f} ms, later than the {1000 * allowed:.0f} ms it has",
+                cause="deadline",
+                retry_after_s=max(MIN_RETRY_S, wait + own - allowed),
+            )
+
+    def _push(self, due: float, part: Part) -> None:
+        self._sequence += 1
+        heapq.heappush(self._heap, (due, self._sequence, part))
+        part.job.queued_s += part.cost_s
+        self._all_s += part.cost_s
+        if part.index == 0:
+            self._first_s += part.cost_s
+
+    def _forget(self, part: Part) -> None:
+        job = part.job
+        job.queued_s -= part.cost_s
+        self._all_s = max(0.0, self._all_s - part.cost_s)
+        if job.waiting:
+            job.waiting = False
+            self._first_s = max(0.0, self._first_s - part.cost_s)
+            self.waiting -= 1
+        if not self._heap:
+            self._all_s = self._first_s = 0.0  # What rounding has left.

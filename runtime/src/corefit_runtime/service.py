@@ -1,0 +1,136 @@
+"""What the process is and does at this moment: its state, its model, its plan; and the report of it.
+
+Touched by the event loop only. Imports neither numpy nor onnxruntime, so that the admin port answers while they
+load: on a tenth of a core that takes seconds.
+"""
+
+import os
+import time
+import uuid
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from corefit_core.report import (
+    Counters,
+    Gauges,
+    ModelIdentity,
+    PlanInForce,
+    Report,
+    ServiceTime,
+    State,
+)
+
+from corefit_runtime.grant import Cgroup
+from corefit_runtime.meter import Meter, RunQueueWait
+from corefit_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from corefit_runtime.jobs import Model
+    from corefit_runtime.pool import Pool
+    from corefit_runtime.protocol import Signature
+
+VERSION: Final = version("corefit-runtime")
+
+
+class Service:
+    """The one mutable picture of the process; `report` freezes it.
+
+    Attributes:
+        model: what is served, None until it is loaded and warm.
+        signature: of that model.
+        plan: the plan in force.
+        profile: calibrated service times.
+        notes: findings that a person should see, by a short key.
+    """
+
+    def __init__(self, settings: Settings, cgroup: Cgroup, meter: Meter) -> None:
+        self.settings = settings
+        self.cgroup = cgroup
+        self.meter = meter
+        self.boot_id = str(uuid.uuid4())
+        self.state: State = "Loading"
+        self.reason = ""
+        self.message = ""
+        self.startup_s = 0.0
+        self.pool: Pool | None = None
+        self.model: Model | None = None
+        self.signature: Signature | None = None
+        self.plan = PlanInForce(grant_millicores=0, workers=0, threads_per_worker=0, queue_depth=0)
+        self.profile: tuple[ServiceTime, ...] = ()
+        self.notes: dict[str, str] = {}
+        self._run_queue = RunQueueWait()
+
+    @property
+    def ready(self) -> bool:
+        """Whether new clients should come here."""
+        return self.state == "Ready"
+
+    def became_ready(self) -> None:
+        """The model is warm."""
+        if self.state != "Draining":
+            self.state, self.reason, self.message = "Ready", "", ""
+        self.startup_s = self.startup_s or process_age_s()
+
+    def became_failed(self, reason: str, message: str) -> None:
+        """The model can't be served; the process stays and tries again."""
+        if self.state != "Draining":
+            self.state, self.reason, self.message = "Failed", reason, message
+
+    def became_draining(self) -> None:
+        """The process is on its way out."""
+        self.state, self.reason, self.message = "Draining", "", ""
+
+    def counters(self) -> Counters:
+        """The monotonic counters now."""
+        meter, throttled = self.meter, self.cgroup.throttling()
+        return Counters(
+            arrivals=meter.arrivals,
+            admitted=meter.admitted,
+            rejected={cause: count for cause, count in meter.rejected.items() if count},
+            completed=meter.completed,
+            failed=meter.failed,
+            expired=meter.expired,
+            cancelled=meter.cancelled,
+            busy_worker_seconds=self.pool.busy_s() if self.pool else 0.0,
+            cpu_seconds=time.process_time(),
+            throttled_periods=throttled.periods,
+            throttled_seconds=throttled.seconds,
+            runqueue_wait_seconds=self._run_queue.total_s(),
+        )
+
+    def gauges(self) -> Gauges:
+        """The gauges now."""
+        return self.pool.gauges() if self.pool else Gauges()
+
+    def report(self) -> Report:
+        """The report, from one snapshot."""
+        settings, meter, model = self.settings, self.meter, self.model
+        return Report(
+            pod_uid=settings.pod_uid,
+            boot_id=self.boot_id,
+            runtime_version=VERSION,
+            state=self.state,
+            reason=self.reason,
+            message=self.message,
+            model=ModelIdentity(
+                name=settings.name, version=settings.model_version, sha256=model.sha256 if model else ""
+            ),
+            plan=self.plan,
+            clock_s=time.monotonic(),
+            startup_s=self.startup_s,
+            counters=self.counters(),
+            gauges=self.gauges(),
+            queue_wait=meter.queue_wait.frozen(),
+            service_time=meter.service_time.frozen(),
+            total=meter.total.frozen(),
+            profile=self.profile,
+            notes=self.notes,
+        )
+
+
+def process_age_s() -> float:
+    """Seconds since the process was started, its imports included."""
+    with open("/proc/self/stat", encoding="ascii") as file:
+        after_name = file.read().rpartition(")")[2].split()
+    started_s = int(after_name[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): field 22, in clock ticks since boot
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)

@@ -1,0 +1,144 @@
+"""Where models come from: a local file or an HTTP server, into a folder of our own, whole or not at all.
+
+A download goes to a `.part` file that is resumed after a failure, checked, and renamed into place. Blocking: run
+it off the event loop. The model is one file: what it refers to outside itself (ONNX external data) must lie in
+its own folder, which onnxruntime enforces.
+"""
+
+import hashlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+from corefit_core.errors import ChecksumMismatch, ConfigError, ModelUnavailable
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+log: Final = logging.getLogger(__name__)
+BLOCK: Final = 1 << 20
+TIMEOUT_S: Final = 30.0
+"""Seconds without a byte after which a download is given up, to be resumed."""
+PROGRESS_EVERY_S: Final = 5.0
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredModel:
+    """A model file that is whole."""
+
+    path: Path
+    sha256: str
+
+
+def fetch(uri: str, sha256: str, folder: Path, progress: Progress | None = None) -> StoredModel:
+    """The model as a local file.
+
+    Raises:
+        ModelUnavailable: it can't be fetched or read.
+        ChecksumMismatch: it is another file than the checksum names.
+        ConfigError: a kind of URI that isn't known.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in {"", "file"}:
+        path = Path(unquote(parts.path) if parts.scheme else uri).absolute()
+        return _checked(path, sha256, uri)
+    if parts.scheme not in {"http", "https"}:
+        raise ConfigError(f"--model is {uri!r}: a path, file://, http:// or https:// is understood")
+    return _download(uri, sha256, folder, progress or reporter(uri))
+
+
+def digest(path: Path) -> str:
+    """The file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def reporter(uri: str) -> Progress:
+    """A bar on a terminal, a log line each five seconds elsewhere."""
+    last = 0.0
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal last
+        ended, now = done == total, time.monotonic()
+        if sys.stderr.isatty():
+            share = f"{100 * done / total:3.0f} %" if total else ""
+            sys.stderr.write(f"\r{uri}: {done / 1e6:.1f} MB {share}" + ("\n" if ended else ""))
+        elif ended or now - last >= PROGRESS_EVERY_S:
+            last = now
+            log.info("downloading %s: %d of %s bytes", uri, done, total or "?")
+
+    return show
+
+
+def _checked(path: Path, sha256: str, uri: str) -> StoredModel:
+    try:
+        found = digest(path)
+    except OSError as error:
+        raise ModelUnavailable(f"{uri} can't be read: {error.strerror or error}") from error
+    if sha256 and found != sha256.lower():
+        raise ChecksumMismatch(f"{uri} has the SHA-256 {found}, not {sha256.lower()}: fix the file or the checksum")
+    return StoredModel(path=path, sha256=found)
+
+
+def _download(uri: str, sha256: str, folder: Path, progress: Progress) -> StoredModel:
+    # One file per URI and checksum: a changed URI never meets another model's bytes.
+    stem = hashlib.sha256(f"{uri} {sha256}".encode()).hexdigest()[:16]
+    target, part = folder / f"{stem}.onnx", folder / f"{stem}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if sha256 and target.exists() and digest(target) == sha256.lower():
+            return StoredModel(path=target, sha256=sha256.lower())
+        _receive(uri, part, progress, resume=bool(sha256))
+        stored = _checked(part, sha256, uri)
+        part.replace(target)
+    except ChecksumMismatch:
+        part.unlink(missing_ok=True)  # It was complete and wrong: there is nothing to resume.
+        raise
+    except OSError as error:
+        raise ModelUnavailable(f"{uri} can't be fetched: {_why(error)}") from error
+    return StoredModel(path=target, sha256=stored.sha256)
+
+
+def _receive(uri: str, part: Path, progress: Progress, *, resume: bool) -> None:
+    # Imported here: a model on a disk needs neither http.client nor ssl (60 ms of CPU at start).
+    import urllib.error  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
+    # Without a checksum nobody would notice that the file has changed between the two halves.
+    have = part.stat().st_size if resume and part.exists() else 0
+    request = urllib.request.Request(uri, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - the scheme is checked
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - likewise
+            resumed = response.status == 206
+            with part.open("ab" if resumed else "wb") as file:
+                _copy(response, file, have if resumed else 0, progress)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        # Range not satisfiable: the part is complete already, or longer than the file; the checksum tells which.
+
+
+def _copy(response: "HTTPResponse", file: IO[bytes], have: int, progress: Progress) -> None:
+    length = response.headers.get("Content-Length")
+    total, done = (have + int(length) if length else None), have
+    while block := response.read(BLOCK):
+        file.write(block)
+        done += len(block)
+        progress(done, total)
+    file.flush()
+    os.fsync(file.fileno())
+    if total is not None and done != total:
+        raise OSError(f"the connection ended at {done} of {total} bytes")
+
+
+def _why(error: OSError) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason if reason is not None else error) or type(error).__name__
