@@ -97,7 +97,10 @@ def _structural(node: Mapping[str, Any], components: Mapping[str, Any]) -> dict[
         merged["items"] = _item(_structural(merged["items"], components), merged.get("x-kubernetes-list-map-keys", ()))
     if merged.get("type") == "object" and "properties" not in merged and "additionalProperties" not in merged:
         merged["x-kubernetes-preserve-unknown-fields"] = True
-    if merged.get("default", ...) in ((), [], {}) and "properties" not in merged:
+    if merged.get("default") == {} and "properties" in merged:
+        # In full: the API server checks a default against the rules before it fills in the ones inside it.
+        merged["default"] = {k: v["default"] for k, v in merged["properties"].items() if "default" in v}
+    if merged.get("default", ...) in ((), [], {}):
         del merged["default"]  # an absent list or map says the same, without noise in every stored object
     return merged
 

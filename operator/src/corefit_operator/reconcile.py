@@ -41,14 +41,14 @@ class Remembered(msgspec.Struct, kw_only=True):
 
     Attributes:
         uid: of the resource; another one under the same name starts from nothing.
-        children: the account of our fields in each child.
+        applied: the account of our fields in each child.
         state: the recommender's.
         reports: the newest of each live pod, with the time at which it came.
         status_at: when the status was written last.
     """
 
     uid: str
-    children: children.Memory = msgspec.field(default_factory=dict)
+    applied: children.Memory = msgspec.field(default_factory=dict)
     state: State = State()
     reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
     status_at: float = 0.0
@@ -113,7 +113,7 @@ class Reconciler:
         self, key: Key, raw: Mapping[str, Any], service: Service, remembered: Remembered
     ) -> float:
         wanted = manifests.desired(service, self._defaults)
-        outcome = await children.settle(self._cluster, self._view, service, wanted, remembered.children)
+        outcome = await children.settle(self._cluster, self._view, service, wanted, remembered.applied)
         found = await self._look(key, service, remembered)
         found = msgspec.structs.replace(found, refused=outcome.refused)
         await self._scale(key, service, found, remembered)
