@@ -32,6 +32,8 @@ FIGURES_S: Final = 10.0
 """Seconds between writes of a status in which only figures changed: 500 resources are then 50 writes a second at
 most, and a person watching `kubectl get -w` still sees it move."""
 _TOLD: Final = ("Ready", "Progressing")
+_EXPECTED: Final = ("Starting", "ScaledToZero")
+"""Not serving yet, or no longer, as was asked for: nothing to warn of."""
 REFUSED_S: Final = 30.0
 """Seconds until what the API server refused is tried again: a quota may have been raised."""
 
@@ -235,7 +237,7 @@ def _changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> lis
     known = {c.type: (c.status, c.reason) for c in before.conditions}
     changed = {c.reason: c for c in new.conditions if c.type in _TOLD and known.get(c.type) != (c.status, c.reason)}
     return [
-        Said(type="Warning" if c.status == "False" else "Normal", reason=c.reason, action="Reconcile", note=c.message)
+        Said(type="Warning" if c.status == "False" and c.reason not in _EXPECTED else "Normal", reason=c.reason, action="Reconcile", note=c.message)
         for c in changed.values()
     ]
 

@@ -1,0 +1,54 @@
+{{- define "corefit.name" -}}
+{{- .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "corefit.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (include "corefit.name" .) }}
+{{- end }}
+
+{{- define "corefit.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "corefit.selector" . }}
+{{- end }}
+
+{{- define "corefit.selector" -}}
+app.kubernetes.io/name: corefit-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- /* What the operator does, verb by verb: nothing here is unused, and there is no wildcard. */}}
+{{- define "corefit.rules" -}}
+- apiGroups: [serving.corefit.dev]
+  resources: [inferenceservices]
+  verbs: [list, watch]
+- apiGroups: [serving.corefit.dev]
+  resources: [inferenceservices/status]
+  verbs: [patch]
+# blockOwnerDeletion in the children's owner references (OwnerReferencesPermissionEnforcement).
+- apiGroups: [serving.corefit.dev]
+  resources: [inferenceservices/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
