@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from corefit_core import report
-
-from corefit_runtime.http_connection import Exchange
+from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import TEXT, Response
 from corefit_runtime.service import Service
 

@@ -7,7 +7,6 @@ event loop; what would hold it for more than about a millisecond goes through `o
 import logging
 import math
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from corefit_core.errors import (
@@ -18,9 +17,8 @@ from corefit_core.errors import (
     TooLarge,
     UnknownModel,
 )
-
 from corefit_runtime import compression, protocol
-from corefit_runtime.http_connection import Exchange
+from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import OCTETS, Response, error_body
 from corefit_runtime.jobs import Job, Model
 from corefit_runtime.offload import Offload
@@ -89,11 +87,12 @@ class InferenceApi:
             return protocol.parse(body, length, signature, settings.max_tensors)
 
         def parsed(outcome: InferRequest | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._fail(exchange, outcome)
+                return
             try:
-                if isinstance(outcome, Exception):
-                    raise outcome
                 self._submit(exchange, model, outcome)
-            except Exception as error:  # noqa: BLE001 - `_fail` logs what is our fault
+            except CorefitError as error:
                 self._fail(exchange, error)
 
         self._offload.submit(parse, parsed)
@@ -176,17 +175,13 @@ class InferenceApi:
         exchange.reply(page or Response(404, [error_body(f"{path} is not part of the protocol")]))
 
     def _page(self, path: str) -> Response | None:
-        service = self._service
-        pages: dict[str, Callable[[], Response]] = {
-            "/v2": lambda: Response(200, [protocol.server_metadata(VERSION)]),
-            "/v2/health/live": lambda: Response(200, [b'{"live":true}']),
-            "/v2/health/ready": self._ready,
-        }
-        for base in self._bases:
-            pages[f"{base}/ready"] = self._ready
-            pages[base] = self._model
-        page = pages.get(path)
-        return page() if page is not None and service else None
+        if path in {"/v2/health/ready", *(f"{base}/ready" for base in self._bases)}:
+            return self._ready()
+        if path in self._bases:
+            return self._model()
+        if path == "/v2/health/live":
+            return Response(200, [b'{"live":true}'])
+        return Response(200, [protocol.server_metadata(VERSION)]) if path == "/v2" else None
 
     def _ready(self) -> Response:
         return Response(200, [b'{"ready":true}']) if self._service.ready else Response(503, [b'{"ready":false}'])

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Final
 from corefit_core.batching import Line
 from corefit_core.errors import CorefitError
 from corefit_core.sizing import Grant
-
 from corefit_runtime import grant as cpu
 from corefit_runtime import logs
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_connection import HttpLimits
-from corefit_runtime.http_messages import error_body
+from corefit_runtime.http_messages import HttpLimits, error_body
 from corefit_runtime.http_server import Server
 from corefit_runtime.meter import Meter
 from corefit_runtime.service import Service
@@ -114,7 +112,7 @@ class App:
             try:
                 await self._serving.load(self._grant())
             except CorefitError as error:
-                log.error("the model is not served: %s; next try in %.0f s", error, delay)
+                log.warning("the model is not served: %s; next try in %.0f s", error, delay)
                 self._service.became_failed(error.reason, str(error))
             else:
                 log.info("ready after %.2f s", self._service.startup_s)
@@ -140,7 +138,7 @@ class App:
         try:
             await self._serving.regrant(found)
         except CorefitError as error:
-            log.error("the plan stays as it is: %s", error)
+            log.warning("the plan stays as it is: %s", error)
             self._service.notes["plan"] = str(error)
 
     def _grant(self) -> Grant:
@@ -162,7 +160,7 @@ class App:
 
 
 def _import_heavy() -> None:
-    """numpy and onnxruntime: 0.3 s of CPU."""
+    """Numpy and onnxruntime: 0.3 s of CPU."""
     import corefit_runtime.serving  # noqa: F401, PLC0415
 
 

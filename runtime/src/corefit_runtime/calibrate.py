@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+
 from corefit_core import batching
 from corefit_core.batching import Line
 from corefit_core.report import ServiceTime
-
 from corefit_runtime.datatypes import NUMPY
-from corefit_runtime.engine import Engine, TensorSpec, Tensors, Threads
+from corefit_runtime.engine import Engine, Tensors, TensorSpec, Threads
 
 log: Final = logging.getLogger(__name__)
 GUESSES: Final = (16, 1, 32, 224)

@@ -4,7 +4,6 @@ import zlib
 from typing import Final
 
 from corefit_core.errors import InvalidInput, TooLarge
-
 from corefit_runtime.http_messages import Response
 
 AUTO: Final = 32 + zlib.MAX_WBITS

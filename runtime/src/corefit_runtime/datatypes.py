@@ -8,9 +8,11 @@ import struct
 from typing import Any, Final
 
 import numpy as np
+
 from corefit_core.errors import InvalidInput
 
 Array = np.ndarray[Any, Any]
+DType = np.dtype[Any]
 
 NUMPY: Final[dict[str, "np.dtype[Any]"]] = {
     "BOOL": np.dtype(np.bool_),
@@ -59,7 +61,7 @@ def aligned_room(length: int, offset: int) -> memoryview:
     """Room for `length` bytes, uninitialised, of which byte `offset` lies on a cache line."""
     room: Array = np.empty(length + ALIGN, np.uint8)
     start = -(room.__array_interface__["data"][0] + offset) % ALIGN
-    return memoryview(room)[start : start + length]
+    return room.data[start : start + length]
 
 
 def from_bytes(datatype: str, shape: tuple[int, ...], data: memoryview, what: str) -> Array:
@@ -78,7 +80,7 @@ def from_bytes(datatype: str, shape: tuple[int, ...], data: memoryview, what: st
         return np.zeros(shape, dtype)
     if datatype == "BOOL":
         # Any non-zero byte is true, but a numpy bool of another value than 0 and 1 is undefined.
-        return np.frombuffer(data, np.uint8).reshape(shape) != 0
+        return np.not_equal(np.frombuffer(data, np.uint8).reshape(shape), 0)
     flat = np.frombuffer(data, dtype)
     # x86 and arm64 would read it unaligned; a kernel that was written for aligned data would not.
     return (flat if flat.flags.aligned else flat.copy()).reshape(shape)
@@ -89,7 +91,7 @@ def to_bytes(datatype: str, array: Array) -> memoryview:
     if datatype == "BYTES":
         return memoryview(b"".join(_LENGTH.pack(len(b)) + b for b in map(_encoded, array.ravel().tolist())))
     contiguous = np.ascontiguousarray(array, NUMPY[datatype])
-    return memoryview(contiguous.reshape(-1).view(np.uint8)).cast("B")
+    return contiguous.reshape(-1).view(np.uint8).data
 
 
 def to_list(datatype: str, array: Array) -> list[Any]:

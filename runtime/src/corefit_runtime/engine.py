@@ -13,14 +13,13 @@ from typing import Any, Final
 # Before the import: its telemetry thread would start with it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import numpy as np
 import onnxruntime as ort
-from corefit_core.errors import InvalidInput, ModelInvalid
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
+from corefit_core.errors import InvalidInput, ModelInvalid
 from corefit_runtime import datatypes
 
-Tensors = Mapping[str, "np.ndarray[Any, Any]"]
+Tensors = Mapping[str, datatypes.Array]
 WARNING: Final = 2
 """onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
 
@@ -35,7 +34,7 @@ class TensorSpec:
     leading: str = ""
 
     @property
-    def numpy(self) -> "np.dtype[Any]":
+    def numpy(self) -> datatypes.DType:
         """The numpy type that onnxruntime takes and gives."""
         return datatypes.NUMPY[self.datatype]
 
@@ -67,7 +66,7 @@ class Engine:
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
 
-    def run(self, names: list[str] | None, feeds: Tensors) -> "list[np.ndarray[Any, Any]]":
+    def run(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
         """The named outputs (None: all of them) for these inputs.
 
         Raises:

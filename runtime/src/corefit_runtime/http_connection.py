@@ -9,10 +9,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
+from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, head_bytes, parse_head
 
 if TYPE_CHECKING:
@@ -25,48 +24,6 @@ JOIN_BELOW: Final = 16384
 """Bytes up to which head and body are sent as one piece: a copy of 1 us against a longer vector of buffers."""
 
 _END: Final = b"\r\n\r\n"
-
-
-@dataclass(frozen=True, kw_only=True)
-class HttpLimits:
-    """What a client may cost. Sizes in bytes, times in seconds."""
-
-    max_body: int
-    max_body_memory: int
-    max_header: int
-    max_connections: int
-    header_timeout_s: float
-    body_timeout_s: float
-    idle_timeout_s: float
-
-
-class Exchange:
-    """One request and the way to answer it, once. All of it on the event loop.
-
-    Attributes:
-        on_gone: set by the handler: called when the client hangs up before it is answered.
-    """
-
-    __slots__ = ("_connection", "arrived_s", "body", "head", "on_gone")
-
-    def __init__(self, connection: "Connection", head: Head, body: memoryview, arrived_s: float) -> None:
-        self._connection: Connection | None = connection
-        self.head = head
-        self.body = body
-        self.arrived_s = arrived_s
-        self.on_gone: Callable[[], None] | None = None
-
-    def reply(self, response: Response) -> None:
-        """Sends the response; a client that is gone already gets nothing."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.answer(response)
-
-    def gone(self) -> None:
-        """The client hung up."""
-        self._connection = None
-        if self.on_gone is not None:
-            self.on_gone()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -100,7 +57,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._expect(server.limits.header_timeout_s)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """The client has hung up, or we have."""
         self._transport = None
         self._server.connections.discard(self)
@@ -112,7 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         if exchange is not None:
             exchange.gone()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go: into the body that is being read, else into the buffer that all share."""
         if self._body is not None and self._exchange is None:
             return self._body[self._filled :]
@@ -241,18 +198,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_chunked(self, head: Head, data: bytes) -> None:
         limits = self._server.limits
-        if head.complete:
-            return
         try:
             self._charge(len(data))
-            head.feed(data)
-            if len(head.received) > limits.max_body:
-                raise BadHead(413, f"the body is larger than {limits.max_body} bytes (--max-body)")
+            head.feed(data, limits.max_body)
         except BadHead as error:
             self._refuse(error.status, str(error))
             return
-        if head.complete:
-            self._dispatch(memoryview(head.received))
+        body = head.chunked_body()
+        if body is not None:
+            self._dispatch(body)
 
     def _store(self, data: bytes) -> None:
         """The client sends its next request before it has this answer: it is kept, up to a bound."""

@@ -38,6 +38,19 @@ class Response:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HttpLimits:
+    """What a client may cost. Sizes in bytes, times in seconds."""
+
+    max_body: int
+    max_body_memory: int
+    max_header: int
+    max_connections: int
+    header_timeout_s: float
+    body_timeout_s: float
+    idle_timeout_s: float
+
+
 def error_body(message: str) -> bytes:
     """The body of an error, as the Open Inference Protocol has it."""
     return msgspec.json.encode({"error": message})
@@ -84,17 +97,23 @@ class Head:
         """The end of a chunked body. What comes after it is ignored: its connection is closed."""
         self.complete = True
 
-    def feed(self, data: bytes) -> None:
+    def chunked_body(self) -> memoryview | None:
+        """The whole chunked body; None before it is complete."""
+        return memoryview(self.received) if self.complete else None
+
+    def feed(self, data: bytes, limit: int) -> None:
         """More bytes of a chunked body.
 
         Raises:
-            BadHead: they aren't chunks.
+            BadHead: they aren't chunks, or more than `limit` bytes.
         """
         try:
             cast("httptools.HttpRequestParser", self.parser).feed_data(data)
         except httptools.HttpParserError as error:
             if not self.complete:
                 raise BadHead(400, f"not a chunked body: {error}") from error
+        if len(self.received) > limit:
+            raise BadHead(413, f"the body is larger than {limit} bytes (--max-body)")
 
     @property
     def path(self) -> str:

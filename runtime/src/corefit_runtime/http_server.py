@@ -6,7 +6,9 @@ This is the listening side, with what all connections share. Knows no routes: th
 import asyncio
 from collections.abc import Callable
 
-from corefit_runtime.http_connection import SCRATCH, Connection, Exchange, HttpLimits
+from corefit_runtime.http_connection import SCRATCH, Connection
+from corefit_runtime.http_exchange import Exchange
+from corefit_runtime.http_messages import HttpLimits
 
 Handler = Callable[[Exchange], None]
 ErrorBody = Callable[[str], bytes]

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from corefit_core.errors import InvalidInput
 
+from corefit_core.errors import InvalidInput
 from corefit_runtime.datatypes import NUMPY, Array, count
 
 _KIND: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool, "O": str}

@@ -8,11 +8,11 @@ import sys
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-import uvloop
-from corefit_core.errors import CorefitError
+import uvloop  # noqa: E402 - see above
 
-from corefit_runtime import logs, settings
-from corefit_runtime.app import App
+from corefit_core.errors import CorefitError  # noqa: E402
+from corefit_runtime import logs, settings  # noqa: E402
+from corefit_runtime.app import App  # noqa: E402
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ Names follow Prometheus' conventions (base units, `_total`); the label `model` i
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from corefit_core.report import BOUNDS_S, Counters, Histogram
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
+from corefit_core.report import BOUNDS_S, Counters, Histogram
 from corefit_runtime.meter import Meter, max_resident_bytes
 from corefit_runtime.service import VERSION, Service
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from corefit_core.errors import DeadlineExceeded
 from corefit_core.report import Gauges
-
 from corefit_runtime import runs
 from corefit_runtime.jobs import Job, Part
 from corefit_runtime.meter import Meter
@@ -54,7 +53,7 @@ class Pool:
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._workers: list[Worker] = []
         self._retiring = 0
-        self._answers: deque[tuple[Job, Any, float]] = deque()
+        self._answers: deque[tuple[Job, Any]] = deque()
         self._woken = False
         self._busy_s = 0.0
         self._runs = 0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
-from corefit_core.errors import InvalidInput, TooLarge
 
+from corefit_core.errors import InvalidInput, TooLarge
 from corefit_runtime import datatypes, json_data
 from corefit_runtime.datatypes import Array
 from corefit_runtime.engine import TensorSpec

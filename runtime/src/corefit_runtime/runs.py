@@ -7,7 +7,6 @@ import logging
 from typing import Any, Final
 
 from corefit_core.errors import CorefitError
-
 from corefit_runtime.jobs import Job, Outputs, Part, joined_feeds, split_outputs
 
 log: Final = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from typing import Final
 
 from corefit_core.batching import Line, due_times, spans
 from corefit_core.errors import Shed
-
 from corefit_runtime.jobs import Job, Outputs, Part
 
 MARGIN: Final = 0.9

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from corefit_core.report import (
@@ -19,7 +20,6 @@ from corefit_core.report import (
     ServiceTime,
     State,
 )
-
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.meter import Meter, RunQueueWait
 from corefit_runtime.settings import Settings
@@ -130,7 +130,6 @@ class Service:
 
 def process_age_s() -> float:
     """Seconds since the process was started, its imports included."""
-    with open("/proc/self/stat", encoding="ascii") as file:
-        after_name = file.read().rpartition(")")[2].split()
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     started_s = int(after_name[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): field 22, in clock ticks since boot
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)

@@ -16,7 +16,6 @@ from corefit_core.batching import Line
 from corefit_core.errors import ModelError
 from corefit_core.report import PlanInForce
 from corefit_core.sizing import Grant, Objective, SizingPlan
-
 from corefit_runtime import calibrate, profiles, store
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.engine import Engine, Threads

@@ -6,13 +6,12 @@ the option's name before anything starts. May not read anything but the argv and
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, cast
 
 from corefit_core.errors import ConfigError, InvalidInput
 from corefit_core.quantity import parse_bytes, parse_millicores
-
 from corefit_runtime import options
 from corefit_runtime.options import Option
 
@@ -108,23 +107,15 @@ def _value(option: Option, given: object, environ: Mapping[str, str]) -> object:
 
 def _convert(option: Option, raw: object) -> object:
     text = str(raw).strip()
-    match option.kind:
-        case "flag":
-            return _flag(raw)
-        case "int":
-            return int(_within(option, int(text)))
-        case "float":
-            return _within(option, float(text))
-        case "bytes":
-            return int(_within(option, parse_bytes(text)))
-        case "cpus":
-            return parse_millicores(text) if text else None
-        case "rows":
-            return text if text in {"auto", "off"} else int(_within(option, _rows(text)))
-        case "choice":
-            if text not in option.choices:
-                raise ValueError(f"it must be one of {', '.join(option.choices)}")
-    return text
+    if option.kind == "choice" and text not in option.choices:
+        raise ValueError(f"it must be one of {', '.join(option.choices)}")
+    if option.kind in {"text", "choice"} or (option.kind == "rows" and text in {"auto", "off"}):
+        return text
+    if option.kind == "flag":
+        return _flag(raw)
+    if option.kind == "cpus":
+        return parse_millicores(text) if text else None
+    return _within(option, _NUMBER[option.kind](text))
 
 
 def _flag(raw: object) -> bool:
@@ -141,6 +132,14 @@ def _rows(text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError("it must be auto, off, or a number of rows") from None
+
+
+_NUMBER: Final[dict[str, Callable[[str], float]]] = {
+    "int": int,
+    "float": float,
+    "bytes": parse_bytes,
+    "rows": _rows,
+}
 
 
 def _within(option: Option, value: float) -> float:
