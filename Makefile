@@ -1,0 +1,57 @@
+# The two commands that matter are `make demo` and `make test`; each does all of its own set-up.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+STAMP := $(VENV)/.synced
+# uv from PATH, or from a small venv of its own when the machine has none.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+RUN := $(UV) run --no-sync
+CLUSTER ?= dev
+
+.PHONY: help demo test lint bench bench-autoscale cluster-up cluster-down images setup
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+demo: setup ## a real cluster, Corefit, a model, load: replicas follow (KEEP=1 leaves the cluster)
+	$(RUN) corefit demo $(if $(KEEP),--keep)
+
+test: setup ## unit, property and end-to-end tests, on a real cluster
+	$(RUN) pytest
+
+lint: setup ## ruff, mypy, import contracts, chart, drift of generated files
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) python -m corefit_operator.crd --check
+	eval "$$($(RUN) corefit-devcluster env --programs)" && helm lint --strict charts/corefit
+
+bench: setup ## the runtime against onnxruntime itself and against plain servers
+	$(RUN) python bench/runtime/run.py
+
+bench-autoscale: setup ## the recommender against other autoscalers on traces (TRACES=folder)
+	$(RUN) python bench/autoscale/run.py $(if $(TRACES),--traces $(TRACES))
+
+cluster-up: setup ## a real one-machine Kubernetes for development
+	$(RUN) corefit-devcluster up --name $(CLUSTER)
+
+cluster-down: setup ## takes it down and leaves nothing behind
+	$(RUN) corefit-devcluster down --name $(CLUSTER)
+
+images: setup ## the operator's and the runtime's images, as OCI archives
+	$(RUN) corefit-devcluster images
+
+setup: $(STAMP)
+
+.uv/bin/uv:
+	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or newer (Debian: apt-get install python3 python3-venv)"; exit 1; }
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet 'uv>=0.9'
+
+$(STAMP): uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(filter .uv/bin/uv,$(UV))
+	@test "$$(uname -s)" = Linux || echo "not Linux: the cluster can't be made here; set KUBECONFIG to one of your own"
+	$(UV) sync --frozen --all-packages --all-groups --all-extras
+	@touch $@
