@@ -305,10 +305,11 @@ def test_more_load_never_gives_fewer_replicas(replicas: int, low: float, more: f
 
 
 @given(st.floats(0.0, 40.0), st.integers(1, 40), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_constant_load_settles_and_stays(erlangs: float, replicas: int, workers: int) -> None:
+    """An hour, in which the slack that an unmissed objective leaves is found and spent; then nothing changes."""
     world = World(replicas=replicas, workers=workers)
-    world.run(erlangs, 900)
+    world.run(erlangs, 3600)
     settled = world.replicas
     assert {d.replicas for d in world.run(erlangs, 900)} == {settled}
 

@@ -33,9 +33,24 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def missed(self, pods: int, erlangs: float) -> float:
         """The share of requests that miss the objective when so many pods carry so much load."""
         together = servers(self.workers, pods, self.pooling)
-        return missed(together, erlangs * together / (pods * self.workers), self.service_s, self.scv, self.latency_s)
+        patience_s = self.latency_s - self.service_s
+        if pods > 1 and patience_s > 0:
+            patience_s = max(patience_s * LEAST_PATIENCE, patience_s - self.pooling * self._lumps_s(patience_s))
+        load = erlangs * together / (pods * self.workers)
+        return missed(together, load, self.service_s, self.scv, self.service_s + patience_s)
+
+    def _lumps_s(self, patience_s: float) -> float:
+        """By how much a wait is longer than that of one shared queue of the same length, seconds.
+
+        However well requests are spread, each one joins the queue of one pod: it waits for whole requests (half of
+        one more on average), and for the variation of those few, which a shared queue would average out.
+        """
+        waited_for = patience_s / self.service_s / self.workers
+        return self.service_s * (0.5 / self.workers + math.sqrt(self.scv * waited_for))
 
 
+LEAST_PATIENCE: Final = 0.25
+"""Of the wait allowed, what is left however coarse a pod's queue is: it still lets in what finds a free worker."""
 _SQRT2: Final = math.sqrt(2)
 _SQRT2PI: Final = math.sqrt(2 * math.pi)
 _FAR: Final = 37.0
