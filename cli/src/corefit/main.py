@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from corefit import plan
+from corefit.demo import command as demo
 from corefit.load import command as load
 from corefit.simulate import options as simulate
 from corefit_core.errors import CorefitError
@@ -17,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     plan.register(commands)
     simulate.register(commands)
     load.register(commands)
+    demo.register(commands)
     return root
 
 

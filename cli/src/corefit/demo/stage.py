@@ -1,0 +1,79 @@
+"""Puts everything in its place: cluster, images, operator, models, services; and takes it away. No measuring."""
+
+import os
+from pathlib import Path
+
+from corefit.demo.settings import DIGITS, NAMESPACE, SERVICE, SYSTEM_NAMESPACE, Settings
+from corefit.demo.tools import StepFailed, Tools
+from corefit.demo.view import Console
+
+_NAMESPACE_LABEL = "pod-security.kubernetes.io/enforce=restricted"
+
+
+def set_up(settings: Settings, tools: Tools, console: Console) -> Tools:
+    """The cluster with operator, models and services ready; returns the programs that point at it."""
+    with console.stage("a Kubernetes on this machine"):
+        tools.run("corefit-devcluster", "up", "--name", settings.cluster)
+    tools = tools.with_cluster(tools.run("corefit-devcluster", "env", "--name", settings.cluster))
+    with console.stage("images of operator and runtime"):
+        archives = tools.run("corefit-devcluster", "images").split()
+        tools.run("corefit-devcluster", "load-images", "--name", settings.cluster, *archives)
+    with console.stage("helm install corefit charts/corefit"):
+        _install(tools)
+    with console.stage("kubectl apply -k examples, and two InferenceServices"):
+        _apply(tools)
+    for name in (DIGITS, SERVICE):
+        with console.stage(f"waiting until {name} is ready"):
+            wait_ready(tools, name)
+    return tools
+
+
+def take_down(settings: Settings, tools: Tools, console: Console) -> None:
+    """The cluster goes, unless it is to be kept."""
+    if settings.keep:
+        name = settings.cluster
+        console.say(f'The cluster stays. Use it: eval "$(uv run corefit-devcluster env --name {name})"')
+        console.say(f"Take it down: uv run corefit-devcluster down --name {name}")
+        return
+    with console.stage("taking the cluster down"):
+        tools.run("corefit-devcluster", "down", "--name", settings.cluster)
+
+
+def url_of(tools: Tools, name: str) -> str:
+    """The inference URL of a service, by its cluster IP: the host has a route to it."""
+    service = tools.json("kubectl", "get", "service", name, "--namespace", NAMESPACE, "--output", "json")["spec"]
+    port = next(p["port"] for p in service["ports"] if p.get("name", "http") == "http")
+    return f"http://{service['clusterIP']}:{port}/v2/models/{name}/infer"
+
+
+def wait_ready(tools: Tools, name: str) -> None:
+    """Until the resource's Ready condition is true; what stands in the way is shown when it doesn't come to it."""
+    resource = f"inferenceservice/{name}"
+    try:
+        tools.run("kubectl", "wait", "--for=condition=Ready", resource, "--namespace", NAMESPACE, "--timeout=300s")
+    except StepFailed as error:
+        seen = tools.run("kubectl", "get", "inferenceservices,pods,events", "--namespace", NAMESPACE)
+        raise StepFailed(f"{name} did not become ready.\n{seen}") from error
+
+
+def environment(root: Path) -> Tools:
+    """The programs with this process's environment."""
+    return Tools(root, os.environ)
+
+
+def _install(tools: Tools) -> None:
+    release = ("corefit", "charts/corefit", "--namespace", SYSTEM_NAMESPACE, "--create-namespace")
+    try:
+        tools.run("helm", "upgrade", "--install", *release, "--wait", "--timeout", "5m")
+    except StepFailed as error:
+        seen = tools.run("kubectl", "get", "pods,events", "--namespace", SYSTEM_NAMESPACE)
+        raise StepFailed(f"{error}\n{seen}") from error
+
+
+def _apply(tools: Tools) -> None:
+    if not tools.run("kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found", "--output", "name"):
+        tools.run("kubectl", "create", "namespace", NAMESPACE)
+    tools.run("kubectl", "label", "--overwrite", "namespace", NAMESPACE, _NAMESPACE_LABEL)
+    tools.run("kubectl", "apply", "--namespace", NAMESPACE, "-k", "examples")
+    for name in (DIGITS, SERVICE):
+        tools.run("kubectl", "apply", "--namespace", NAMESPACE, "-f", f"examples/{name}/inferenceservice.yaml")
