@@ -77,8 +77,8 @@ def plan(grant: Grant, objective: Objective, profile: Sequence[ServiceTime] = ()
     Raises:
         InvalidInput: less than `MIN_MILLICORES`, or an objective that isn't positive.
     """
-    if objective.latency_s <= 0:
-        raise InvalidInput(f"a latency objective of {objective.latency_s} s; it must be above zero")
+    if not 0 < objective.latency_s < math.inf:
+        raise InvalidInput(f"a latency objective of {objective.latency_s} s; it must be above zero and finite")
     millicores = grant.millicores
     if millicores < MIN_MILLICORES:
         raise InvalidInput(f"a CPU limit of {millicores}m; the runtime needs at least {MIN_MILLICORES}m to start")
@@ -88,7 +88,8 @@ def plan(grant: Grant, objective: Objective, profile: Sequence[ServiceTime] = ()
     threads, threading = _threads(cores, objective.latency_s, by_threads)
     workers = cores // threads
     service_s = by_threads.get(threads, service_s)
-    depth = queue_depth(workers, objective.latency_s, service_s)
+    # A quota between whole cores drains the queue at its own rate, however many workers share it.
+    depth = queue_depth(min(workers, millicores / 1000 / threads), objective.latency_s, service_s)
     return SizingPlan(
         workers=workers,
         threads_per_worker=threads,
@@ -97,8 +98,11 @@ def plan(grant: Grant, objective: Objective, profile: Sequence[ServiceTime] = ()
     )
 
 
-def queue_depth(workers: int, objective_s: float, service_s: float) -> int:
-    """Requests that may wait: Q = W (objective - S) / S; one that would wait longer can't make it. At least 1."""
+def queue_depth(workers: float, objective_s: float, service_s: float) -> int:
+    """Requests that may wait: Q = W (objective - S) / S; one that would wait longer can't make it. At least 1.
+
+    `workers` is how many can really compute at once: fewer than there are threads when the quota is a fraction.
+    """
     if service_s <= 0:
         return MAX_QUEUE_DEPTH
     return max(1, min(MAX_QUEUE_DEPTH, math.floor(workers * (objective_s - service_s) / service_s)))

@@ -1,0 +1,49 @@
+import pytest
+from corefit_core.errors import ConfigError
+from corefit_runtime import options, settings
+
+
+def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
+    given = settings.load(["--model", "m.onnx", "--port", "1"], {"COREFIT_PORT": "2", "COREFIT_ADMIN_PORT": "3"})
+    assert (given.port, given.admin_port, given.objective_ms) == (1, 3, 100.0)
+
+
+def test_everything_can_come_from_the_environment() -> None:
+    given = settings.load([], {"COREFIT_MODEL": "m.onnx", "COREFIT_DEBUG": "true", "COREFIT_CPUS": "1500m"})
+    assert (given.model, given.debug, given.cpus) == ("m.onnx", True, 1500)
+
+
+def test_an_empty_variable_is_as_none() -> None:
+    assert settings.load([], {"COREFIT_MODEL": "m", "COREFIT_PORT": ""}).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ([], "--model"),
+        (["--model", "m", "--port", "65536"], "--port"),
+        (["--model", "m", "--port", "http"], "--port"),
+        (["--model", "m", "--objective-ms", "0"], "--objective-ms"),
+        (["--model", "m", "--objective-ms", "nan"], "--objective-ms"),
+        (["--model", "m", "--cpus", "-1"], "--cpus"),
+        (["--model", "m", "--max-body", "big"], "--max-body"),
+        (["--model", "m", "--chunk-rows", "some"], "--chunk-rows"),
+        (["--model", "m", "--log-level", "loud"], "--log-level"),
+        (["--model", "m", "--port", "9", "--admin-port", "9"], "--admin-port"),
+        (["--model", "m", "--drain-seconds", "30"], "--drain-seconds"),
+        (["--model", "m", "--max-body", "1Gi"], "--max-body"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_option_that_it_belongs_to(argv: list[str], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        settings.load(argv, {})
+
+
+def test_a_wrong_variable_is_refused_with_its_name() -> None:
+    with pytest.raises(ConfigError, match="COREFIT_PORT"):
+        settings.load(["--model", "m"], {"COREFIT_PORT": "tcp://10.0.0.1:80"})
+
+
+def test_every_option_has_a_setting_and_a_help_text() -> None:
+    assert {o.field for o in options.OPTIONS} == set(settings.Settings.__annotations__)
+    assert all(o.help for o in options.OPTIONS)

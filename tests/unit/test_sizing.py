@@ -1,0 +1,94 @@
+import pytest
+from corefit_core import sizing
+from corefit_core.errors import InvalidInput
+from corefit_core.report import ServiceTime
+from corefit_core.sizing import Grant, Objective
+from hypothesis import given
+from hypothesis import strategies as st
+
+millicores = st.integers(sizing.MIN_MILLICORES, 256_000)
+objectives = st.builds(Objective, latency_s=st.floats(1e-4, 60))
+profiles = st.lists(
+    st.builds(ServiceTime, threads=st.integers(1, 64), rows=st.just(1), seconds=st.floats(1e-6, 10)),
+    max_size=7,
+    unique_by=lambda p: p.threads,
+)
+
+
+@given(quota=millicores, objective=objectives, profile=profiles)
+def test_threads_never_exceed_the_cores_granted(quota: int, objective: Objective, profile: list[ServiceTime]) -> None:
+    plan = sizing.plan(Grant(quota_millicores=quota), objective, profile)
+    assert plan.workers >= 1
+    assert plan.threads_per_worker >= 1
+    assert plan.workers * plan.threads_per_worker <= max(1, -(-quota // 1000))
+    assert 1 <= plan.queue_depth <= sizing.MAX_QUEUE_DEPTH
+    assert plan.why
+
+
+@given(quota=millicores, cpus=st.integers(1, 64), objective=objectives)
+def test_the_smaller_of_quota_and_affinity_counts(quota: int, cpus: int, objective: Objective) -> None:
+    both = sizing.plan(Grant(quota_millicores=quota, cpus=cpus), objective)
+    least = sizing.plan(Grant(quota_millicores=min(quota, 1000 * cpus)), objective)
+    assert both == least
+
+
+@given(cores=st.integers(1, 63), objective=objectives, profile=profiles)
+def test_more_whole_cores_are_never_used_worse(cores: int, objective: Objective, profile: list[ServiceTime]) -> None:
+    def rate(n: int) -> float:
+        plan = sizing.plan(Grant(quota_millicores=1000 * n), objective, profile)
+        by_threads = {p.threads: p.seconds for p in profile}
+        return plan.workers / by_threads.get(plan.threads_per_worker, 1.0)
+
+    meeting = any(p.threads <= cores and p.seconds <= objective.latency_s for p in profile)
+    if meeting or not profile:
+        assert rate(cores + 1) >= rate(cores)
+
+
+@given(workers=st.integers(1, 64), objective=st.floats(1e-3, 10), service=st.floats(1e-6, 10))
+def test_a_request_at_the_end_of_the_queue_still_makes_it(workers: int, objective: float, service: float) -> None:
+    depth = sizing.queue_depth(workers, objective, service)
+    if depth > 1:
+        assert depth * service / workers + service <= objective * (1 + 1e-9)
+
+
+@given(workers=st.integers(1, 64), objective=st.floats(1e-3, 10), service=st.floats(1e-6, 10))
+def test_a_longer_objective_never_shortens_the_queue(workers: int, objective: float, service: float) -> None:
+    assert sizing.queue_depth(workers, objective, service) <= sizing.queue_depth(workers, 2 * objective, service)
+
+
+def test_without_a_profile_each_core_is_a_worker_of_one_thread() -> None:
+    plan = sizing.plan(Grant(quota_millicores=4000), Objective())
+    assert (plan.workers, plan.threads_per_worker) == (4, 1)
+    assert "no profile" in plan.why
+
+
+def test_threads_are_taken_where_one_is_too_slow_for_the_objective() -> None:
+    profile = [ServiceTime(threads=t, rows=1, seconds=s) for t, s in ((1, 0.3), (2, 0.16), (4, 0.08))]
+    plan = sizing.plan(Grant(quota_millicores=4000), Objective(latency_s=0.1), profile)
+    assert (plan.workers, plan.threads_per_worker) == (1, 4)
+
+
+def test_a_fraction_is_rounded_up_where_the_objective_is_loose_and_down_where_it_is_tight() -> None:
+    loose = sizing.plan(Grant(quota_millicores=1500), Objective(latency_s=1.0))
+    tight = sizing.plan(Grant(quota_millicores=1500), Objective(latency_s=0.02))
+    assert loose.workers == 2
+    assert "rounded up" in loose.why
+    assert tight.workers == 1
+    assert "rounded down" in tight.why
+
+
+@pytest.mark.parametrize("quota", [1, 99])
+def test_too_little_to_start_is_refused_with_the_least(quota: int) -> None:
+    with pytest.raises(InvalidInput, match="at least 100m"):
+        sizing.plan(Grant(quota_millicores=quota), Objective())
+
+
+def test_nothing_known_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="neither"):
+        sizing.plan(Grant(), Objective())
+
+
+@pytest.mark.parametrize("latency", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_objective_that_is_none_is_refused(latency: float) -> None:
+    with pytest.raises(InvalidInput, match="objective"):
+        sizing.plan(Grant(quota_millicores=1000), Objective(latency_s=latency))
