@@ -1,0 +1,211 @@
+"""The pool with real threads and a model of numpy's: no request lost, doubled, or answered wrongly."""
+
+import asyncio
+import threading
+import time
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from corefit_core.batching import Line
+from corefit_core.errors import DeadlineExceeded, Shed
+from corefit_runtime.jobs import Job, Model
+from corefit_runtime.meter import Meter
+from corefit_runtime.pool import Pool
+from corefit_runtime.schedule import Limits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+class Doubler:
+    """Doubles its rows; can be held, and refuses negative numbers."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.batches: list[int] = []
+
+    def run(self, _names: list[str] | None, feeds: dict[str, Any]) -> list[Any]:
+        self.gate.wait(30)
+        x = feeds["x"]
+        self.batches.append(len(x))
+        if (x < 0).any():
+            raise ValueError("negative")
+        return [x * 2]
+
+
+class FakeModel:
+    rows_independent = True
+
+    def __init__(self) -> None:
+        self.engine = Doubler()
+
+
+class Bench:
+    """A pool, and what became of each job."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.meter = Meter()
+        self.pool = Pool(asyncio.get_running_loop(), self.meter, limits)
+        self.pool.apply(limits)
+        self.model = FakeModel()
+        self.answers: dict[int, list[Any]] = {}
+
+    def submit(self, key: int, rows: int = 1, value: float = 1.0, deadline: float | None = None) -> Job:
+        self.answers[key] = []
+        job = Job(
+            model=cast("Model", self.model),
+            feeds={"x": np.full((rows, 1), value)},
+            outputs=None,
+            rows=rows,
+            arrived_s=time.monotonic(),
+            deadline_s=deadline,
+            finish=lambda outputs: outputs[0],
+            deliver=self.answers[key].append,
+        )
+        self.pool.submit(job)
+        return job
+
+    async def settled(self) -> None:
+        await asyncio.wait_for(self.pool.idle(), 60)
+
+
+def limits(**changes: Any) -> Limits:
+    line = Line(a=1e-6, b=1e-6)
+    given = {"workers": 2, "depth": 10_000, "objective_s": 60.0, "line": line, "chunk": 3, "batch": 4}
+    return Limits(**{**given, **changes})
+
+
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("submit"), st.integers(0, 12)),
+        st.tuples(st.just("expired"), st.integers(1, 4)),
+        st.tuples(st.just("cancel"), st.integers(0, 30)),
+        st.tuples(st.just("resize"), st.integers(1, 4)),
+        st.tuples(st.just("breathe"), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=60)
+@given(script=events, depth=st.integers(1, 40))
+def test_every_request_has_exactly_one_end(script: list[tuple[str, int]], depth: int) -> None:
+    asyncio.run(play(script, depth))
+
+
+async def play(script: list[tuple[str, int]], depth: int) -> None:
+    bench = Bench(limits(depth=depth))
+    jobs: dict[int, tuple[Job, int]] = {}
+    shed, cancelled = 0, set()
+    for key, (what, number) in enumerate(script):
+        if what in {"submit", "expired"}:
+            try:
+                past = time.monotonic() - 1 if what == "expired" else None
+                jobs[key] = (bench.submit(key, number, float(key + 1), past), number)
+            except Shed:
+                shed += 1
+        elif what == "cancel" and number in jobs and bench.pool.cancel(jobs[number][0]):
+            cancelled.add(number)
+        elif what == "resize":
+            bench.pool.apply(limits(workers=number, depth=depth))
+        else:
+            await asyncio.sleep(0)
+    await bench.settled()
+    for key, (_, rows) in jobs.items():
+        answers = bench.answers[key]
+        assert len(answers) == (0 if key in cancelled else 1)
+        if answers and not isinstance(answers[0], DeadlineExceeded):
+            assert np.array_equal(answers[0], np.full((rows, 1), 2.0 * (key + 1)))
+    counted = bench.meter.completed + bench.meter.expired + bench.meter.failed
+    assert counted == len(jobs) - len(cancelled)
+    gauges = bench.pool.gauges()
+    assert (gauges.queued, gauges.in_flight) == (0, 0)
+    await bench.pool.close()
+
+
+async def test_waiting_requests_are_joined_and_each_gets_its_own_rows() -> None:
+    bench = Bench(limits(workers=1, chunk=0))
+    bench.model.engine.gate.clear()
+    for key in range(9):
+        bench.submit(key, 1, float(key))
+    bench.model.engine.gate.set()
+    await bench.settled()
+    assert [float(bench.answers[key][0][0, 0]) for key in range(9)] == [2.0 * key for key in range(9)]
+    assert max(bench.model.engine.batches) > 1
+    await bench.pool.close()
+
+
+async def test_one_bad_request_in_a_batch_fails_alone() -> None:
+    bench = Bench(limits(workers=1, chunk=0))
+    bench.model.engine.gate.clear()
+    for key, value in enumerate((1.0, 1.0, -1.0, 1.0)):
+        bench.submit(key, 1, value)
+    bench.model.engine.gate.set()
+    await bench.settled()
+    assert [isinstance(bench.answers[key][0], ValueError) for key in range(4)] == [False, False, True, False]
+    assert (bench.meter.failed, bench.meter.completed) == (1, 3)
+    await bench.pool.close()
+
+
+async def test_a_request_that_is_dropped_while_it_waits_costs_no_run() -> None:
+    bench = Bench(limits(workers=1, chunk=0, batch=0))
+    bench.model.engine.gate.clear()
+    bench.submit(0)
+    waiting = bench.submit(1)
+    assert bench.pool.cancel(waiting)
+    assert not bench.pool.cancel(waiting)
+    bench.model.engine.gate.set()
+    await bench.settled()
+    assert bench.answers[1] == []
+    assert bench.model.engine.batches == [1]
+    await bench.pool.close()
+
+
+async def test_workers_come_and_go_with_the_plan() -> None:
+    bench = Bench(limits(workers=3))
+    bench.pool.apply(limits(workers=1))
+    for key in range(20):
+        bench.submit(key)
+    await bench.settled()
+    bench.pool.apply(limits(workers=4))
+    assert len(bench.pool.thread_ids()) >= 4
+    await bench.pool.close()
+    assert bench.pool.thread_ids() == []
+
+
+async def test_busy_time_never_goes_back() -> None:
+    bench = Bench(limits(workers=1))
+    bench.model.engine.gate.clear()
+    bench.submit(0)
+    before = 0.0
+    while before == 0.0:
+        await asyncio.sleep(0.001)
+        before = bench.pool.busy_s()
+    bench.model.engine.gate.set()
+    await bench.settled()
+    assert bench.pool.busy_s() >= before
+    await bench.pool.close()
+
+
+async def test_a_batch_waits_for_its_delay_but_not_when_it_is_full() -> None:
+    loop, meter = asyncio.get_running_loop(), Meter()
+    pool = Pool(loop, meter, limits(workers=1, chunk=0, batch=2), delay_s=30.0)
+    pool.apply(limits(workers=1, chunk=0, batch=2))
+    bench = Bench.__new__(Bench)
+    bench.meter, bench.pool, bench.model, bench.answers = meter, pool, FakeModel(), {}
+    bench.submit(0)
+    bench.submit(1)
+    await bench.settled()
+    assert bench.model.engine.batches == [2]
+    await pool.close()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+async def test_in_chunks_the_answer_is_the_same(rows: int) -> None:
+    bench = Bench(limits(workers=2, chunk=7, batch=0))
+    bench.submit(0, rows, 3.0)
+    await bench.settled()
+    assert np.array_equal(bench.answers[0][0], np.full((rows, 1), 6.0))
+    assert max(bench.model.engine.batches) <= 7
+    await bench.pool.close()
