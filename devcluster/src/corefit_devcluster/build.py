@@ -103,8 +103,9 @@ class Builder:
         title = f"{family.name} {family.version} ({', '.join(program.name for program in programs)})"
         with self.reporter.step(f"Reading the sources of {family.name}"):
             stale = _stale_packages(go, family, packages, environment)
+        command = ["nice", "-n", str(NICE), str(go), "build", "-v", *family.build_flags(), "-o", f"{target}/"]
         with self.reporter.step(f"Building {title}", total=stale) as step:
-            _go_build(go, family, packages, target, environment, step)
+            _go_build([*command, *packages], _module(family), environment, step)
 
 
 def _module(family: Family) -> Path:
@@ -149,24 +150,16 @@ def _stale_packages(go: Path, family: Family, packages: Sequence[str], environme
     return len(listed.split())
 
 
-def _go_build(
-    go: Path,
-    family: Family,
-    packages: Sequence[str],
-    target: Path,
-    environment: Mapping[str, str],
-    step: Step,
-) -> None:
-    command = ["nice", "-n", str(NICE), str(go), "build", "-v", *family.build_flags(), "-o", f"{target}/", *packages]
+def _go_build(command: Sequence[str], module: Path, environment: Mapping[str, str], step: Step) -> None:
     said: list[str] = []
     with subprocess.Popen(
-        command, cwd=_module(family), env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command, cwd=module, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:
         for line in process.stderr or ():
             said.append(line)  # with -v each compiled package is one line
             step.at(len(said), line.strip())
     if process.returncode != 0:
-        raise BuildError(f"building {family.name} failed:\n{tail(''.join(said))}")
+        raise BuildError(f"building {module.name} failed:\n{tail(''.join(said))}")
 
 
 @contextmanager

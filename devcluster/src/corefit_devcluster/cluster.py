@@ -15,7 +15,7 @@ import msgspec
 from corefit_devcluster import cgroups, credentials, network, ready, record, render
 from corefit_devcluster.build import link_programs
 from corefit_devcluster.containers import import_archive
-from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
+from corefit_devcluster.errors import UnsupportedHostError
 from corefit_devcluster.host import cni_folder
 from corefit_devcluster.keeper import Birth, end, find
 from corefit_devcluster.mounts import on_overlay
@@ -36,22 +36,25 @@ def up(home: Home, name: str, programs: Mapping[str, Path], reporter: Reporter) 
     paths = home.cluster(name)
     with _exclusive(home, name):
         known = record.load(paths)
-        running = find(paths) is not None and known is not None
-        if running and known is not None:
-            settings = _settings(paths, known, programs)
-            if ready.ready(ready.checks(paths, settings.node, str(settings.address))):
-                return False
-        else:
-            clean(home, name)
-            settings = _start(home, name, programs)
+        if known is not None and find(paths) is not None:
+            return _await_running(_settings(paths, known, programs), reporter)
+        clean(home, name)
         try:
-            with reporter.step(f"Starting cluster {name!r}", total=5) as step:
-                ready.wait(settings, step)
-        except DevclusterError:
-            if not running:  # what was up before is not ours to end because it is slow
-                clean(home, name, keep_logs=True)
+            with reporter.step(f"Starting cluster {name!r} (about 20 s)", total=5) as step:
+                ready.wait(_start(home, name, programs), step)
+        except BaseException:  # ^C included: half a cluster is of use to nobody, its logs are
+            clean(home, name, keep_logs=True)
             raise
         return True
+
+
+def _await_running(settings: Settings, reporter: Reporter) -> bool:
+    """Wait for a cluster that is up already; one that is slow is not ours to end."""
+    if ready.ready(ready.checks(settings.paths, settings.node, str(settings.address))):
+        return False
+    with reporter.step(f"Waiting for cluster {settings.name!r}", total=5) as step:
+        ready.wait(settings, step)
+    return True
 
 
 def down(home: Home, name: str) -> bool:
@@ -70,12 +73,12 @@ def clean(home: Home, name: str, *, keep_logs: bool = False) -> bool:
     folders = [Path(folder) for folder in known.cgroups] if known else layout.folders()
     cgroups.remove(folders, [Path(folder) for folder in known.cgroup_parents] if known else [])
     existed = paths.root.exists()
-    if keep_logs:
-        for entry in paths.root.iterdir():
-            if entry != paths.logs:
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    elif existed:
-        shutil.rmtree(paths.root)
+    for entry in paths.root.iterdir() if existed else ():
+        if keep_logs and entry == paths.logs:
+            continue
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    if existed and not keep_logs:
+        paths.root.rmdir()
     return ended or existed
 
 

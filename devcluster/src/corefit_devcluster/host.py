@@ -42,7 +42,7 @@ def require_linux_root(action: str) -> None:
     if os.geteuid() != 0:
         raise UnsupportedHostError(
             f"{action} needs root: it makes namespaces, cgroups and a network of its own.",
-            hint=f"Run it with sudo, keeping PATH and HOME:  sudo -E env PATH=$PATH corefit-devcluster ...\n{ELSEWHERE}",
+            hint=f"Keep PATH and HOME:  sudo -E env PATH=$PATH corefit-devcluster ...\n{ELSEWHERE}",
         )
 
 
@@ -83,7 +83,8 @@ def install(packages: Sequence[str], reporter: Reporter) -> None:
         )
     if os.geteuid() != 0:
         raise UnsupportedHostError(
-            f"Missing on this machine: {listed}.", hint=f"Run:  sudo apt-get install -y --no-install-recommends {listed}"
+            f"Missing on this machine: {listed}.",
+            hint=f"Run:  sudo apt-get install -y --no-install-recommends {listed}",
         )
     with reporter.step(f"Installing Debian packages: {listed}"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -23,6 +23,7 @@ from corefit_devcluster.progress import Reporter
 from corefit_devcluster.run import run, succeeds
 
 SUITE = "bookworm"
+BASE_IMAGE = "corefit.local/base:1"
 # numpy and onnxruntime need libstdc++6; models may come from https.
 PACKAGES = ("python3", "ca-certificates", "libstdc++6")
 EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
@@ -46,7 +47,7 @@ class ImageBuilder:
         if archive.exists():
             return archive
         install(missing_packages(IMAGE_PROGRAMS), self.reporter)
-        base = self._base()
+        base = self.base()
         with self.reporter.step(f"Building {image.reference()} (about half a minute)"):
             self._build(image, base, archive)
         for older in self.home.images.glob(f"{image.folder}-{image.version()}-*.tar"):
@@ -54,11 +55,12 @@ class ImageBuilder:
                 older.unlink()
         return archive
 
-    def _base(self) -> Path:
+    def base(self) -> Path:
         """Make the base once: a small Debian with Python, as an image of a single layer."""
         archive = self.home.images / f"base-{SUITE}-{_base_key()}.tar"
         if archive.exists():
             return archive
+        install(missing_packages(IMAGE_PROGRAMS), self.reporter)
         archive.parent.mkdir(parents=True, exist_ok=True)
         with (
             self.reporter.step("Building the images' Debian base once (half a minute to three)"),
@@ -66,7 +68,7 @@ class ImageBuilder:
         ):
             root, made = Path(scratch) / "root.tar", Path(scratch) / "base.tar"
             run([*_mmdebstrap(), SUITE, root])
-            made.write_bytes(from_root(root.read_bytes(), "corefit.local/base:latest", platform.machine()))
+            made.write_bytes(from_root(root.read_bytes(), BASE_IMAGE, platform.machine()))
             made.replace(archive)
         return archive
 
@@ -74,17 +76,11 @@ class ImageBuilder:
         with tempfile.TemporaryDirectory(dir=archive.parent) as scratch, _storage(Path(scratch)) as buildah:
             context, made = Path(scratch) / "context", Path(scratch) / "image.tar"
             contexts.write(image, context)
-            run(
-                [*buildah, "build", "--quiet", "--isolation", "chroot", "--pull-never", *_timestamps()]
-                + ["--build-arg", f"BASE=oci-archive:{base}", "--tag", image.reference(), str(context)]
-            )
+            how = ["--quiet", "--isolation", "chroot", "--pull-never", "--build-arg", f"BASE=oci-archive:{base}"]
+            # Every file dated alike: equal inputs then give equal layers.
+            run([*buildah, "build", *how, "--timestamp", "0", "--tag", image.reference(), str(context)])
             run([*buildah, "push", "--quiet", image.reference(), f"oci-archive:{made}:{image.reference()}"])
             made.replace(archive)
-
-
-def _timestamps() -> list[str]:
-    """Date every file alike: equal inputs then give equal layers."""
-    return ["--timestamp", "0"]
 
 
 def _mmdebstrap() -> list[str]:

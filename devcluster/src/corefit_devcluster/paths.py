@@ -3,7 +3,6 @@
 Only names paths; creating them is the callers' business.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -71,9 +71,7 @@ class Authority:
 def signing_key() -> Pair:
     """Make the key of service account tokens: the private key and, in place of a certificate, the public one."""
     key = ec.generate_private_key(ec.SECP256R1())
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Pair(_key_pem(key), public)
 
 

@@ -16,7 +16,8 @@ class Process(msgspec.Struct, frozen=True):
     """One process of the cluster.
 
     Attributes:
-        after: "tcp:HOST:PORT" or "unix:PATH" that must accept connections before it is started; empty for none.
+        after: "tcp:HOST:PORT" or "unix:PATH" that must accept connections, or "https://..." that must answer well,
+            before it is started; empty for none.
     """
 
     name: str
@@ -93,7 +94,8 @@ def _network(settings: Settings) -> list[list[str]]:
 
 def processes(settings: Settings) -> list[Process]:
     """List the processes in the order in which they are started."""
-    api = f"tcp:{api_endpoint(settings)}"
+    # Not its port alone: before the rights of the controllers are there, they end and are started again.
+    api = f"https://{api_endpoint(settings)}/readyz"
     program, config = settings.programs, settings.paths.config
     listed = [
         Process("containerd", [str(program["containerd"]), f"--config={config}/containerd.toml"]),

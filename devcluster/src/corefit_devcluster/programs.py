@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 KUBERNETES = "1.36.3"
+_MAJOR, _MINOR, _ = KUBERNETES.split(".")
 _STAMP = "k8s.io/component-base/version"
 
 
@@ -98,8 +99,8 @@ FAMILIES: tuple[Family, ...] = (
         # An unstamped build calls itself v0.0.0, which breaks the kubeVersion of Helm charts.
         stamps=(
             (f"{_STAMP}.gitVersion", f"v{KUBERNETES}"),
-            (f"{_STAMP}.gitMajor", KUBERNETES.split(".")[0]),
-            (f"{_STAMP}.gitMinor", KUBERNETES.split(".")[1]),
+            (f"{_STAMP}.gitMajor", _MAJOR),
+            (f"{_STAMP}.gitMinor", _MINOR),
         ),
     ),
     Family(

@@ -4,7 +4,6 @@ Those that may be YAML are written as JSON, which is YAML.
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from corefit_devcluster.settings import API_PORT, CONTAINERD_SOCKET, DNS_READY_PORT, DOMAIN, SANDBOX_IMAGE, Settings
@@ -12,7 +11,7 @@ from corefit_devcluster.settings import API_PORT, CONTAINERD_SOCKET, DNS_READY_P
 
 def files(settings: Settings) -> dict[str, str]:
     """Return each file of the config folder: name -> text."""
-    documents: dict[str, Mapping[str, Any]] = {
+    documents: dict[str, dict[str, Any]] = {
         "kubelet.json": kubelet(settings),
         "kube-proxy.json": kube_proxy(settings),
         "audit-policy.json": audit_policy(),
