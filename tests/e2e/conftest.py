@@ -1,0 +1,196 @@
+"""The real cluster, once a run; a namespace a test, with restricted Pod Security enforced.
+
+KUBECONFIG names a cluster of one's own (the images must be pullable there); otherwise corefit-devcluster makes one
+and takes it down. Where neither can be had the tests are skipped on a person's machine and fail where CI is set.
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SYSTEM = "corefit-system"
+CLUSTER = "e2e"
+DEADLINE_S = 240.0
+
+
+class Kube:
+    """kubectl and helm against one cluster and namespace."""
+
+    def __init__(self, environment: dict[str, str], namespace: str = "default") -> None:
+        self.environment = environment
+        self.namespace = namespace
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        program = shutil.which(command[0], path=self.environment["PATH"])
+        assert program, f"{command[0]} is not in PATH"
+        done = subprocess.run(
+            [program, *command[1:]],
+            cwd=ROOT,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        done = self.run("kubectl", "--namespace", self.namespace, *arguments, stdin=stdin, check=check)
+        return done.stdout + ("" if check else done.stderr)
+
+    def get(self, *arguments: str) -> Any:
+        return json.loads(self.kubectl("get", *arguments, "--output", "json"))
+
+    def find(self, *arguments: str) -> Any:
+        """The object, or an empty one when there is none."""
+        return json.loads(self.kubectl("get", "--ignore-not-found", *arguments, "--output", "json") or "{}")
+
+    def apply(self, document: dict[str, Any], *, check: bool = True, dry_run: bool = False) -> str:
+        options = ("--dry-run=server",) if dry_run else ()
+        return self.kubectl("apply", *options, "-f", "-", stdin=json.dumps(document), check=check)
+
+    def until(self, what: str, holds: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
+        """What `holds` returns once it is true; fails with the namespace's state when it never is."""
+        end = time.monotonic() + deadline_s
+        while not (value := holds()):
+            if time.monotonic() > end:
+                seen = self.kubectl("get", "inferenceservices,deployments,pods,events", check=False)
+                log = self.run("kubectl", "-n", SYSTEM, "logs", "deploy/corefit", "--tail=40", check=False).stdout
+                pytest.fail(f"not within {deadline_s:.0f} s: {what}\n{seen}\n{log}")
+            # An API server has no call that waits for an arbitrary condition: half a second between looks.
+            time.sleep(0.5)
+        return value
+
+    def condition(self, name: str, kind: str) -> dict[str, Any]:
+        conditions = self.get("inferenceservice", name).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {})
+
+    def wait_condition(self, name: str, kind: str, status: str) -> dict[str, Any]:
+        def holds() -> dict[str, Any]:
+            found = self.condition(name, kind)
+            return found if found.get("status") == status else {}
+
+        return self.until(f"{name} {kind}={status}", holds)
+
+    def url(self, name: str) -> str:
+        service = self.get("service", name)["spec"]
+        port = next(p["port"] for p in service["ports"] if p["name"] == "http")
+        return f"http://{service['clusterIP']}:{port}/v2/models/{name}/infer"
+
+
+def _unavailable() -> str:
+    if os.environ.get("KUBECONFIG"):
+        return ""
+    if os.uname().sysname != "Linux" or os.geteuid() != 0:
+        return "making a cluster needs Linux and root; set KUBECONFIG to use one of your own"
+    return ""
+
+
+def _tool(*arguments: str) -> str:
+    return subprocess.run(
+        ["corefit-devcluster", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+def _environment() -> dict[str, str]:
+    exports = dict(line.removeprefix("export ").split("=", 1) for line in _tool("env", "--name", CLUSTER).splitlines())
+    path = exports["PATH"].replace("$PATH", os.environ["PATH"])
+    return {**os.environ, "KUBECONFIG": exports["KUBECONFIG"].strip("'"), "PATH": path}
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Kube]:
+    why_not = _unavailable()
+    if why_not and os.environ.get("CI"):
+        pytest.fail(why_not)
+    if why_not:
+        pytest.skip(why_not)
+    if os.environ.get("KUBECONFIG"):
+        yield Kube(dict(os.environ))
+        return
+    archives = _tool("images").split()
+    _tool("up", "--name", CLUSTER)
+    try:
+        _tool("load-images", "--name", CLUSTER, *archives)
+        yield Kube(_environment())
+    finally:
+        _tool("down", "--name", CLUSTER)
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Kube) -> Kube:
+    """The CRD by plain `kubectl apply`, as a person without Helm installs it."""
+    cluster.kubectl("apply", "--server-side", "-f", "crds/")
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def operator(crds: Kube) -> Kube:
+    """The operator in the cluster, under its own ServiceAccount, by Helm."""
+    release = ("corefit", "charts/corefit", "--namespace", SYSTEM, "--create-namespace")
+    # The CRD is there already, by kubectl: a chart must be installable beside it.
+    crds.run("helm", "upgrade", "--install", *release, "--set", "crds.install=false", "--wait", "--timeout", "5m")
+    return crds
+
+
+def _namespaced(cluster: Kube) -> Iterator[Kube]:
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield Kube(cluster.environment, name)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def api(crds: Kube) -> Iterator[Kube]:
+    """A namespace where only the CRD is looked at."""
+    yield from _namespaced(crds)
+
+
+@pytest.fixture
+def kube(operator: Kube) -> Iterator[Kube]:
+    """A namespace with the examples' model server, and an operator that looks at it."""
+    for namespaced in _namespaced(operator):
+        namespaced.kubectl("apply", "-k", "examples")
+        namespaced.kubectl("rollout", "status", "deployment/models", "--timeout=240s")
+        yield namespaced
+
+
+@functools.cache
+def _checksum(name: str) -> str:
+    import hashlib
+
+    return hashlib.sha256((ROOT / "examples" / name / "model.onnx").read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def service() -> Callable[..., dict[str, Any]]:
+    """An InferenceService of the digits model; keywords are merged into its spec."""
+
+    def make(name: str = "digits", **spec: Any) -> dict[str, Any]:
+        base: dict[str, Any] = {
+            "model": {"uri": "http://models/digits.onnx", "sha256": _checksum("digits")},
+            "resources": {"cpu": "200m", "memory": "256Mi"},
+            "objective": {"percentile": 99, "latencyMilliseconds": 500},
+            "scaling": {"mode": "Manual", "replicas": 1},
+        }
+        return {
+            "apiVersion": "serving.corefit.dev/v1alpha1",
+            "kind": "InferenceService",
+            "metadata": {"name": name},
+            "spec": {**base, **spec},
+        }
+
+    return make

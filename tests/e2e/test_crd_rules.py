@@ -1,0 +1,110 @@
+"""Every default and rule of the CRD on the real API server: what it accepts, and what it refuses with which words."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+URI = "http://models/digits.onnx"
+
+ACCEPTED = {
+    "uri-http": {"model": {"uri": URI}},
+    "uri-https": {"model": {"uri": "https://example.com/a/b.onnx"}},
+    "uri-file": {"model": {"uri": "file:///mnt/models/a.onnx"}},
+    "uri-pvc": {"model": {"uri": "pvc://claim/a/b.onnx"}},
+    "sha256": {"model": {"uri": URI, "sha256": "0123456789abcdef" * 4}},
+    "model-name": {"model": {"uri": URI, "name": "Digits_v1.2"}},
+    "cpu-number": {"resources": {"cpu": 2}},
+    "cpu-least": {"resources": {"cpu": "100m"}},
+    "memory-least": {"resources": {"memory": "128Mi"}},
+    "percentile-edges": {"objective": {"percentile": 50, "latencyMilliseconds": 1}},
+    "min-equals-max": {"scaling": {"minReplicas": 3, "maxReplicas": 3}},
+    "manual-zero": {"scaling": {"mode": "Manual", "replicas": 0}},
+    "recommend": {"scaling": {"mode": "Recommend"}},
+    "price": {"price": {"coreHour": "0.05", "gibHour": "1", "currency": "EUR"}},
+    "image": {"image": "registry.example/corefit/runtime:1"},
+    "env": {"template": {"env": [{"name": "TZ", "value": "UTC"}]}},
+    "volume": {
+        "template": {
+            "volumes": [{"name": "data", "emptyDir": {}}],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        }
+    },
+}
+
+REFUSED = {
+    "uri-missing": ({"model": {}}, "spec.model.uri"),
+    "uri-scheme": ({"model": {"uri": "ftp://host/a.onnx"}}, "uri must be http(s)://host/path"),
+    "uri-no-path": ({"model": {"uri": "http://host"}}, "uri must be http(s)://host/path"),
+    "sha256": ({"model": {"uri": URI, "sha256": "abc"}}, "sha256 must be 64 lower-case hexadecimal digits"),
+    "model-name": ({"model": {"uri": URI, "name": "-x"}}, "name must be letters, digits"),
+    "cpu-low": ({"resources": {"cpu": "50m"}}, "cpu must be at least 100m"),
+    "cpu-not-quantity": ({"resources": {"cpu": "two"}}, "cpu must be a quantity"),
+    "memory-low": ({"resources": {"memory": "64Mi"}}, "memory must be at least 128Mi"),
+    "memory-not-quantity": ({"resources": {"memory": "much"}}, "memory must be a quantity"),
+    "percentile-low": ({"objective": {"percentile": 49}}, "spec.objective.percentile"),
+    "percentile-high": ({"objective": {"percentile": 100}}, "spec.objective.percentile"),
+    "latency-zero": ({"objective": {"latencyMilliseconds": 0}}, "spec.objective.latencyMilliseconds"),
+    "min-above-max": ({"scaling": {"minReplicas": 5, "maxReplicas": 2}}, "minReplicas must not be above maxReplicas"),
+    "min-zero": ({"scaling": {"minReplicas": 0}}, "spec.scaling.minReplicas"),
+    "mode": ({"scaling": {"mode": "Magic"}}, "spec.scaling.mode"),
+    "replicas-negative": ({"scaling": {"replicas": -1}}, "spec.scaling.replicas"),
+    "window-negative": ({"scaling": {"downStabilizationSeconds": -1}}, "spec.scaling.downStabilizationSeconds"),
+    "price": ({"price": {"coreHour": "cheap"}}, "a price must be a decimal number"),
+    "currency": ({"price": {"currency": "usd"}}, "currency must be three capital letters"),
+    "image": ({"image": "a b"}, "image must not be empty or contain spaces"),
+    "env-reserved": ({"template": {"env": [{"name": "COREFIT_PORT", "value": "1"}]}}, "are set by Corefit"),
+    "volume-reserved": ({"template": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}, "are Corefit's own"),
+    "mount-reserved": (
+        {"template": {"volumeMounts": [{"name": "data", "mountPath": "/models"}]}},
+        "are Corefit's own",
+    ),
+    "unknown-field": ({"replicas": 3}, 'unknown field "spec.replicas"'),
+}
+
+
+def _resource(spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "serving.corefit.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": "a"},
+        "spec": {"model": {"uri": URI}, **spec},
+    }
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_accepts(api: Any, case: str) -> None:
+    api.apply(_resource(ACCEPTED[case]), dry_run=True)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_and_names_the_field(api: Any, case: str) -> None:
+    spec, words = REFUSED[case]
+    said = api.apply(_resource(spec), dry_run=True, check=False)
+    assert words in said
+    assert "created" not in said
+
+
+def test_defaults_are_filled_in(api: Any, service: Callable[..., dict[str, Any]]) -> None:
+    api.apply({**service(), "spec": {"model": {"uri": URI}}})
+    spec = api.get("inferenceservice", "digits")["spec"]
+    assert spec["resources"] == {"cpu": "1", "memory": "512Mi"}
+    assert spec["objective"] == {"percentile": 99, "latencyMilliseconds": 100}
+    assert spec["scaling"]["mode"] == "Auto"
+    assert (spec["scaling"]["minReplicas"], spec["scaling"]["maxReplicas"]) == (1, 10)
+
+
+def test_names_and_columns_that_people_use(api: Any, service: Callable[..., dict[str, Any]]) -> None:
+    api.apply(service())
+    assert "digits" in api.kubectl("get", "cfis")
+    assert "digits" in api.kubectl("get", "corefit")
+    header = api.kubectl("get", "cfis").splitlines()[0].upper()
+    for column in ("READY", "REPLICAS", "MODE", "AGE"):
+        assert column in header
+
+
+def test_kubectl_scale_goes_through_the_scale_subresource(api: Any, service: Callable[..., dict[str, Any]]) -> None:
+    api.apply(service())
+    api.kubectl("scale", "inferenceservice/digits", "--replicas=3")
+    assert api.get("inferenceservice", "digits")["spec"]["scaling"]["replicas"] == 3
