@@ -27,7 +27,7 @@ lint: setup ## ruff, mypy, import contracts, chart, drift of generated files
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) python -m corefit_operator.crd --check
-	eval "$$($(RUN) corefit-devcluster env --programs)" && helm lint --strict charts/corefit
+	"$$($(RUN) corefit-devcluster build --which helm)" lint --strict charts/corefit
 
 bench: setup ## the runtime against onnxruntime itself and against plain servers
 	$(RUN) python bench/runtime/run.py
