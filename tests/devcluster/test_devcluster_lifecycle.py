@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
 from corefit_devcluster.images import BASE_IMAGE, ImageBuilder
 from corefit_devcluster.keeper import find
 from corefit_devcluster.paths import Home
 from corefit_devcluster.progress import Reporter
-from rich.console import Console
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -101,7 +102,7 @@ def host_settings() -> dict[str, str]:
     return {
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
         "chains": "\n".join(line for line in chains.splitlines() if "KUBE" in line or "CNI" in line),
-        "names": "\n".join(sorted(os.listdir("/run/netns"))) if Path("/run/netns").exists() else "",
+        "names": "\n".join(sorted(str(path) for path in Path("/run/netns").glob("*"))),
     }
 
 

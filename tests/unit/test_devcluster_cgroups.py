@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
+
 from corefit_devcluster.cgroups import locate, make, remove
 from corefit_devcluster.errors import UnsupportedHostError
 

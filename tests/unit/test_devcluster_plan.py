@@ -13,6 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
 from corefit_devcluster import network, record
 from corefit_devcluster.errors import DevclusterError, NoFreeRangeError
 from corefit_devcluster.oci import single_program
@@ -23,9 +27,6 @@ from corefit_devcluster.programs import FAMILIES
 from corefit_devcluster.ranges import Ranges, allocate, candidates
 from corefit_devcluster.render import files
 from corefit_devcluster.settings import Settings
-from cryptography import x509
-from hypothesis import given
-from hypothesis import strategies as st
 
 NAMES = [program.name for family in FAMILIES for program in family.programs]
 

@@ -10,6 +10,8 @@ from corefit_devcluster.render import METRICS_PORT, api_endpoint
 from corefit_devcluster.settings import API_PORT, CONTAINERD_SOCKET, DOMAIN, ETCD_PEER_URL, ETCD_URL, Settings
 
 _AUDIT_MEGABYTES = 100
+# Short, in the cluster's own /var/lib: the kubelet makes Unix sockets below it, whose paths may have 107 bytes.
+KUBELET_ROOT = "/var/lib/kubelet"
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -66,12 +68,13 @@ def supervisor_arguments(plan_file: Path) -> list[str]:
 
 def _mounts(settings: Settings) -> list[list[str]]:
     """Hide the host's folders that containerd, runc and the kubelet insist on writing to."""
-    logs = settings.paths.data / "var-log"
+    logs, kubelet = settings.paths.data / "var-log", settings.paths.data / "kubelet"
     return [
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "corefit", "/run"],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "corefit", "/var/lib"],
-        ["mkdir", "-p", str(logs)],
+        ["mkdir", "-p", str(logs), str(kubelet), KUBELET_ROOT],
         ["mount", "--bind", str(logs), "/var/log"],
+        ["mount", "--bind", str(kubelet), KUBELET_ROOT],
     ]
 
 
@@ -216,7 +219,7 @@ def _kubelet(settings: Settings) -> dict[str, object]:
         "kubeconfig": settings.paths.pki / "kubelet.kubeconfig",
         "hostname-override": settings.node,
         "node-ip": settings.address,
-        "root-dir": settings.paths.data / "kubelet",
+        "root-dir": KUBELET_ROOT,
     }
 
 
