@@ -51,6 +51,8 @@ class Informer:
             registry=self._registry(),
             settings=_settings(),
             standalone=True,
+            # Otherwise kopf asks for the user's name, and a pod's numeric user has none. Its type is not exported.
+            identity="corefit-operator",  # type: ignore[arg-type]
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             ready_flag=started,
