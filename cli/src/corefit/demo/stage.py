@@ -64,10 +64,11 @@ def environment(root: Path) -> Tools:
 def _install(tools: Tools) -> None:
     release = ("corefit", "charts/corefit", "--namespace", SYSTEM_NAMESPACE, "--create-namespace")
     try:
-        tools.run("helm", "upgrade", "--install", *release, "--wait", "--timeout", "5m")
+        tools.run("helm", "upgrade", "--install", *release, "--wait", "--timeout", "3m")
     except StepFailed as error:
         seen = tools.run("kubectl", "get", "pods,events", "--namespace", SYSTEM_NAMESPACE)
-        raise StepFailed(f"{error}\n{seen}") from error
+        said = tools.run("kubectl", "logs", "deployment/corefit", "--namespace", SYSTEM_NAMESPACE, "--tail=30")
+        raise StepFailed(f"{error}\n{seen}\n{said}") from error
 
 
 def _apply(tools: Tools) -> None:
