@@ -77,17 +77,23 @@ def needs(erlangs: Floats, service: Service, allowed: float) -> Ints:
     top = float(erlangs.max(initial=0.0))
     limits = [0.0]
     while limits[-1] < top:
-        limits.append(_most(len(limits) * service.workers, service, allowed))
+        limits.append(_most(len(limits), service, allowed))
     return np.maximum(1, np.searchsorted(np.array(limits), erlangs, side="left"))
 
 
-def _most(workers: int, service: Service, allowed: float) -> float:
-    """The highest load that so many workers take with at most `allowed` misses."""
-    low, high = 0.0, 4.0 * workers
+def _most(pods: int, service: Service, allowed: float) -> float:
+    """The highest load that so many pods take with at most `allowed` misses."""
+    model = queueing.Service(
+        service_s=service.service_s,
+        scv=service.service_cv**2,
+        latency_s=service.objective.latency_s,
+        workers=service.workers,
+        pooling=0.0 if service.balancing == "random" else 1.0,
+    )
+    low, high = 0.0, 4.0 * pods * service.workers
     for _ in range(30):
         middle = (low + high) / 2
-        missed = queueing.missed(workers, middle, service.service_s, service.service_cv**2, service.objective.latency_s)
-        low, high = (middle, high) if missed <= allowed else (low, middle)
+        low, high = (middle, high) if model.missed(pods, middle) <= allowed else (low, middle)
     return low
 
 

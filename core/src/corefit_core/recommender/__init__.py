@@ -7,7 +7,6 @@ from corefit_core.recommender.types import (
     PodObservation,
     Policy,
     Price,
-    Recommendation,
     State,
 )
 
@@ -17,7 +16,6 @@ __all__ = [
     "PodObservation",
     "Policy",
     "Price",
-    "Recommendation",
     "State",
     "decide",
 ]

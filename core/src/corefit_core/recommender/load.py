@@ -4,7 +4,9 @@ Offered load in Erlangs is the rate of busy worker-seconds plus what was turned 
 unlike CPU use it is exact under saturation. May not decide anything.
 """
 
+import operator
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
@@ -20,6 +22,8 @@ BUSY_SLACK: Final = 1.5
 interval but began before it, and is still far from the numbers that a broken counter shows."""
 MAX_COUNT: Final = 2.0**53
 """Past this a double can't tell neighbouring counts apart; at a million a second it takes 285 years."""
+PODS_FOR_LATENCY: Final = 16
+"""Of a hundred pods that share a load, so many tell its percentile."""
 MAX_WORKERS: Final = 4096
 """More cores than any machine has."""
 
@@ -35,6 +39,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         ready, missing, invalid: counts of pods and of reports.
         delta: all differences of this round, summed.
         startup_s: the longest start-up reported; None when none is.
+        total: total times of this round in the report's buckets, of some of the pods.
     """
 
     pods: tuple[PodState, ...]
@@ -46,6 +51,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     invalid: int
     delta: Totals
     startup_s: float | None
+    total: tuple[int, ...]
 
 
 def measure(policy: Policy, state: State, seen: Observation, now: float) -> Measured:
@@ -76,16 +82,18 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         invalid=sum(c.invalid for c in counts),
         delta=_sum([c.delta for c in counts if c.delta is not None]),
         startup_s=max((c.startup_s for c in counts), default=0.0) or None,
+        total=_answered(counts),
     )
 
 
-class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+class _Counted(msgspec.Struct, frozen=True):
     state: PodState | None
     delta: Totals | None = None
     fresh: bool = False
     invalid: bool = False
     workers: int = 0
     startup_s: float = 0.0
+    base: tuple[int, ...] | None = None
 
     @property
     def rated(self) -> bool:
@@ -104,40 +112,36 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     """One pod: the difference of its report to the one counted before, if both can be believed."""
     report = pod.report
     if report is None or not 0 <= pod.age_s <= this.max_age_s:
-        return _Counted(state=before)
-    if not plausible(report):
-        return _Counted(state=before, invalid=True)
-    new = PodState(
-        uid=pod.uid,
-        boot_id=report.boot_id,
-        clock_s=report.clock_s,
-        at=this.now,
-        totals=totals(report, this.latency_s),
-    )
-    counted = _Counted(state=new, fresh=True, workers=report.plan.workers, startup_s=report.startup_s)
+        return _Counted(before)
+    counts = totals(report, this.latency_s)
+    if not plausible(report, counts):
+        return _Counted(before, invalid=True)
+    new = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, total=report.total.counts)
+    workers, startup_s = report.plan.workers, report.startup_s
     base = _base(this, new, before)
     if base is None:
-        return counted
-    totals_before, span_s = base
+        return _Counted(new, fresh=True, workers=workers, startup_s=startup_s)
+    old, span_s = base
     if span_s == 0:
-        return msgspec.structs.replace(counted, state=before)
-    delta = Totals(*_minus(new.totals, totals_before))
-    if span_s < 0 or not _possible(delta, span_s, max(1, report.plan.workers), this.service_s):
-        return msgspec.structs.replace(counted, invalid=True)
+        return _Counted(before, fresh=True, workers=workers, startup_s=startup_s)
+    delta = Totals(*map(operator.sub, msgspec.structs.astuple(counts), msgspec.structs.astuple(old.totals)))
+    if span_s < 0 or not _possible(delta, span_s, max(1, workers), this.service_s):
+        return _Counted(new, fresh=True, invalid=True, workers=workers, startup_s=startup_s)
     erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-    return msgspec.structs.replace(counted, state=msgspec.structs.replace(new, erlangs=erlangs), delta=delta)
+    new = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, report.total.counts)
+    return _Counted(new, delta, fresh=True, workers=workers, startup_s=startup_s, base=old.total)
 
 
-def _base(this: _Round, new: PodState, before: PodState | None) -> tuple[Totals, float] | None:
+def _base(this: _Round, new: PodState, before: PodState | None) -> tuple[PodState, float] | None:
     """What to take the difference from, and the seconds between; None when that can't be known.
 
     A process that was not there at the last round did all of its counting since then. An operator that has just
     started, or that has not looked for long, can't tell, and takes the counters as they are for its baseline.
     """
     if before is not None and before.boot_id == new.boot_id:
-        return before.totals, new.clock_s - before.clock_s
+        return before, new.clock_s - before.clock_s
     if this.elapsed_s is not None and 0 < this.elapsed_s <= this.max_age_s:
-        return Totals(), this.elapsed_s
+        return PodState(new.uid, new.boot_id, 0.0, this.now), this.elapsed_s
     return None
 
 
@@ -154,26 +158,14 @@ def service_s(policy: Policy, service: Moments) -> float:
 
 def _lifetime(seen: Observation) -> Moments:
     """The service times since the processes began: what an operator that has just started has to go by."""
-    served = [p.report.service_time for p in seen.pods if p.report is not None and plausible(p.report)]
+    served = [p.report.service_time for p in seen.pods if p.report is not None]
+    served = [h for h in served if 0 <= h.sum_s <= MAX_COUNT and h.count <= MAX_COUNT]
     return Moments(count=sum(h.count for h in served), sum_s=sum(h.sum_s for h in served))
 
 
-def plausible(report: Report) -> bool:
+def plausible(report: Report, counts: Totals) -> bool:
     """Whether the numbers can be those of a process at all: finite, and no larger than a counter gets."""
-    counters = report.counters
-    numbers = (
-        report.clock_s,
-        report.startup_s,
-        counters.busy_worker_seconds,
-        report.service_time.sum_s,
-        report.service_time.sum_sq_s2,
-        counters.arrivals,
-        counters.rejected_total,
-        counters.expired,
-        report.service_time.count,
-        report.queue_wait.count,
-        report.total.count,
-    )
+    numbers = (report.clock_s, report.startup_s, *msgspec.structs.astuple(counts))
     return all(0 <= x <= MAX_COUNT for x in numbers) and report.plan.workers <= MAX_WORKERS
 
 
@@ -197,10 +189,15 @@ def _above(histogram: Histogram, seconds: float) -> int:
     return sum(histogram.counts[bucket(seconds) + 1 :])
 
 
-def _minus(new: Totals, old: Totals) -> list[float]:
-    return [a - b for a, b in zip(msgspec.structs.astuple(new), msgspec.structs.astuple(old), strict=True)]
-
-
 def _sum(deltas: Sequence[Totals]) -> Totals:
     columns = zip(*(msgspec.structs.astuple(d) for d in deltas), strict=True)
     return Totals(*(sum(column) for column in columns))
+
+
+def _answered(counts: Sequence[_Counted]) -> tuple[int, ...]:
+    """This round's total times, of pods spread over all: a percentile needs no more, and adding buckets up costs."""
+    pairs = [(c.state.total, c.base) for c in counts if c.state is not None and c.base is not None]
+    pairs = pairs[:: 1 + len(pairs) // PODS_FOR_LATENCY]
+    new = [sum(column) for column in zip_longest(*(total for total, _ in pairs), fillvalue=0)]
+    old = [sum(column) for column in zip_longest(*(base for _, base in pairs), fillvalue=0)]
+    return tuple(max(0, a - b) for a, b in zip_longest(new, old, fillvalue=0))

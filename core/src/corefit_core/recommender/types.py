@@ -9,6 +9,7 @@ import msgspec
 
 from corefit_core.report import Report
 from corefit_core.sizing import Objective
+from corefit_core.window import Timed
 
 MIN_SERVICE_S: Final = 1e-6
 """Shorter than any run of a model, and long enough to divide by."""
@@ -44,6 +45,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             what foresight would. A minute at least, Knative's window too: load that comes and goes within it is noise.
         max_report_age_s: an older report counts as missing.
         startup_s: from asking for a pod until it serves, as long as no pod has reported its own.
+        naive_throughput: of an unsized pod over a sized one's, for the baseline that savings are counted from.
+        naive_utilization: the CPU target of that baseline's autoscaler: 70 %, what most examples set.
     """
 
     objective: Objective = Objective()
@@ -56,6 +59,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     down_window_s: float = 60.0
     max_report_age_s: float = 30.0
     startup_s: float = 20.0
+    naive_throughput: float = 0.6
+    naive_utilization: float = 0.7
 
 
 class PodObservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +120,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         latency_s: the objective's percentile of the total time as measured lately; None without data.
         cost_per_hour: of the replicas decided.
         current_cost_per_hour: of the replicas as they are.
+        naive_cost_per_hour: of what most people would run for this load: pods whose threads are not sized, under an
+            autoscaler that keeps their CPU at `Policy.naive_utilization`; None without data.
         missing_reports: ready pods whose report is missing or too old.
         invalid_reports: reports left out since their numbers are impossible.
     """
@@ -128,6 +135,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float | None = None
     cost_per_hour: float = 0.0
     current_cost_per_hour: float = 0.0
+    naive_cost_per_hour: float | None = None
     missing_reports: int = 0
     invalid_reports: int = 0
 
@@ -157,7 +165,7 @@ class Totals(msgspec.Struct, frozen=True):
     late: float = 0.0
 
 
-class PodState(msgspec.Struct, frozen=True, kw_only=True):
+class PodState(msgspec.Struct, frozen=True):
     """What was counted of a pod last, to take the next difference from.
 
     Attributes:
@@ -166,21 +174,16 @@ class PodState(msgspec.Struct, frozen=True, kw_only=True):
         at: when it was counted.
         totals: its counters.
         erlangs: offered load by the last difference; None before there was one.
+        total: its total times, in the report's buckets.
     """
 
     uid: str
     boot_id: str
     clock_s: float
     at: float
-    totals: Totals
+    totals: Totals = Totals()
     erlangs: float | None = None
-
-
-class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the load asked for at a time, for the stabilisation window."""
-
-    at: float
-    replicas: int
+    total: tuple[int, ...] = ()
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,6 +255,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         errors: of each predictor.
         served: how the objective was kept.
         pooling: how far the pods share their load, from 0 (each has its own queue) to 1 (all serve one queue).
+        latencies: total times lately, in the report's buckets, as fading counts.
         correction: factor on the load in the formulas, by which they come to what was measured.
     """
 
@@ -259,7 +263,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     known_at: float | None = None
     at: float | None = None
     pods: tuple[PodState, ...] = ()
-    window: tuple[Recommendation, ...] = ()
+    window: tuple[Timed, ...] = ()
     samples: tuple[Sample, ...] = ()
     service: Moments = Moments()
     startup_s: float | None = None
@@ -267,4 +271,5 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[Errors, ...] = ()
     served: Served = Served()
     pooling: float = 1.0
+    latencies: tuple[float, ...] = ()
     correction: float = 1.0

@@ -1,0 +1,164 @@
+"""What one round of reports adds to what `decide` remembers, and what the memory says of the next round.
+
+May not choose replicas.
+"""
+
+import math
+from itertools import zip_longest
+from typing import Final
+
+import msgspec
+
+from corefit_core.recommender import growth, load, queueing
+from corefit_core.recommender.types import Moments, Policy, Prediction, Sample, Served, State
+from corefit_core.report import Histogram
+
+SPENT: Final = 0.7
+"""Of the misses that the objective allows, what is planned to be spent: the rest is for what was never seen."""
+LEAST_ALLOWED: Final = 0.25
+"""However many were missed, a quarter of the target stays allowed: past that, pods buy almost nothing."""
+CORRECTION_AN_HOUR: Final = 1.0
+"""With twice the planned misses the load is taken 1.7 % higher each minute: slower than any scaling, so that the two
+don't chase each other, and fast enough to matter within minutes of a wrong formula."""
+EXCESS: Final = 4.0
+"""A flash crowd misses a hundred times what is planned, and says nothing of the formulas for it: count five."""
+CORRECTIONS: Final = (1.0, 1.5)
+"""The formulas leave too few workers where queues are not shared as they assume, and by no more than half; that they
+leave too many is what `_allowed` spends."""
+EVIDENCE: Final = 1000.0
+"""Requests as good as the target that are taken for granted: ten misses of 99 %, the least that tell a rate."""
+FINE: Final = 100
+"""Fading counts become whole ones in hundredths: what has faded below that is no request any more."""
+SERVED_S: Final = 3600.0
+"""Seconds after which an answer counts half in how the objective was kept."""
+ROUND_S: Final = 5.0
+"""A load that has just begun to rise is seen by the next round of collection."""
+MAX_AHEAD_S: Final = 600.0
+"""No start-up is planned for that takes longer: such a pod is broken, and predictions so far ahead are idle."""
+POOLING_REQUESTS: Final = 50
+"""Answers in a round that tell the share of those that waited to within 0.07."""
+POOLING_BUSY: Final = (0.2, 0.95)
+"""Utilisations between which the share of waiting requests tells shared queues from separate ones."""
+POOLING_STEP: Final = 0.1
+"""Of each round's estimate: settled within a minute of 5 s rounds."""
+MEMORY_S: Final = 300.0
+"""Seconds after which a service time counts half: a new input mix shows within minutes."""
+LATENCY_S: Final = 60.0
+"""Seconds after which a total time counts half in the percentile that is shown: a person's glance back."""
+
+
+def remembered(policy: Policy, state: State, measured: load.Measured, now: float) -> State:
+    """The state with this round in it."""
+    elapsed_s = 0.0 if state.at is None else now - state.at
+    state = msgspec.structs.replace(
+        state,
+        at=now,
+        pods=measured.pods,
+        samples=tuple(s for s in state.samples if now - growth.SLOW_S < s.at),
+        service=_aged(state.service, measured, elapsed_s),
+        served=_faded(state.served, measured, elapsed_s),
+        startup_s=measured.startup_s or state.startup_s,
+        latencies=_summed(state.latencies, measured.total, 0.5 ** (elapsed_s / LATENCY_S)),
+    )
+    if measured.erlangs is None:
+        return state
+    sample = Sample(at=now, erlangs=measured.erlangs, ceiling=measured.ceiling)
+    state = msgspec.structs.replace(state, samples=(*state.samples, sample))
+    return _taught(policy, state, measured, elapsed_s, now)
+
+
+def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: float, now: float) -> State:
+    """The state with what this round says of the predictions that are due, and of how pods share their load."""
+    span_s = ahead_s(policy, state)
+    due = [p for p in state.predictions if p.at <= now - span_s]
+    actual = growth.mean(state.samples, now, growth.FAST_S)
+    return msgspec.structs.replace(
+        state,
+        errors=growth.learned(state.errors, due, actual, elapsed_s),
+        predictions=(
+            *(p for p in state.predictions if p.at > now - span_s),
+            Prediction(now, growth.predict(state.samples, now, span_s)),
+        ),
+        pooling=_pooling(state.pooling, measured),
+        correction=_corrected(policy, state, elapsed_s),
+    )
+
+
+def _corrected(policy: Policy, state: State, elapsed_s: float) -> float:
+    """The correction, moved by how many requests missed the objective lately against how many were planned to."""
+    target = _target(policy)
+    if target <= 0:
+        return state.correction
+    excess = min(EXCESS, _missed(state.served, target) / target - 1)
+    step = CORRECTION_AN_HOUR * excess * min(elapsed_s, policy.max_report_age_s) / 3600
+    return min(CORRECTIONS[1], max(CORRECTIONS[0], state.correction * math.exp(step)))
+
+
+def _target(policy: Policy) -> float:
+    """The share of requests that is planned to miss the objective."""
+    return SPENT * (1 - policy.objective.percentile / 100)
+
+
+def _missed(served: Served, target: float) -> float:
+    """The share that missed it lately. Requests of the target's own share are counted in: a few say little."""
+    return (served.missed + EVIDENCE * target) / (served.requests + EVIDENCE)
+
+
+def _pooling(before: float, measured: load.Measured) -> float:
+    """How far the pods share their load, by the share of requests that had to wait: see `queueing.servers`."""
+    answered, pods = measured.delta.answered, measured.ready - measured.missing
+    if answered < POOLING_REQUESTS or pods < 2 or measured.erlangs is None:
+        return before
+    rho = measured.erlangs / (measured.ready * measured.workers)
+    if not POOLING_BUSY[0] < rho < POOLING_BUSY[1]:
+        return before
+    share, low, high = measured.delta.waited / answered, 0.0, 1.0
+    for _ in range(6):
+        middle = (low + high) / 2
+        together = queueing.servers(measured.workers, pods, middle)
+        low, high = (middle, high) if queueing.waiting(together, rho * together) > share else (low, middle)
+    return before + POOLING_STEP * ((low + high) / 2 - before)
+
+
+def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> tuple[float, ...]:
+    return tuple(keep * a + b for a, b in zip_longest(before, counts, fillvalue=0.0))
+
+
+def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
+    keep, delta = 0.5 ** (elapsed_s / SERVED_S), measured.delta
+    return Served(
+        requests=served.requests * keep + delta.answered + delta.turned_away,
+        missed=served.missed * keep + delta.late + delta.turned_away,
+    )
+
+
+def _aged(service: Moments, measured: load.Measured, elapsed_s: float) -> Moments:
+    keep, delta = 0.5 ** (elapsed_s / MEMORY_S), measured.delta
+    return Moments(
+        count=service.count * keep + delta.served,
+        sum_s=service.sum_s * keep + delta.served_s,
+        sum_sq_s2=service.sum_sq_s2 * keep + delta.served_sq_s2,
+    )
+
+
+def allowed(policy: Policy, state: State) -> float:
+    """The share of requests that may miss the objective from now on, by how it was kept lately.
+
+    Twice the target when none missed, none of it when twice the target did: the two meet at the target, so the
+    slack of an objective that is kept too well is spent, and one that was missed is made good.
+    """
+    target = _target(policy)
+    if target <= 0:
+        return 0.0
+    return target * min(2.0, max(LEAST_ALLOWED, 2 - _missed(state.served, target) / target))
+
+
+def ahead_s(policy: Policy, state: State) -> float:
+    """Seconds from a decision until what it asks for serves."""
+    return min(MAX_AHEAD_S, max(0.0, policy.startup_s if state.startup_s is None else state.startup_s)) + ROUND_S
+
+
+def latency_s(policy: Policy, state: State) -> float | None:
+    """The objective's percentile of the total times lately, seconds; None before any."""
+    counts = tuple(round(FINE * count) for count in state.latencies)
+    return Histogram(counts=counts).quantile_s(policy.objective.percentile / 100)
