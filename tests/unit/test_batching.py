@@ -1,11 +1,13 @@
+import itertools
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from corefit_core import batching
 from corefit_core.batching import Line
 from corefit_core.errors import InvalidInput
-from hypothesis import given
-from hypothesis import strategies as st
 
 seconds = st.floats(min_value=1e-6, max_value=10)
 lines = st.builds(Line, a=st.floats(min_value=0, max_value=1), b=st.floats(min_value=1e-7, max_value=1))
@@ -16,7 +18,7 @@ def test_spans_cover_every_row_once_in_order(rows: int, chunk: int) -> None:
     spans = batching.spans(rows, chunk)
     assert spans[0][0] == 0
     assert spans[-1][1] == rows
-    assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
     if chunk and rows:
         sizes = [stop - start for start, stop in spans]
         assert max(sizes) <= max(chunk, 1)

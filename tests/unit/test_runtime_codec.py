@@ -3,16 +3,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime import datatypes, protocol
-from corefit_runtime.engine import TensorSpec
-from corefit_runtime.protocol import Signature
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from corefit_core.errors import InvalidInput, TooLarge
+from corefit_runtime import datatypes, protocol
+from corefit_runtime.engine import TensorSpec
+from corefit_runtime.protocol import Signature
+
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 DATATYPES = sorted(datatypes.NUMPY)
+KEYS = ("inputs", "name", "shape", "datatype", "data", "parameters")
 TEXT = st.text(max_size=8)
 
 
@@ -85,7 +87,7 @@ def test_whatever_comes_is_answered_or_refused(body: bytes, length: int | None) 
 @given(body=st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["inputs", "name", "shape", "datatype", "data", "parameters"]), inner, max_size=4),
+    | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=20,
 ))  # fmt: skip
 def test_json_of_any_form_is_refused_with_a_reason(body: Any) -> None:

@@ -1,6 +1,8 @@
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
+
 from corefit_runtime import grant
 from corefit_runtime.grant import Cgroup
 
@@ -15,7 +17,7 @@ V1_MOUNTS = (
 V1_CONTAINER_MOUNTS = "32 30 0:28 /kubepods/pod1/c1 /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
 
 
-def reader(files: dict[str, str]):
+def reader(files: dict[str, str]) -> Callable[[Path], str]:
     def read(path: Path) -> str:
         try:
             return files[str(path)]

@@ -17,13 +17,16 @@ from corefit_runtime import grant as cpu
 from corefit_runtime import logs
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_messages import HttpLimits, error_body
+from corefit_runtime.http_messages import TEXT, HttpLimits, Response, error_body
 from corefit_runtime.http_server import Server
 from corefit_runtime.meter import Meter
 from corefit_runtime.service import Service
 from corefit_runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from corefit_runtime.http_exchange import Exchange
     from corefit_runtime.serving import Serving
 
 log: Final = logging.getLogger(__name__)
@@ -44,12 +47,14 @@ class App:
         self._admin: Server | None = None
         self._http: Server | None = None
         self._serving: Serving | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_signal, number)
-        self._admin = Server(AdminApi(self._service), _limits(self._settings), error_body=error_body)
+        api = AdminApi(self._service, {(b"POST", "/reload"): self._reload})
+        self._admin = Server(api, _limits(self._settings), error_body=error_body)
         port = await self._admin.start(self._settings.host, self._settings.admin_port)
         log.info("admin port %d", port)
         main = asyncio.create_task(self._serve())
@@ -143,6 +148,20 @@ class App:
 
     def _grant(self) -> Grant:
         return cpu.current(self._service.cgroup, self._settings.cpus)
+
+    def _reload(self, exchange: "Exchange") -> None:
+        """POST /reload on the admin port: answers when the new model serves, or with why it doesn't."""
+        self._background(self._answer_reload(exchange))
+
+    async def _answer_reload(self, exchange: "Exchange") -> None:
+        wrong = await self._serving.reload() if self._serving else "the runtime is still starting"
+        exchange.reply(Response(500 if wrong else 200, [(wrong or "reloaded").encode() + b"\n"], TEXT))
+
+    def _background(self, work: "Coroutine[None, None, None]") -> None:
+        # The loop keeps weak references to tasks only.
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _drain(self) -> None:
         """Takes requests for the drain delay, finishes what is held, within the grace period."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 SCRATCH: Final = 65536
 """Bytes of one read of a head: the largest head that can be configured."""
+LINGER_S: Final = 2.0
+"""Seconds that a refused client has to read why: what it sends meanwhile is thrown away."""
 JOIN_BELOW: Final = 16384
 """Bytes up to which head and body are sent as one piece: a copy of 1 us against a longer vector of buffers."""
 
@@ -39,6 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         self._filled = 0
         self._exchange: Exchange | None = None
         self._keep_alive = True
+        self._refused = False
         self._charged = 0
         self._started_s = 0.0
         self._expires_s = 0.0
@@ -77,6 +80,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
+        if self._refused:
+            return
         if self._exchange is not None:
             self._store(bytes(self._server.view[:nbytes]))
         elif self._body is not None:
@@ -114,7 +119,7 @@ class Connection(asyncio.BufferedProtocol):
             self._loop.call_soon(self._read_pending)
 
     def shut(self) -> None:
-        """Ends the connection: at once when nothing is being answered, else with the answer."""
+        """Ends the connection: at once, or with the answer that is being made."""
         self._keep_alive = False
         if self._exchange is None and self._transport is not None:
             self._transport.close()
@@ -229,12 +234,21 @@ class Connection(asyncio.BufferedProtocol):
             exchange.reply(Response(500, [self._server.error_body("internal error; the log says more")]))
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answers what can't be handled, and hangs up: what the client sends on can't be told from a request."""
-        self._keep_alive = False
-        self._exchange = None
+        """Answers what can't be handled, and hangs up: what the client sends on can't be told from a request.
+
+        In two steps: a close with unread bytes is a reset, which may reach the client before the answer does.
+        """
+        transport = self._transport
+        self._exchange = self._head = None
+        self._pending = b""
+        self._release()
+        if self._refused or transport is None:
+            return
+        self._refused = True
         self._write(Response(status, [self._server.error_body(message)]), keep_alive=False)
-        if self._transport is not None:
-            self._transport.close()
+        if not transport.is_closing():
+            transport.write_eof()
+        self._expect(LINGER_S)
 
     def _write(self, response: Response, *, keep_alive: bool) -> None:
         if self._transport is None:

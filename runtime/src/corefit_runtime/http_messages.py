@@ -141,7 +141,9 @@ def parse_head(data: bytes) -> Head:
     except httptools.HttpParserError as error:
         raise BadHead(400, f"not an HTTP/1.1 request: {error}") from error
     head.method = parser.get_method()
-    head.keep_alive = parser.should_keep_alive()
+    # Not the parser's `should_keep_alive`: it forgets the headers when a request without a body is complete.
+    closing = b"close" in head.headers.get(b"connection", b"").lower()
+    head.keep_alive = not closing and parser.get_http_version() != "1.0"
     head.chunked = b"transfer-encoding" in head.headers
     head.length = int(head.headers.get(b"content-length", b"0") or b"0")
     if head.chunked:
