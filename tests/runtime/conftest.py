@@ -43,7 +43,9 @@ class Runtime:
         self, request_line: str, body: Any = None, headers: dict[str, str] | None = None, *, admin: bool = False
     ) -> tuple[int, bytes, dict[str, str]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.admin if admin else self.port, timeout=PATIENCE_S)
+        method, path = request_line.split()
         with contextlib.closing(connection):
+            method, path = request_line.split()
             connection.request(
                 method, path, body if isinstance(body, bytes | None) else json.dumps(body), headers or {}
             )

@@ -58,6 +58,7 @@ class Pool:
         self._busy_s = 0.0
         self._runs = 0
         self._rows = 0
+        self._held = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -70,6 +71,7 @@ class Pool:
         now = time.monotonic()
         with self._lock:
             parts = self._schedule.admit(job, now, self._remaining_s(now))
+        self._held += 1
         self._idle.clear()
         for _ in range(parts):
             self._tokens.put(None)
@@ -85,7 +87,7 @@ class Pool:
             if job.closed:
                 return False
             self._schedule.close(job)
-        self._note_idle()
+        self._let_go()
         return True
 
     def apply(self, limits: Limits) -> None:
@@ -245,8 +247,10 @@ class Pool:
             job, answer = self._answers.popleft()
             self._meter.answered(job, answer, now)
             job.deliver(answer)
-        self._note_idle()
+            self._let_go()
 
-    def _note_idle(self) -> None:
-        if self._schedule.open == 0 and not self._answers:
+    def _let_go(self) -> None:
+        # Counted on the loop alone: a job leaves the schedule before its answer is made and has come here.
+        self._held -= 1
+        if self._held == 0:
             self._idle.set()
