@@ -1,0 +1,64 @@
+"""The resource decoded: defaults, units, what it refuses and how it names the field."""
+
+from typing import Any
+
+import pytest
+
+from corefit_core.errors import InvalidInput
+from corefit_core.service import SOURCE_MOUNT, Service, decode
+
+MODEL = {"uri": "http://models/a.onnx"}
+
+
+def _decode(spec: dict[str, Any], **meta: Any) -> Service:
+    return decode({"metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 3, **meta}, "spec": spec})
+
+
+def test_defaults_are_those_of_the_schema() -> None:
+    service = _decode({"model": MODEL})
+    assert (service.millicores, service.memory_bytes) == (1000, 512 * 2**20)
+    assert (service.objective.percentile, service.objective.latency_s) == (99, 0.1)
+    assert (service.policy.min_replicas, service.policy.max_replicas) == (1, 10)
+    assert (service.mode, service.paused, service.model_name, service.generation) == ("Auto", False, "a", 3)
+    assert service.plan.workers == service.policy.workers_per_pod == 1
+
+
+def test_quantities_become_integers_and_prices_numbers() -> None:
+    service = _decode(
+        {
+            "model": MODEL,
+            "resources": {"cpu": 2, "memory": "1Gi"},
+            "price": {"coreHour": "0.05", "gibHour": "1", "currency": "EUR"},
+        }
+    )
+    assert (service.millicores, service.memory_bytes, service.plan.workers) == (2000, 2**30, 2)
+    assert service.policy.price.per_hour(1000, 2**30) == pytest.approx(1.05)
+
+
+def test_a_claim_is_a_file_below_its_mount() -> None:
+    service = _decode({"model": {"uri": "pvc://claim/a/b.onnx"}})
+    assert (service.model_uri, service.model_claim) == (f"file://{SOURCE_MOUNT}/a/b.onnx", "claim")
+
+
+def test_only_true_pauses() -> None:
+    assert _decode({"model": MODEL}, annotations={"serving.corefit.dev/paused": "true"}).paused
+    assert not _decode({"model": MODEL}, annotations={"serving.corefit.dev/paused": "false"}).paused
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "model"),
+        ({"model": {}}, "uri"),
+        ({"model": {"uri": "pvc://claim"}}, "spec.model.uri"),
+        ({"model": MODEL, "resources": {"cpu": "50m"}}, "spec.resources.cpu"),
+        ({"model": MODEL, "resources": {"cpu": "x"}}, "spec.resources.cpu"),
+        ({"model": MODEL, "resources": {"memory": "-1"}}, "spec.resources.memory"),
+        ({"model": MODEL, "price": {"coreHour": "cheap"}}, "spec.price.coreHour"),
+        ({"model": MODEL, "scaling": {"minReplicas": 3, "maxReplicas": 2}}, "minReplicas"),
+        ({"model": MODEL, "scaling": {"mode": "Magic"}}, "mode"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(spec: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        _decode(spec)

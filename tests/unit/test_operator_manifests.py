@@ -1,0 +1,115 @@
+"""The children: what they hold, and that nothing but the resource decides it."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from corefit_core import naming
+from corefit_core.service import decode
+from corefit_operator.manifests import KINDS, Defaults, desired, fingerprint
+
+DEFAULTS = Defaults(image="corefit/runtime:test", operator_namespace="corefit-system")
+
+
+def _children(name: str = "digits", **spec: Any) -> dict[str, dict[str, Any]]:
+    resource = {
+        "metadata": {"name": name, "namespace": "n", "uid": "u-1", "generation": 1},
+        "spec": {"model": {"uri": "http://models/a.onnx"}, **spec},
+    }
+    return {child["kind"]: child for child in desired(decode(resource), DEFAULTS)}
+
+
+def _pod(**spec: Any) -> dict[str, Any]:
+    found: dict[str, Any] = _children(**spec)["Deployment"]["spec"]["template"]["spec"]
+    return found
+
+
+def test_all_children_in_order_owned_labelled_and_hashed() -> None:
+    children = _children()
+    assert tuple(children) == KINDS
+    for child in children.values():
+        meta = child["metadata"]
+        assert (meta["name"], meta["namespace"]) == ("digits", "n")
+        assert meta["ownerReferences"][0]["uid"] == "u-1"
+        assert meta["labels"][naming.LABEL_SERVICE] == "digits"
+        assert meta["annotations"][naming.ANNOTATION_APPLIED]
+
+
+def test_the_hash_follows_the_content_and_not_the_order_of_keys() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    one, other = (_children(resources={"cpu": cpu})["Deployment"]["metadata"]["annotations"] for cpu in ("1", "2"))
+    assert one != other
+
+
+def test_the_deployment_leaves_replicas_to_the_scale_subresource_whatever_the_scaling() -> None:
+    small, large = _children(), _children(scaling={"minReplicas": 5, "mode": "Manual", "replicas": 7})
+    assert "replicas" not in small["Deployment"]["spec"]
+    assert small["Deployment"] == large["Deployment"]
+
+
+def test_pods_satisfy_the_restricted_standard() -> None:
+    pod = _pod()
+    container = pod["containers"][0]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_requests_equal_limits() -> None:
+    resources = _pod(resources={"cpu": "1500m", "memory": "1Gi"})["containers"][0]["resources"]
+    assert resources["requests"] == resources["limits"] == {"cpu": "1500m", "memory": "1Gi"}
+
+
+def test_a_rollout_never_takes_a_pod_away_first() -> None:
+    rolling = _children()["Deployment"]["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_the_environment_carries_the_resource_and_what_is_empty_is_left_out() -> None:
+    environment = {v["name"]: v.get("value") for v in _pod()["containers"][0]["env"]}
+    assert environment["COREFIT_MODEL"] == "http://models/a.onnx"
+    assert environment["COREFIT_OBJECTIVE_MS"] == "100"
+    assert "COREFIT_MODEL_SHA256" not in environment
+    assert "COREFIT_POD_UID" in environment
+
+
+def test_a_variable_of_the_template_replaces_the_safety_net_of_the_same_name() -> None:
+    variables = _pod(template={"env": [{"name": "OMP_NUM_THREADS", "value": "3"}]})["containers"][0]["env"]
+    assert [v["value"] for v in variables if v["name"] == "OMP_NUM_THREADS"] == ["3"]
+
+
+def test_the_template_adds_and_never_takes_the_selectors_labels_away() -> None:
+    template = {"labels": {naming.LABEL_SERVICE: "another", "team": "a"}, "nodeSelector": {"disk": "ssd"}}
+    deployment = _children(template=template)["Deployment"]["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert labels["team"] == "a"
+    assert naming.selector("digits").items() <= labels.items()
+    assert deployment["template"]["spec"]["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_a_claim_is_mounted_read_only() -> None:
+    pod = _pod(model={"uri": "pvc://claim/a.onnx"})
+    assert {"claimName": "claim", "readOnly": True} in [v.get("persistentVolumeClaim") for v in pod["volumes"]]
+    assert any(m["readOnly"] for m in pod["containers"][0]["volumeMounts"] if m["name"] == "model-source")
+
+
+def test_only_the_operator_reaches_the_admin_port() -> None:
+    http, admin = _children()["NetworkPolicy"]["spec"]["ingress"]
+    assert "from" not in http
+    assert admin["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "corefit-system"}
+
+
+@pytest.mark.parametrize("name", ["digits", "a.name.with.dots", "x" * 200])
+def test_names_of_children_are_valid_for_every_name_of_a_resource(name: str) -> None:
+    for child in _children(name).values():
+        assert naming.is_rfc1123_label(child["metadata"]["name"])
+
+
+def test_equal_resources_give_equal_manifests() -> None:
+    first = _children(template={"env": [{"name": "A", "value": "1"}]})
+    assert copy.deepcopy(first) == _children(template={"env": [{"name": "A", "value": "1"}]})

@@ -1,0 +1,155 @@
+"""The machinery around the reconcile: the queue of dirty resources, the view, the collector."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from corefit_core import naming, report
+from corefit_core.report import ModelIdentity, PlanInForce, Report
+from corefit_operator import objects
+from corefit_operator.cluster import ApiError
+from corefit_operator.collector import Collector
+from corefit_operator.controller import Controller
+from corefit_operator.metrics import Metrics
+from corefit_operator.view import Key, View
+from corefit_operator.workqueue import WorkQueue
+
+
+async def test_a_key_added_twice_is_handed_out_once() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    queue.add("a")
+    queue.add("b")
+    assert [await queue.get(), await queue.get()] == ["a", "b"]
+    assert len(queue) == 0
+
+
+async def test_a_key_added_while_it_is_worked_on_comes_again_afterwards_and_not_before() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    await queue.get()
+    queue.add("a")
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.done("a")
+    assert await waiting == "a"
+
+
+async def test_the_earlier_of_two_timers_counts_and_adding_now_cancels_it() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("a", 3600)
+    queue.add_after("a", 0.001)
+    assert await queue.get() == "a"
+    queue.done("a")
+    queue.add_after("a", 3600)
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.done("a")
+    assert len(queue) == 0
+
+
+async def test_an_error_of_one_resource_does_not_disturb_another() -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    good, bad, broken = Key("n", "good"), Key("n", "bad"), Key("n", "broken")
+    seen: list[Key] = []
+    worked = asyncio.Event()
+
+    async def reconcile(key: Key) -> float | None:
+        seen.append(key)
+        if key == bad:
+            raise ApiError("no", status=503, retry_after_s=3600.0)
+        if key == broken:
+            raise RuntimeError("a fault")
+        worked.set()
+        return None
+
+    controller = asyncio.create_task(Controller(queue, reconcile, Metrics()).run())
+    for key in (bad, broken, good):
+        queue.add(key)
+    async with asyncio.timeout(30):
+        await worked.wait()
+    controller.cancel()
+    await asyncio.gather(controller, return_exceptions=True)
+    assert set(seen[:3]) == {good, bad, broken}
+    assert seen.count(bad) == 1  # the API server asked for an hour
+
+
+def _meta(name: str, version: int, uid: str = "u", service: str = "a") -> dict[str, Any]:
+    labels = {naming.LABEL_SERVICE: service}
+    return {"name": name, "namespace": "n", "uid": uid, "resourceVersion": str(version), "labels": labels}
+
+
+def _child(version: int, uid: str = "u") -> objects.Child:
+    return objects.child("Service", {"metadata": _meta("a", version, uid)})
+
+
+def test_the_view_keeps_the_newest_state_of_a_child_in_whatever_order_it_hears_of_it() -> None:
+    view, key = View(), Key("n", "a")
+    view.put_child(_child(5))
+    view.put_child(_child(3))
+    assert view.children(key)[("Service", "a")].metadata.resource_version == "5"
+
+
+def test_the_late_deletion_of_a_namesake_does_not_drop_its_successor() -> None:
+    view, key = View(), Key("n", "a")
+    view.put_child(_child(5, uid="new"))
+    view.drop_child(_child(9, uid="old"))
+    assert view.children(key)
+    view.drop_child(_child(9, uid="new"))
+    assert not view.children(key)
+
+
+def test_pods_and_children_are_found_by_owner_also_where_the_label_is_a_hash() -> None:
+    view = View()
+    name = "a.long.name." * 10
+    key = view.put_service({"metadata": {"name": name, "namespace": "n", "uid": "s", "resourceVersion": "1"}})
+    pod = objects.pod({"metadata": _meta("p", 1, service=naming.label_value(name))})
+    view.put_pod(pod)
+    assert view.pods(key) == (pod,)
+    assert view.owner(pod.metadata) == key
+    view.drop_pod(pod)
+    assert view.pods(key) == ()
+
+
+def _pod(uid: str, address: str = "10.0.0.1") -> objects.Pod:
+    return objects.pod({"metadata": _meta(uid, 1, uid), "status": {"podIP": address, "phase": "Running"}})
+
+
+def _body(uid: str, **fields: Any) -> bytes:
+    plan = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=1, queue_depth=1)
+    given = {"boot_id": "b", "state": "Ready", "model": ModelIdentity(name="a"), "plan": plan, "clock_s": 1.0}
+    return report.encode(Report(pod_uid=uid, **given, **fields))
+
+
+async def test_pods_that_lie_fail_or_hang_disturb_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corefit_operator.collector.DEADLINE_S", 0.05)
+    outcomes: list[str] = []
+
+    async def fetch(pod: objects.Pod) -> bytes:
+        match pod.metadata.uid:
+            case "hangs":
+                await asyncio.Event().wait()
+            case "refuses":
+                raise OSError("refused")
+            case "garbage":
+                return b"<html>"
+            case "floods":
+                return b"x" * (report.MAX_BYTES + 1)
+            case "another":
+                return _body("somebody-else")
+        return _body(pod.metadata.uid)
+
+    pods = [_pod(uid) for uid in ("hangs", "refuses", "garbage", "floods", "another", "good")]
+    reports = await Collector(fetch, outcomes.append).collect([*pods, _pod("no-address", "")])
+    assert set(reports) == {"good"}
+    assert sorted(outcomes) == ["invalid", "invalid", "invalid", "ok", "timeout", "unreachable"]
+
+
+def test_metrics_of_a_deleted_resource_go_with_it() -> None:
+    metrics, key = Metrics(), Key("n", "a")
+    metrics.scaled(key, 1, 2)
+    assert b'name="a"' in metrics.text()
+    metrics.forget(key)
+    assert b'name="a"' not in metrics.text()
