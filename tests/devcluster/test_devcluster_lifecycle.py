@@ -31,6 +31,7 @@ POD = {
             {
                 "name": "web",
                 "image": BASE_IMAGE,
+                "imagePullPolicy": "IfNotPresent",
                 "command": ["python3", "-m", "http.server", "8000"],
                 "readinessProbe": {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1},
                 "resources": {"limits": {"cpu": "200m", "memory": "64Mi"}},
@@ -155,7 +156,8 @@ def test_a_cluster_serves_pods_and_leaves_nothing(devcluster: Devcluster) -> Non
     start_pod(devcluster)
     service = devcluster.kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
     assert devcluster.kubectl("exec", "web", "--", "python3", "-c", LOOK_UP).strip() == service
-    larger = {"spec": {"containers": [{"name": "web", "resources": {"limits": {"cpu": "400m"}}}]}}
+    more = {"limits": {"cpu": "400m"}, "requests": {"cpu": "400m"}}
+    larger = {"spec": {"containers": [{"name": "web", "resources": more}]}}
     devcluster.kubectl("patch", "pod", "web", "--subresource=resize", "-p", json.dumps(larger))
     granted = "{.status.containerStatuses[0].resources.limits.cpu}"
     devcluster.kubectl("wait", f"--for=jsonpath={granted}=400m", "pod/web", "--timeout=120s")

@@ -90,7 +90,7 @@ def _mmdebstrap() -> list[str]:
 
 
 def _base_key() -> str:
-    return hashlib.sha256(" ".join([*_mmdebstrap(), SUITE, platform.machine()]).encode()).hexdigest()[:12]
+    return hashlib.sha256(" ".join([*_mmdebstrap(), SUITE, platform.machine(), BASE_IMAGE]).encode()).hexdigest()[:12]
 
 
 @contextmanager
