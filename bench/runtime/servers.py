@@ -1,124 +1,106 @@
-"""Starts the contenders as processes of their own, waits until they serve, and ends them. Knows how to start, not
-what is measured.
-"""
+"""Starts the servers that are measured, pinned to one CPU, and reads what they and their neighbours used."""
 
 import contextlib
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import msgspec
-
-ROOT: Final = Path(__file__).resolve().parents[2]
-MODEL: Final = "bench"
-"""The name that every server serves its model under."""
-_START_S: Final = 60.0
+SERVER_CPU: Final = 0
+CLIENT_CPU: Final = 1
+_TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """A running server: its process, its port, and its admin port when it has one."""
+@dataclass
+class Server:
+    """A server that is up."""
 
     pid: int
     port: int
-    admin_port: int | None = None
+    admin: int = 0
 
-    def report(self) -> bytes:
-        """Corefit's own report."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/report", timeout=10) as answer:
-            return bytes(answer.read())
+    def cpu_seconds(self) -> float:
+        """User and system CPU time so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICK
+
+    def report(self) -> dict[str, Any]:
+        """The runtime's report."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/report") as response:  # noqa: S310 - our own
+            return dict(json.load(response))
 
 
-Starter = Callable[[], "contextlib.AbstractContextManager[Server]"]
-Enter = Callable[[int], None]
-"""What is done with a new process's id before it runs: putting it into a cgroup."""
-
-
-@contextlib.contextmanager
-def corefit(model: Path, *options: str, cpu: int | None, enter: Enter | None = None) -> Iterator[Server]:
-    """`corefit-runtime` on the model; pinned to `cpu` unless None."""
-    port, admin = _free_port(), _free_port()
-    argv = [
-        str(Path(sys.executable).with_name("corefit-runtime")),
-        *("--model", str(model), "--name", MODEL, "--port", str(port), "--admin-port", str(admin)),
-        *("--host", "127.0.0.1", "--drain-seconds", "0", "--log-level", "warning", *options),
-    ]
-    with process(argv, cpu=cpu, enter=enter) as running:
-        _until(running, lambda: _answers(f"http://127.0.0.1:{admin}/readyz"))
-        yield Server(pid=running.pid, port=port, admin_port=admin)
+def cpu_busy_seconds(cpu: int) -> float:
+    """Seconds that a CPU has been busy, steal included, for whomever."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith(f"cpu{cpu} "):
+            fields = [int(v) for v in line.split()[1:9]]
+            return (sum(fields) - fields[3] - fields[4]) / _TICK
+    raise RuntimeError(f"no CPU {cpu}")
 
 
 @contextlib.contextmanager
-def other(module: str, model: Path, *options: str, cpu: int | None, enter: Enter | None = None) -> Iterator[Server]:
-    """One of the baselines of this folder, by module name."""
-    port = _free_port()
-    argv = [sys.executable, "-m", f"bench.runtime.{module}", "--model", str(model), "--port", str(port), *options]
-    with process(argv, cpu=cpu, enter=enter) as running:
-        _until(running, lambda: _listens(port))
-        yield Server(pid=running.pid, port=port)
+def corefit(model: Path, *options: str, cpus: set[int] | None = None) -> Iterator[Server]:
+    """`corefit-runtime` on this model."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        arguments = [*("--model", str(model), "--name", "m", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0")]
+        arguments += ["--model-dir", folder, "--drain-seconds", "0", *options]
+        with log.open("wb") as sink, _process(["-m", "corefit_runtime", *arguments], cpus, sink) as process:
+            _until(process, lambda: "ready after" in log.read_text(), log)
+            ports = dict(re.findall(r"(admin|inference) port (\d+)", log.read_text()))
+            yield Server(process.pid, int(ports["inference"]), int(ports["admin"]))
 
 
 @contextlib.contextmanager
-def process(
-    argv: Sequence[str], *, cpu: int | None, enter: Enter | None = None, pipes: bool = False
-) -> Iterator["subprocess.Popen[str]"]:
-    """A process pinned to `cpu`; with `pipes`, its stdin and stdout are ours. Ended when the block ends."""
+def bare_aiohttp(model: Path) -> Iterator[Server]:
+    """The bare handler on this model."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with _process(["-m", "bench.runtime.baseline", "aiohttp", str(model), str(port)], None, None) as process:
+        _until(process, lambda: _listens(port), None)
+        yield Server(process.pid, port)
 
-    def prepare() -> None:
-        if cpu is not None:
-            os.sched_setaffinity(0, {cpu})
-        if enter is not None:
-            enter(os.getpid())
 
-    pipe = subprocess.PIPE if pipes else subprocess.DEVNULL
-    running = subprocess.Popen(argv, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, preexec_fn=prepare)
+def raw(model: Path, seconds: float) -> dict[str, float]:
+    """onnxruntime in a loop, in a process of its own."""
+    arguments = [sys.executable, "-m", "bench.runtime.baseline", "raw", str(model), str(seconds)]
+    done = subprocess.run(arguments, check=True, capture_output=True, preexec_fn=_pin({SERVER_CPU}))
+    return dict(json.loads(done.stdout))
+
+
+@contextlib.contextmanager
+def _process(arguments: list[str], cpus: set[int] | None, log: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen([sys.executable, *arguments], stderr=log, preexec_fn=_pin(cpus or {SERVER_CPU}))
     try:
-        yield running
+        yield process
     finally:
-        running.terminate()
-        try:
-            running.wait(10)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
-        for stream in (running.stdin, running.stdout):
-            if stream is not None:
-                stream.close()
+        process.terminate()
+        process.wait(30)
 
 
-def _until(running: "subprocess.Popen[str]", serves: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _START_S
-    while not serves():
-        if running.poll() is not None:
-            raise RuntimeError(f"{running.args!r} ended with {running.returncode} before it served")
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{running.args!r} does not serve after {_START_S:g} s")
-        time.sleep(0.05)  # a foreign process: there is no event to wait for
+def _pin(cpus: set[int]) -> Any:
+    return lambda: os.sched_setaffinity(0, cpus)
 
 
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - http by construction
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+def _until(process: "subprocess.Popen[bytes]", condition: Any, log: Path | None) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"the server did not start: {log.read_text() if log else ''}")
+        time.sleep(0.05)
 
 
 def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

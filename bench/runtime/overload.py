@@ -1,0 +1,102 @@
+"""Latency at 80 % load, goodput beyond the capacity, and how soon it is over when the load falls."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bench.runtime import servers
+from bench.runtime.bench import Bench
+from bench.runtime.samples import DONE, INTENDED, Array, Stream, answered, lateness_s, latency_s, statuses, within
+
+GOOD: Final = 5.0
+"""An answer is good when it comes within so many times the unloaded median: the objective of these runs as well."""
+NORMAL: Final = 2.5
+"""Back to normal: within so many times the unloaded median."""
+_WARM_S: Final = 0.5
+_CONNECTIONS: Final = 64
+
+
+def loaded(bench: Bench) -> None:
+    """The 5 ms model, its objective set to five times what an unloaded request takes."""
+    model = bench.model("5ms")
+    with bench.corefit(model) as server:
+        unloaded = _unloaded(bench, server, model)
+    objective_ms = 1000 * GOOD * unloaded
+    with bench.corefit(model, "--objective-ms", f"{objective_ms:.1f}") as server:
+        unloaded = _unloaded(bench, server, model)
+        seconds = 3.0 if bench.quick else 8.0
+        capacity = bench.closed(server, model, 2, seconds).throughput(_WARM_S)
+        bench.found("load", "unloaded p50", 1000 * unloaded, "ms")
+        bench.found("load", "capacity", capacity, "requests/s", note=f"objective {objective_ms:.0f} ms")
+        _eighty(bench, server, model, capacity, unloaded)
+        for share in (1.2, 2.0):
+            _beyond(bench, server, model, capacity * share, unloaded)
+        _recovery(bench, server, model, capacity, unloaded)
+
+
+def good(samples: Array, limit_s: float) -> Array:
+    """The answers that came within the limit of the intended send time."""
+    answers = answered(samples)
+    result: Array = answers[answers[:, DONE] - answers[:, INTENDED] <= limit_s]
+    return result
+
+
+def recovery_s(samples: Array, fell_s: float, limit_s: float) -> float:
+    """Seconds from the fall of the load to the last request meant for afterwards that was refused or late."""
+    after = samples[samples[:, INTENDED] >= fell_s]
+    fine = good(after, limit_s)[:, INTENDED]
+    bad = np.setdiff1d(after[:, INTENDED], fine)
+    return float(bad.max() - fell_s) if len(bad) else 0.0
+
+
+def _unloaded(bench: Bench, server: servers.Server, model: Path) -> float:
+    run = bench.closed(server, model, 1, 2.0 if bench.quick else 5.0)
+    return latency_s(within(run.only, _WARM_S, run.seconds), 0.5)
+
+
+def _open(
+    bench: Bench, server: servers.Server, model: Path, *steps: tuple[float, float], poisson: bool = False
+) -> Array:
+    stream = Stream(
+        name="open",
+        port=server.port,
+        request_file=bench.request(model),
+        steps=steps,
+        poisson=poisson,
+        connections=_CONNECTIONS,
+    )
+    return bench.run(server, stream, seconds=sum(seconds for _, seconds in steps)).only
+
+
+def _eighty(bench: Bench, server: servers.Server, model: Path, capacity: float, unloaded: float) -> None:
+    """Even gaps show what the server adds; Poisson arrivals at 80 % wait 2 service times on average by themselves."""
+    seconds = 5.0 if bench.quick else 15.0
+    for poisson in (False, True):
+        samples = within(_open(bench, server, model, (0.8 * capacity, seconds), poisson=poisson), _WARM_S, seconds)
+        goal = {} if poisson else {"at_most": NORMAL}
+        note = f"{_counts(samples)}; client late by {1000 * lateness_s(samples):.2f} ms (p99)"
+        name = f"p99 at 80 %, {'Poisson' if poisson else 'even'} arrivals"
+        bench.found("load", name, latency_s(samples, 0.99) / unloaded, "x unloaded p50", note=note, **goal)
+
+
+def _beyond(bench: Bench, server: servers.Server, model: Path, rate: float, unloaded: float) -> None:
+    seconds = 4.0 if bench.quick else 10.0
+    samples = _open(bench, server, model, (rate, seconds))
+    # Capacity moves with the neighbours: measured again, right after.
+    capacity = bench.closed(server, model, 2, seconds / 2).throughput(_WARM_S)
+    measured = within(samples, _WARM_S, seconds)
+    goodput = len(good(measured, GOOD * unloaded)) / (seconds - _WARM_S)
+    note = f"{_counts(measured)}; p99 of answers {1000 * latency_s(measured, 0.99):.1f} ms"
+    bench.found("load", f"goodput at {rate:.0f}/s ({rate / capacity:.0%})", goodput / capacity, at_least=0.95, note=note)
+
+
+def _recovery(bench: Bench, server: servers.Server, model: Path, capacity: float, unloaded: float) -> None:
+    high, low = 3.0, 4.0
+    samples = _open(bench, server, model, (2 * capacity, high), (0.5 * capacity, low))
+    note = f"after {high:g} s at 200 %, at 50 %: the last that was refused or took over {NORMAL:g} x"
+    bench.found("load", "recovery", recovery_s(samples, high, NORMAL * unloaded), "s", at_most=1.0, note=note)
+
+
+def _counts(samples: Array) -> str:
+    return ", ".join(f"{count} x {status}" for status, count in statuses(samples).items())

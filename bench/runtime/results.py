@@ -1,0 +1,104 @@
+"""The findings as a table, as JSON and as a picture. May not measure."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import msgspec
+import onnxruntime as ort  # type: ignore[import-untyped]  # it ships none
+from rich.console import Console
+from rich.table import Table
+
+from bench.runtime.bench import Bench, Finding
+
+FOLDER: Final = Path(__file__).resolve().parents[1] / "results" / "runtime"
+
+
+def show(bench: Bench) -> None:
+    """Print the table."""
+    table = Table("experiment", "figure", "value", "wanted", "met", "note", title="the runtime", title_justify="left")
+    for finding in bench.findings:
+        table.add_row(
+            finding.experiment,
+            finding.name,
+            f"{finding.value:.4g} {finding.unit}".strip(),
+            finding.wanted,
+            {True: "yes", False: "no", None: ""}[finding.met],
+            finding.note,
+        )
+    console = Console(width=None if os.isatty(1) else 160)
+    console.print(table)
+    console.print(disturbance(bench))
+
+
+def disturbance(bench: Bench) -> str:
+    """How much the neighbours were in the way."""
+    return (
+        f"{bench.thrown_away} windows thrown away because others took more than 5 % of the server's CPU, "
+        f"{bench.kept_disturbed} kept although they did (no retries left): trust the CPU ratios there"
+    )
+
+
+def save(bench: Bench, folder: Path = FOLDER) -> None:
+    """Write `results.json` and `results.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"conditions": _conditions(bench), "findings": bench.findings, "windows": bench.details}
+    text = json.dumps(msgspec.to_builtins(document), indent=1)
+    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    _picture(bench.findings, folder / "results.png")
+
+
+def _conditions(bench: Bench) -> dict[str, Any]:
+    cpu = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+         if line.startswith("model name")),
+        platform.machine(),
+    )
+    return {
+        "cpu": cpu,
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "onnxruntime": ort.__version__,
+        "quick": bench.quick,
+        "rounds": bench.rounds,
+        "window_s": bench.window_s,
+        "windows_thrown_away": bench.thrown_away,
+        "windows_kept_though_disturbed": bench.kept_disturbed,
+    }
+
+
+def _picture(findings: list[Finding], path: Path) -> None:
+    """What has a target, as bars over the target: to the right of the line is better."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice of a backend without a display
+
+    aims = [f for f in findings if f.wanted]
+    if not aims:
+        return
+    shares = [_share(f) for f in aims]
+    figure, axes = plt.subplots(figsize=(10, 1 + 0.4 * len(aims)), layout="constrained")
+    axes.barh(
+        [f"{f.experiment}: {f.name}" for f in aims],
+        shares,
+        color=["tab:green" if f.met else "tab:red" for f in aims],
+    )
+    axes.bar_label(
+        axes.containers[0],  # type: ignore[arg-type]  # barh's container is a BarContainer
+        [f"{f.value:.3g} {f.unit} ({f.wanted})" for f in aims],
+        padding=3,
+    )
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xlim(0, 3)
+    axes.set_xlabel("how well the target is met (1: just met; cut off at 2)")
+    axes.invert_yaxis()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _share(finding: Finding) -> float:
+    bound = float(finding.wanted.split()[1])
+    value = max(finding.value, 1e-9)
+    return max(0.0, min(2.0, value / bound if finding.wanted.startswith(">=") else bound / value))
