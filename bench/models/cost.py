@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime as ort  # type: ignore[import-untyped]  # it ships none
+import onnxruntime as ort
 
 TOLERANCE: Final = 0.2
 """A calibrated model may miss its target by so much: the CPU's clock itself moves by a tenth."""

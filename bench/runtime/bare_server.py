@@ -24,13 +24,13 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.uvloop:
         uvloop.install()
-    web.run_app(_app(arguments.model), host="127.0.0.1", port=arguments.port, print=None, access_log=None)
+    web.run_app(_app(arguments.model.read_bytes()), host="127.0.0.1", port=arguments.port, print=None, access_log=None)
     return 0
 
 
-async def _app(model: Path) -> web.Application:
+async def _app(model: bytes) -> web.Application:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=1))
-    runner = session(model.read_bytes())
+    runner = session(model)
     (node,) = runner.get_inputs()
     shape = (-1, *node.shape[1:])
 

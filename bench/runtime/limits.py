@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.runtime import cgroup, servers
-from bench.runtime.bench import Bench
+from bench.runtime import cgroup, contenders
+from bench.runtime.harness import Bench
 from bench.runtime.samples import Stream, latency_s, within
 
 _WARM_S = 0.5
@@ -19,7 +19,7 @@ def against_naive(bench: Bench) -> None:
     rates: dict[str, float] = {}
     p99: dict[str, float] = {}
     for who in ("sized", "naive"):
-        with _limited(bench, who, model) as (server, group):
+        with _limited(who, model) as (server, group):
             before = group.throttled_periods()
             run = bench.closed(server, model, _CONNECTIONS, seconds)
             rates[who] = run.throughput(_WARM_S)
@@ -32,19 +32,19 @@ def against_naive(bench: Bench) -> None:
 
 
 @contextlib.contextmanager
-def _limited(bench: Bench, who: str, model: Path) -> Iterator[tuple[servers.Server, cgroup.Group]]:
+def _limited(who: str, model: Path) -> Iterator[tuple[contenders.Server, cgroup.Group]]:
     with cgroup.quota(1000) as group:
         if who == "sized":
             # An objective that 16 waiting clients can meet, or it would rightly refuse most of them.
             options = ("--objective-ms", "1000")
-            started = servers.corefit(model, *options, cpu=None, enter=group.enter)
+            started = contenders.corefit(model, *options, cpu=None, enter=group.enter)
         else:
-            started = servers.other("naive_server", model, cpu=None, enter=group.enter)
+            started = contenders.other("naive_server", model, cpu=None, enter=group.enter)
         with started as server:
             yield server, group
 
 
-def _p99(bench: Bench, server: servers.Server, model: Path, rate: float, seconds: float) -> float:
+def _p99(bench: Bench, server: contenders.Server, model: Path, rate: float, seconds: float) -> float:
     """Open loop; requests that got no answer within the run are not in it, which only flatters the slower one."""
     stream = Stream(
         name="open", port=server.port, request_file=bench.request(model), steps=((rate, seconds),), connections=16

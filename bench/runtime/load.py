@@ -6,11 +6,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
-from bench.runtime import procstat, servers
+from bench.runtime import contenders, procstat
 from bench.runtime.samples import Array, Stream, answered, within
 
 
@@ -40,7 +40,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.spent.cpu_s / max(1, sum(len(answered(s)) for s in self.samples.values()))
 
 
-def run(server: servers.Server, streams: Sequence[Stream], seconds: float, *, server_cpu: int, client_cpu: int) -> Run:
+def run(
+    server: contenders.Server, streams: Sequence[Stream], seconds: float, *, server_cpu: int, client_cpu: int
+) -> Run:
     """Send the streams at the server for `seconds` and collect what became of them."""
     with tempfile.TemporaryDirectory(prefix="corefit-bench-") as folder:
         job, output = Path(folder) / "job.json", Path(folder) / "samples.npz"
@@ -49,8 +51,8 @@ def run(server: servers.Server, streams: Sequence[Stream], seconds: float, *, se
                 {"cpu": client_cpu, "seconds": seconds, "streams": list(streams), "output": str(output)}
             )
         )
-        argv = [sys.executable, "-m", "bench.runtime.client", str(job)]
-        with servers.process(argv, cpu=client_cpu, pipes=True) as client:
+        argv = [sys.executable, "-m", "bench.runtime.loadgen", str(job)]
+        with contenders.process(argv, cpu=client_cpu, pipes=True) as client:
             _line(client, "ready")
             before = procstat.mark(server.pid, server_cpu)
             _tell(client, "go")
@@ -77,8 +79,8 @@ class RawLoop:
         self._stack = contextlib.ExitStack()
         self._process: Any = None
 
-    def __enter__(self) -> "RawLoop":
-        self._process = self._stack.enter_context(servers.process(self._argv, cpu=self._cpu, pipes=True))
+    def __enter__(self) -> Self:
+        self._process = self._stack.enter_context(contenders.process(self._argv, cpu=self._cpu, pipes=True))
         _line(self._process, "ready")
         return self
 

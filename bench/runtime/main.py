@@ -1,4 +1,4 @@
-"""`python bench/runtime/run.py [--quick] [--only NAME...]`: runs the experiments, prints and writes what came of them."""
+"""`python -m bench.runtime.main [--quick] [--only NAME...]`: runs the experiments, prints and writes the findings."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bench.runtime import limits, memory, mixed, overload, results, speed
-from bench.runtime.bench import Bench, opened
+from bench.runtime.harness import Bench, opened
 
 EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
     "5ms": lambda bench: speed.against_raw(bench, "5ms", 0.92),
@@ -44,9 +44,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What the runtime costs beside onnxruntime itself.")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter windows: about 3 minutes")
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME", help=", ".join(EXPERIMENTS))
-    parser.add_argument("--server-cpu", type=int, default=0, help="that the servers are pinned to (0)")
+    parser.add_argument("--server-cpu", type=int, default=0, help="that the contenders are pinned to (0)")
     parser.add_argument("--client-cpu", type=int, default=1, help="that the client is pinned to (1)")
     arguments = parser.parse_args(argv)
     if missing := {arguments.server_cpu, arguments.client_cpu} - os.sched_getaffinity(0):
         parser.error(f"CPU {', '.join(map(str, sorted(missing)))} is not ours to use: --server-cpu, --client-cpu")
     return arguments
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,7 +1,7 @@
 """Memory under overload over time, and what a second worker costs."""
 
-from bench.runtime import procstat, servers
-from bench.runtime.bench import Bench
+from bench.runtime import contenders, procstat
+from bench.runtime.harness import Bench
 from bench.runtime.samples import Stream
 
 _MIB = 2**20
@@ -25,7 +25,7 @@ def workers(bench: Bench) -> None:
     resident: list[int] = []
     for count in (1, 2):
         options = ("--cpus", str(count), "--objective-ms", "1000")
-        with servers.corefit(model, *options, cpu=None) as server:
+        with contenders.corefit(model, *options, cpu=None) as server:
             bench.closed(server, model, 4, 2.0)
             resident.append(procstat.memory_bytes(server.pid))
     one, two = resident
@@ -33,7 +33,7 @@ def workers(bench: Bench) -> None:
     bench.found("memory", "a second worker", (two - one) / _MIB, "MiB", at_most=20.0, note=note)
 
 
-def _after(bench: Bench, server: servers.Server, rate: float, seconds: float) -> int:
+def _after(bench: Bench, server: contenders.Server, rate: float, seconds: float) -> int:
     stream = Stream(
         name="open",
         port=server.port,

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from bench.runtime import servers
-from bench.runtime.bench import Bench
+from bench.runtime import contenders
+from bench.runtime.harness import Bench
 from bench.runtime.samples import Stream, latency_s, statuses, within
 
 ROWS: Final = 512
@@ -29,7 +29,7 @@ def traffic(bench: Bench) -> None:
     bench.found("mixed", "what batches add, chunks", 1000 * (beside - alone), "ms", at_most=CHUNK_MS)
 
 
-def _p99(bench: Bench, server: servers.Server, model: Path, seconds: float, *, beside: bool) -> tuple[float, str]:
+def _p99(bench: Bench, server: contenders.Server, model: Path, seconds: float, *, beside: bool) -> tuple[float, str]:
     singles = Stream(
         name="singles",
         port=server.port,
@@ -37,9 +37,7 @@ def _p99(bench: Bench, server: servers.Server, model: Path, seconds: float, *, b
         steps=((_SINGLES, seconds),),
         connections=16,
     )
-    batches = Stream(
-        name="batches", port=server.port, request_file=bench.request(model, ROWS), steps=((1.0, seconds),)
-    )
+    batches = Stream(name="batches", port=server.port, request_file=bench.request(model, ROWS), steps=((1.0, seconds),))
     run = bench.run(server, singles, *([batches] if beside else []), seconds=seconds)
     samples = within(run.samples["singles"], _WARM_S, seconds)
     note = f"singles {statuses(samples)}"

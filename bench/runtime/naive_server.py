@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import onnxruntime as ort  # type: ignore[import-untyped]  # it ships none
+import onnxruntime as ort
 
 
 class Handler(BaseHTTPRequestHandler):

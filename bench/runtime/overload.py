@@ -1,13 +1,12 @@
 """Latency at 80 % load, goodput beyond the capacity, and how soon it is over when the load falls."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-
-from bench.runtime import servers
-from bench.runtime.bench import Bench
-from bench.runtime.samples import DONE, INTENDED, Array, Stream, answered, lateness_s, latency_s, statuses, within
+from bench.runtime import contenders
+from bench.runtime.harness import Bench
+from bench.runtime.samples import DONE, INTENDED, Array, Stream, answered, latency_s, lateness_s, statuses, within
 
 GOOD: Final = 5.0
 """An answer is good when it comes within so many times the unloaded median: the objective of these runs as well."""
@@ -50,13 +49,13 @@ def recovery_s(samples: Array, fell_s: float, limit_s: float) -> float:
     return float(bad.max() - fell_s) if len(bad) else 0.0
 
 
-def _unloaded(bench: Bench, server: servers.Server, model: Path) -> float:
+def _unloaded(bench: Bench, server: contenders.Server, model: Path) -> float:
     run = bench.closed(server, model, 1, 2.0 if bench.quick else 5.0)
     return latency_s(within(run.only, _WARM_S, run.seconds), 0.5)
 
 
 def _open(
-    bench: Bench, server: servers.Server, model: Path, *steps: tuple[float, float], poisson: bool = False
+    bench: Bench, server: contenders.Server, model: Path, *steps: tuple[float, float], poisson: bool = False
 ) -> Array:
     stream = Stream(
         name="open",
@@ -69,18 +68,18 @@ def _open(
     return bench.run(server, stream, seconds=sum(seconds for _, seconds in steps)).only
 
 
-def _eighty(bench: Bench, server: servers.Server, model: Path, capacity: float, unloaded: float) -> None:
+def _eighty(bench: Bench, server: contenders.Server, model: Path, capacity: float, unloaded: float) -> None:
     """Even gaps show what the server adds; Poisson arrivals at 80 % wait 2 service times on average by themselves."""
     seconds = 5.0 if bench.quick else 15.0
     for poisson in (False, True):
         samples = within(_open(bench, server, model, (0.8 * capacity, seconds), poisson=poisson), _WARM_S, seconds)
-        goal = {} if poisson else {"at_most": NORMAL}
+        goal: dict[str, Any] = {} if poisson else {"at_most": NORMAL}
         note = f"{_counts(samples)}; client late by {1000 * lateness_s(samples):.2f} ms (p99)"
         name = f"p99 at 80 %, {'Poisson' if poisson else 'even'} arrivals"
         bench.found("load", name, latency_s(samples, 0.99) / unloaded, "x unloaded p50", note=note, **goal)
 
 
-def _beyond(bench: Bench, server: servers.Server, model: Path, rate: float, unloaded: float) -> None:
+def _beyond(bench: Bench, server: contenders.Server, model: Path, rate: float, unloaded: float) -> None:
     seconds = 4.0 if bench.quick else 10.0
     samples = _open(bench, server, model, (rate, seconds))
     # Capacity moves with the neighbours: measured again, right after.
@@ -88,10 +87,12 @@ def _beyond(bench: Bench, server: servers.Server, model: Path, rate: float, unlo
     measured = within(samples, _WARM_S, seconds)
     goodput = len(good(measured, GOOD * unloaded)) / (seconds - _WARM_S)
     note = f"{_counts(measured)}; p99 of answers {1000 * latency_s(measured, 0.99):.1f} ms"
-    bench.found("load", f"goodput at {rate:.0f}/s ({rate / capacity:.0%})", goodput / capacity, at_least=0.95, note=note)
+    bench.found(
+        "load", f"goodput at {rate:.0f}/s ({rate / capacity:.0%})", goodput / capacity, at_least=0.95, note=note
+    )
 
 
-def _recovery(bench: Bench, server: servers.Server, model: Path, capacity: float, unloaded: float) -> None:
+def _recovery(bench: Bench, server: contenders.Server, model: Path, capacity: float, unloaded: float) -> None:
     high, low = 3.0, 4.0
     samples = _open(bench, server, model, (2 * capacity, high), (0.5 * capacity, low))
     note = f"after {high:g} s at 200 %, at 50 %: the last that was refused or took over {NORMAL:g} x"

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import msgspec
-import onnxruntime as ort  # type: ignore[import-untyped]  # it ships none
+import onnxruntime as ort
+from bench.runtime.harness import Bench, Finding
 from rich.console import Console
 from rich.table import Table
-
-from bench.runtime.bench import Bench, Finding
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "results" / "runtime"
 
@@ -53,8 +52,11 @@ def save(bench: Bench, folder: Path = FOLDER) -> None:
 
 def _conditions(bench: Bench) -> dict[str, Any]:
     cpu = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-         if line.startswith("model name")),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+            if line.startswith("model name")
+        ),
         platform.machine(),
     )
     return {

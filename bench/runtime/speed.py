@@ -3,9 +3,10 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from bench.runtime import load, servers
-from bench.runtime.bench import Bench, Window, cpu, rate, window_of
+from bench.runtime import contenders, load
+from bench.runtime.harness import Bench, Window, cpu, rate, window_of
 
 
 def against_raw(bench: Bench, name: str, at_least: float) -> None:
@@ -14,7 +15,7 @@ def against_raw(bench: Bench, name: str, at_least: float) -> None:
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(load.RawLoop(model, bench.server_cpu))
         corefit = stack.enter_context(bench.corefit(model, "--objective-ms", "1000"))
-        bare = stack.enter_context(servers.other("bare_server", model, cpu=bench.server_cpu))
+        bare = stack.enter_context(contenders.other("bare_server", model, cpu=bench.server_cpu))
         windows = bench.interleaved(
             {
                 "raw": lambda: _raw(raw, bench.window_s),
@@ -25,7 +26,7 @@ def against_raw(bench: Bench, name: str, at_least: float) -> None:
     bench.details[f"speed {name}"] = windows
     yardstick = windows.pop("raw")
     for who, measured in windows.items():
-        goal = {"at_least": at_least} if who == "corefit" else {}
+        goal: dict[str, Any] = {"at_least": at_least} if who == "corefit" else {}
         bench.found(f"speed {name}", f"{who} / raw, wall", rate(measured) / rate(yardstick), **goal)
         bench.found(f"speed {name}", f"{who} / raw, CPU", cpu(yardstick) / cpu(measured), **goal)
     bench.found(f"speed {name}", "raw run", 1000 * cpu(yardstick), "ms of CPU")
@@ -36,8 +37,8 @@ def against_bare(bench: Bench) -> None:
     model = bench.model("tiny")
     with contextlib.ExitStack() as stack:
         corefit = stack.enter_context(bench.corefit(model))
-        bare = stack.enter_context(servers.other("bare_server", model, cpu=bench.server_cpu))
-        loop = stack.enter_context(servers.other("bare_server", model, "--uvloop", cpu=bench.server_cpu))
+        bare = stack.enter_context(contenders.other("bare_server", model, cpu=bench.server_cpu))
+        loop = stack.enter_context(contenders.other("bare_server", model, "--uvloop", cpu=bench.server_cpu))
         windows = bench.interleaved(
             {
                 "corefit": _closed(bench, corefit, model, 16),
@@ -53,7 +54,7 @@ def against_bare(bench: Bench) -> None:
     bench.found("speed tiny", "corefit / bare aiohttp, CPU", cpu(windows["bare aiohttp"]) / cpu(ours), at_least=1.0)
 
 
-def _closed(bench: Bench, server: servers.Server, model: Path, connections: int) -> Callable[[], Window]:
+def _closed(bench: Bench, server: contenders.Server, model: Path, connections: int) -> Callable[[], Window]:
     return lambda: window_of(bench.closed(server, model, connections, bench.window_s))
 
 

@@ -1,10 +1,12 @@
 """Requests of the Open Inference Protocol as bytes: head, JSON header and binary tensors. May not do I/O."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
 
 _DATATYPES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "int32": "INT32", "uint8": "UINT8"}
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-
 from bench.models.cost import feeds, session
 from bench.models.generate import ensure
-from bench.runtime import load, servers, wire
+from bench.runtime import contenders, load, wire
 from bench.runtime.samples import Stream
 
 FOREIGN_LIMIT: Final = 0.05
@@ -58,22 +57,22 @@ class Bench:
         """The file of a request for the model, made on first use."""
         path = self._folder / f"{model.stem}-{rows}.request"
         if not path.exists():
-            path.write_bytes(wire.infer(servers.MODEL, feeds(session(model.read_bytes()), rows)))
+            path.write_bytes(wire.infer(contenders.MODEL, feeds(session(model.read_bytes()), rows)))
         return str(path)
 
     def model(self, name: str) -> Path:
         """The file of a generated model."""
         return ensure(name)
 
-    def corefit(self, model: Path, *options: str) -> "contextlib.AbstractContextManager[servers.Server]":
+    def corefit(self, model: Path, *options: str) -> "contextlib.AbstractContextManager[contenders.Server]":
         """Corefit on the server's CPU."""
-        return servers.corefit(model, "--model-dir", str(self._folder), *options, cpu=self.server_cpu)
+        return contenders.corefit(model, "--model-dir", str(self._folder), *options, cpu=self.server_cpu)
 
-    def run(self, server: servers.Server, *streams: Stream, seconds: float) -> load.Run:
+    def run(self, server: contenders.Server, *streams: Stream, seconds: float) -> load.Run:
         """The client from its CPU against the server."""
         return load.run(server, streams, seconds, server_cpu=self.server_cpu, client_cpu=self.client_cpu)
 
-    def closed(self, server: servers.Server, model: Path, connections: int, seconds: float) -> load.Run:
+    def closed(self, server: contenders.Server, model: Path, connections: int, seconds: float) -> load.Run:
         """As fast as the answers come, on so many connections."""
         stream = Stream(name="closed", port=server.port, request_file=self.request(model), connections=connections)
         return self.run(server, stream, seconds=seconds)
