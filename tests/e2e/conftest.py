@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "corefit-system"
-CLUSTER = "e2e"
+CLUSTER = os.environ.get("COREFIT_TEST_CLUSTER", "e2e")
 DEADLINE_S = 240.0
 
 

@@ -29,6 +29,8 @@ PACKAGES = ("python3", "ca-certificates", "libstdc++6")
 EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
 # Else buildah refuses every image where the distribution has not installed a policy.
 _POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
+# Of one image, about 100 MB each: with only the newest, two checkouts would delete what the other is loading.
+KEPT_ARCHIVES = 4
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,13 @@ class ImageBuilder:
         base = self.base()
         with self.reporter.step(f"Building {image.reference()} (about half a minute)"):
             self._build(image, base, archive)
-        for older in self.home.images.glob(f"{image.folder}-{image.version()}-*.tar"):
-            if older != archive:
-                older.unlink()
+        self._prune(f"{image.folder}-*.tar")
         return archive
+
+    def _prune(self, pattern: str) -> None:
+        archives = sorted(self.home.images.glob(pattern), key=lambda path: path.stat().st_mtime)
+        for older in archives[:-KEPT_ARCHIVES]:
+            older.unlink()
 
     def base(self) -> Path:
         """Make the base once: a small Debian with Python, as an image of a single layer."""
