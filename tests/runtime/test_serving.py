@@ -300,3 +300,21 @@ def test_a_model_comes_over_http(start: Any, files: Any, negate: str) -> None:
     shutil.copy(negate, folder / "m.onnx")
     runtime = start("--no-calibrate", "--model-sha256", store.digest(Path(negate)), model=f"{base}/m.onnx")
     assert runtime.infer([ROW])[0] == 200
+
+
+def test_debugging_is_off_unless_switched_on(start: Any, negate: str) -> None:
+    assert start("--no-calibrate", model=negate).call("GET /debug/sched", admin=True)[0] == 404
+    runtime = start("--no-calibrate", "--debug", model=negate)
+    status, body, _ = runtime.call("GET /debug/sched", admin=True)
+    assert status == 200
+    assert all(thread["cpu_seconds"] >= 0 for thread in json.loads(body)["threads"])
+    assert runtime.call("GET /debug/pprof/profile?seconds=none", admin=True)[0] == 400
+
+
+def test_a_watched_file_is_taken_when_it_changes(start: Any, tmp_path: Path, negate: str, coupled: str) -> None:
+    path = tmp_path / "watched.onnx"
+    shutil.copy(negate, path)
+    runtime = start("--no-calibrate", "--watch-model", model=str(path))
+    shutil.copy(coupled, tmp_path / "next.onnx")
+    (tmp_path / "next.onnx").replace(path)
+    runtime.wait(lambda: runtime.infer([ROW])[1]["outputs"][0]["data"] == [0.0] * 4, "reloaded")

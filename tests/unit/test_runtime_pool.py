@@ -7,14 +7,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from corefit_core.batching import Line
 from corefit_core.errors import DeadlineExceeded, Shed
 from corefit_runtime.jobs import Job, Model
 from corefit_runtime.meter import Meter
 from corefit_runtime.pool import Pool
 from corefit_runtime.schedule import Limits
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 class Doubler:
@@ -71,7 +72,7 @@ class Bench:
 
 
 def limits(**changes: Any) -> Limits:
-    line = Line(a=1e-6, b=1e-6)
+    line = Line(a=1e-3, b=1e-3)
     given = {"workers": 2, "depth": 10_000, "objective_s": 60.0, "line": line, "chunk": 3, "batch": 4}
     return Limits(**{**given, **changes})
 
@@ -89,13 +90,13 @@ events = st.lists(
 
 
 @settings(max_examples=60)
-@given(script=events, depth=st.integers(1, 40))
-def test_every_request_has_exactly_one_end(script: list[tuple[str, int]], depth: int) -> None:
-    asyncio.run(play(script, depth))
+@given(script=events, depth=st.integers(1, 40), cost=st.sampled_from([1e-6, 1e-3]))
+def test_every_request_has_exactly_one_end(script: list[tuple[str, int]], depth: int, cost: float) -> None:
+    asyncio.run(play(script, depth, Line(a=cost, b=cost)))
 
 
-async def play(script: list[tuple[str, int]], depth: int) -> None:
-    bench = Bench(limits(depth=depth))
+async def play(script: list[tuple[str, int]], depth: int, line: Line) -> None:
+    bench = Bench(limits(depth=depth, line=line))
     jobs: dict[int, tuple[Job, int]] = {}
     shed, cancelled = 0, set()
     for key, (what, number) in enumerate(script):
@@ -108,7 +109,7 @@ async def play(script: list[tuple[str, int]], depth: int) -> None:
         elif what == "cancel" and number in jobs and bench.pool.cancel(jobs[number][0]):
             cancelled.add(number)
         elif what == "resize":
-            bench.pool.apply(limits(workers=number, depth=depth))
+            bench.pool.apply(limits(workers=number, depth=depth, line=line))
         else:
             await asyncio.sleep(0)
     await bench.settled()
@@ -208,4 +209,23 @@ async def test_in_chunks_the_answer_is_the_same(rows: int) -> None:
     await bench.settled()
     assert np.array_equal(bench.answers[0][0], np.full((rows, 1), 6.0))
     assert max(bench.model.engine.batches) <= 7
+    await bench.pool.close()
+
+
+async def test_a_run_that_costs_less_than_the_way_to_a_worker_stays_on_the_loop() -> None:
+    bench = Bench(limits(line=Line(a=1e-6, b=1e-6)))
+    bench.submit(0, 2, 4.0)
+    assert np.array_equal(bench.answers[0][0], np.full((2, 1), 8.0))
+    assert bench.meter.completed == 1
+    assert bench.pool.runs() == (1, 2)
+    await bench.settled()
+    await bench.pool.close()
+
+
+async def test_a_deadline_that_has_passed_costs_no_run_there_either() -> None:
+    bench = Bench(limits(line=Line(a=1e-6, b=1e-6)))
+    bench.submit(0, deadline=time.monotonic() - 1)
+    await bench.settled()
+    assert isinstance(bench.answers[0][0], DeadlineExceeded)
+    assert bench.model.engine.batches == []
     await bench.pool.close()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from corefit_core.batching import Line
@@ -24,7 +25,7 @@ from corefit_runtime.service import Service
 from corefit_runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable
 
     from corefit_runtime.http_exchange import Exchange
     from corefit_runtime.serving import Serving
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 POLL_S: Final = 0.1
 """The kernel tells nobody of a changed quota; a resize reaches the cgroup within 0.1 s, and a look costs 50 us."""
+LOOKS_A_FILE: Final = 10
+"""The model file is looked at each tenth time: once a second."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_LAST_S: Final = 30.0
 
@@ -47,13 +50,13 @@ class App:
         self._admin: Server | None = None
         self._http: Server | None = None
         self._serving: Serving | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_signal, number)
-        api = AdminApi(self._service, {(b"POST", "/reload"): self._reload})
+        api = AdminApi(self._service, {(b"POST", "/reload"): self._reload, **self._debug_routes()})
         self._admin = Server(api, _limits(self._settings), error_body=error_body)
         port = await self._admin.start(self._settings.host, self._settings.admin_port)
         log.info("admin port %d", port)
@@ -127,7 +130,8 @@ class App:
 
     async def _watch(self) -> None:
         assert self._serving is not None  # noqa: S101 - `_compose` has made it
-        known = self._grant()
+        known, model = self._grant(), self._model_stamp()
+        looks = 0
         while True:
             due = self._loop.time() + POLL_S
             await asyncio.sleep(POLL_S)
@@ -137,6 +141,9 @@ class App:
                 log.info("the grant changed: %dm to %dm", known.millicores, found.millicores)
                 known = found
                 await self._regrant(found)
+            looks += 1
+            if self._settings.watch_model and looks % LOOKS_A_FILE == 0 and model != (model := self._model_stamp()):
+                await self._serving.reload()
 
     async def _regrant(self, found: Grant) -> None:
         assert self._serving is not None  # noqa: S101 - `_compose` has made it
@@ -146,8 +153,23 @@ class App:
             log.warning("the plan stays as it is: %s", error)
             self._service.notes["plan"] = str(error)
 
+    def _model_stamp(self) -> tuple[int, int, int]:
+        """Tells a replaced or rewritten file; a file that isn't there now has a stamp too."""
+        try:
+            found = Path(self._settings.model.removeprefix("file://")).stat()
+        except OSError:
+            return (0, 0, 0)
+        return (found.st_ino, found.st_size, found.st_mtime_ns)
+
     def _grant(self) -> Grant:
         return cpu.current(self._service.cgroup, self._settings.cpus)
+
+    def _debug_routes(self) -> "dict[tuple[bytes, str], Callable[[Exchange], None]]":
+        if not self._settings.debug:
+            return {}
+        from corefit_runtime import debug  # noqa: PLC0415 - only where it is switched on
+
+        return debug.routes(self._service, self._background)
 
     def _reload(self, exchange: "Exchange") -> None:
         """POST /reload on the admin port: answers when the new model serves, or with why it doesn't."""
@@ -157,9 +179,9 @@ class App:
         wrong = await self._serving.reload() if self._serving else "the runtime is still starting"
         exchange.reply(Response(500 if wrong else 200, [(wrong or "reloaded").encode() + b"\n"], TEXT))
 
-    def _background(self, work: "Coroutine[None, None, None]") -> None:
+    def _background(self, work: "Awaitable[None]") -> None:
         # The loop keeps weak references to tasks only.
-        task = self._loop.create_task(work)
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

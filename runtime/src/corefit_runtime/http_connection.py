@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 SCRATCH: Final = 65536
 """Bytes of one read of a head: the largest head that can be configured."""
+SMALL_BODY: Final = 4096
+"""Bytes up to which a body that came with its head is simply copied: cheaper than an aligned buffer for it."""
 LINGER_S: Final = 2.0
 """Seconds that a refused client has to read why: what it sends meanwhile is thrown away."""
 JOIN_BELOW: Final = 16384
@@ -46,8 +48,6 @@ class Connection(asyncio.BufferedProtocol):
         self._started_s = 0.0
         self._expires_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-
-    # -- asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
@@ -101,8 +101,6 @@ class Connection(asyncio.BufferedProtocol):
         """It has caught up."""
         self._expect(self._server.limits.idle_timeout_s)
 
-    # -- the exchange calls this
-
     def answer(self, response: Response) -> None:
         """Writes the response, and goes on to the next request or hangs up."""
         self._exchange = None
@@ -123,8 +121,6 @@ class Connection(asyncio.BufferedProtocol):
         self._keep_alive = False
         if self._exchange is None and self._transport is not None:
             self._transport.close()
-
-    # -- reading
 
     def _read_head(self, nbytes: int) -> None:
         server = self._server
@@ -185,7 +181,11 @@ class Connection(asyncio.BufferedProtocol):
         self._charge(head.length)
 
     def _begin_body(self, head: Head, rest: memoryview) -> None:
-        body = self._server.allocate(head.length, _offset(head.headers.get(self._server.align_header, b"")))
+        if len(rest) >= head.length <= SMALL_BODY:
+            self._pending = bytes(rest[head.length :])
+            self._dispatch(memoryview(bytes(rest[: head.length])))
+            return
+        body = self._server.allocate(head.length, head.number(self._server.align_header))
         self._filled = min(len(rest), head.length)
         body[: self._filled] = rest[: self._filled]
         self._pending = bytes(rest[self._filled :])
@@ -218,8 +218,6 @@ class Connection(asyncio.BufferedProtocol):
         self._pending += data
         if len(self._pending) > SCRATCH and self._transport is not None:
             self._transport.pause_reading()
-
-    # -- answering
 
     def _dispatch(self, body: memoryview) -> None:
         head, self._head, self._body = self._head, None, None
@@ -260,8 +258,6 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.writelines([head, *response.body])
 
-    # -- limits
-
     def _charge(self, count: int) -> None:
         server = self._server
         if server.body_bytes + count > server.limits.max_body_memory:
@@ -297,7 +293,3 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._transport.close()
-
-
-def _offset(value: bytes) -> int:
-    return int(value) if value.isdigit() else 0

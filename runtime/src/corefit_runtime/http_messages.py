@@ -115,6 +115,11 @@ class Head:
         if len(self.received) > limit:
             raise BadHead(413, f"the body is larger than {limit} bytes (--max-body)")
 
+    def number(self, name: bytes) -> int:
+        """A header's value where it is a number, else 0."""
+        value = self.headers.get(name, b"")
+        return int(value) if value.isdigit() and len(value) < 16 else 0
+
     @property
     def path(self) -> str:
         """The decoded path without the query."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from corefit_runtime.jobs import Job
 
 TASKS: Final = Path("/proc/self/task")
-CAUSES: Final = ("queue-full", "deadline", "memory", "connections", "loading", "draining")
+CAUSES: Final = ("queue-full", "deadline", "memory", "connections", "loading")
 """Why requests are turned away; all of them are exported from the start, so that a rate has a first value."""
 
 

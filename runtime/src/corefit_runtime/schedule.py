@@ -15,7 +15,9 @@ MARGIN: Final = 0.9
 MIN_RETRY_S: Final = 0.01
 DRIFT_WEIGHT: Final = 0.05
 """Weight of one run in the correction of the expected run time: about the last 20 runs count."""
-DRIFT_BOUNDS: Final = (0.05, 20.0)
+OUTLIER: Final = 4.0
+"""A run counts for at most four times, and at least a quarter, of what was expected: a lasting change is followed
+by a seventh each run, so a tenfold one in 17 runs."""
 
 
 class Limits:
@@ -137,7 +139,8 @@ class Schedule:
         expected = self.limits.line.at(max(1, rows))
         if expected <= 0:
             return
-        low, high = DRIFT_BOUNDS
+        # One run that was stopped by a neighbour for milliseconds must not count for hundreds of ordinary ones.
+        low, high = self._drift / OUTLIER, self._drift * OUTLIER
         ratio = min(high, max(low, seconds / expected))
         self._drift += DRIFT_WEIGHT * (ratio - self._drift)
 
