@@ -10,7 +10,7 @@ from typing import Final
 
 from corefit_core.errors import InvalidInput
 
-_FORM: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d{1,3})|([KMGTPE]i|[numkMGTPE]))?")
+_FORM: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d{1,3})|([KMGTPE]i|[numkMGTPE]))?", re.ASCII)
 _FACTORS: Final = {
     "n": Decimal("1e-9"),
     "u": Decimal("1e-6"),

@@ -67,9 +67,9 @@ def erlang_b(servers: float, erlangs: float) -> float:
     For real numbers of servers, by the expansion of Janssen, van Leeuwaarden and Zwart (Operations Research 59,
     2011): within 6 % of the exact recursion for 1 server and 1 % from 4 on below saturation, at constant cost.
     """
-    if erlangs <= 0:
-        return 0.0
     rho = erlangs / servers
+    if rho <= 0:
+        return 0.0
     alpha = math.copysign(math.sqrt(max(0.0, -2 * servers * (1 - rho + math.log(rho)))), 1 - rho)
     if abs(alpha) > _FAR:
         return max(0.0, 1 - 1 / rho)
@@ -88,9 +88,9 @@ def turned_away(servers: float, erlangs: float, patience: float, scv: float) -> 
     """
     if patience < 0:
         return 1.0
-    if erlangs <= 0:
-        return 0.0
     rho = erlangs / servers
+    if rho <= 0:
+        return 0.0
     blocked = erlang_b(servers, erlangs)
     exponent = 2 * (servers - erlangs) * patience / (1 + scv)
     if abs(exponent) < 1e-9:

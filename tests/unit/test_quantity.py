@@ -1,0 +1,57 @@
+"""Quantities: what Kubernetes writes is read exactly, rounded up, and never negative."""
+
+import contextlib
+from decimal import ROUND_CEILING, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_core.errors import InvalidInput
+from corefit_core.quantity import MAX_UNITS, format_bytes, format_millicores, parse_bytes, parse_millicores
+
+
+@pytest.mark.parametrize(
+    ("text", "millicores"),
+    [("250m", 250), ("1.5", 1500), (2, 2000), (0.1, 100), ("1u", 1), ("2k", 2_000_000), (" 1 ", 1000), ("1e-1", 100)],
+)
+def test_millicores(text: str | float, millicores: int) -> None:
+    assert parse_millicores(text) == millicores
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("1Gi", 2**30), ("1.5Ki", 1536), ("1500m", 2), ("1E", 10**18), ("1e3", 1000), ("0", 0)]
+)
+def test_bytes(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1 Gi", "Gi", "1gi", "0x1", "1e", "--1", "nan", "inf", "1.2.3", "1Gim", "\u0661m"]
+)
+def test_nonsense_is_refused_by_name(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a quantity"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "-0.1m", "9223372036854775808", "1e999"])
+def test_out_of_range_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_bytes(text)
+
+
+@given(st.integers(0, MAX_UNITS))
+def test_what_is_formatted_is_read_back(count: int) -> None:
+    assert parse_bytes(format_bytes(count)) == count
+    assert parse_millicores(format_millicores(count)) == count
+
+
+@given(st.decimals(0, 10**9, places=6, allow_nan=False))
+def test_rounding_is_up(number: Decimal) -> None:
+    assert parse_bytes(str(number)) == int(number.to_integral_value(ROUND_CEILING))
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_number_or_an_error(text: str) -> None:
+    with contextlib.suppress(InvalidInput):
+        assert 0 <= parse_bytes(text) <= MAX_UNITS

@@ -1,0 +1,99 @@
+"""The queueing formulas against exact recursions and against each other."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_core.recommender import growth, queueing
+from corefit_core.recommender.types import Errors, Sample
+
+SERVICE = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=2, pooling=1.0)
+loads = st.floats(0.0, 300.0)
+
+
+def exact_erlang_b(servers: int, erlangs: float) -> float:
+    blocked = 1.0
+    for k in range(1, servers + 1):
+        blocked = erlangs * blocked / (k + erlangs * blocked)
+    return blocked
+
+
+@given(st.integers(1, 200), st.floats(0.05, 1.5))
+def test_erlang_b_is_near_the_exact_recursion(servers: int, rho: float) -> None:
+    exact = exact_erlang_b(servers, rho * servers)
+    assert queueing.erlang_b(servers, rho * servers) == pytest.approx(exact, rel=0.08, abs=1e-12)
+
+
+@given(st.floats(1, 200), loads, loads, st.floats(0, 50), st.floats(0, 4))
+def test_more_load_misses_more(servers: float, load: float, more: float, patience: float, scv: float) -> None:
+    low = queueing.turned_away(servers, load, patience, scv)
+    high = queueing.turned_away(servers, load + more, patience, scv)
+    assert 0 <= low <= high + 1e-6 <= 1 + 1e-6
+
+
+@given(st.integers(1, 100), loads, st.floats(0, 20), st.floats(0, 4))
+def test_saturation_loses_at_least_what_exceeds_the_workers(
+    servers: int, load: float, patience: float, scv: float
+) -> None:
+    lost = queueing.turned_away(servers, load, patience, scv)
+    assert lost >= max(0.0, 1 - servers / load if load else 0.0) - 1e-9
+
+
+def test_no_patience_left_misses_all() -> None:
+    assert queueing.turned_away(10, 1.0, -0.1, 0.1) == 1.0
+
+
+def test_the_exponential_case_is_exact_for_one_server() -> None:
+    """M/M/1 with a deadline on the wait: (1 - rho) rho e / (1 - rho^2 e), e = exp(-(1 - rho) patience)."""
+    rho, patience = 0.8, 3.0
+    decay = math.exp(-(1 - rho) * patience)
+    exact = (1 - rho) * rho * decay / (1 - rho * rho * decay)
+    assert queueing.turned_away(1, rho, patience, 1.0) == pytest.approx(exact, rel=0.08)
+
+
+@given(loads, loads)
+def test_more_load_needs_no_fewer_pods(load: float, more: float) -> None:
+    def need(erlangs: float) -> int:
+        return queueing.pods_needed(erlangs, [(1.0, 1.0)], SERVICE, 0.01, 1000)
+
+    assert need(load) <= need(load + more)
+
+
+@given(loads)
+def test_what_is_needed_is_enough(load: float) -> None:
+    pods = queueing.pods_needed(load, [(1.0, 1.0)], SERVICE, 0.01, 1000)
+    assert SERVICE.missed(pods, load) <= 0.01
+
+
+def test_separate_queues_need_more_than_a_shared_one() -> None:
+    apart = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=1, pooling=0.0)
+    shared = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=1, pooling=1.0)
+    assert queueing.pods_needed(10.0, [(1.0, 1.0)], apart, 0.01, 1000) > 2 * queueing.pods_needed(
+        10.0, [(1.0, 1.0)], shared, 0.01, 1000
+    )
+
+
+def test_growth_that_came_before_is_provided_for() -> None:
+    errors = growth.learned((), [], 1.0, 5.0)
+    for _ in range(100):
+        errors = growth.learned(errors, [growth.Prediction(0.0, (10.0, 10.0, 20.0))], 20.0, 5.0)
+    assert growth.outlook(errors[0]) == [(pytest.approx(1.0), pytest.approx(2.0))]
+    assert growth.best(errors, 0.01) in {0, 1, 2}
+
+
+def test_the_predictor_that_errs_least_is_used() -> None:
+    errors: tuple[Errors, ...] = ()
+    for step in range(200):
+        actual = 10.0 + step % 7
+        wild = actual * (0.5 if step % 2 else 2.0)
+        errors = growth.learned(errors, [growth.Prediction(0.0, (wild, 13.0, actual))], actual, 5.0)
+    assert growth.PREDICTORS[growth.best(errors, 0.01)] == "trend of 60 s"
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=12), st.floats(0, 600))
+def test_predictions_are_loads(values: list[float], ahead_s: float) -> None:
+    samples = [Sample(at=5.0 * i, erlangs=v, ceiling=v) for i, v in enumerate(values)]
+    predicted = growth.predict(samples, 5.0 * (len(values) - 1), ahead_s)
+    assert all(0 <= p <= 2 * max(values) + 1e-9 for p in predicted)

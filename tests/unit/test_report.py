@@ -1,0 +1,84 @@
+"""The report: what is encoded is decoded, differences are exact, quantiles are within a bucket."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_core import report as reports
+from corefit_core.errors import InvalidInput
+from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket
+
+durations = st.lists(st.floats(0, 80), max_size=60)
+
+
+def histogram(seconds: list[float]) -> Histogram:
+    counts = [0] * (len(BOUNDS_S) + 1)
+    for s in seconds:
+        counts[bucket(s)] += 1
+    return Histogram(counts=tuple(counts), sum_s=sum(seconds), sum_sq_s2=sum(s * s for s in seconds))
+
+
+def report() -> Report:
+    plan = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=1, queue_depth=3)
+    counters = Counters(arrivals=3, admitted=2, rejected={"queue_full": 1})
+    return Report(boot_id="b", state="Ready", model=ModelIdentity(name="m"), plan=plan, clock_s=1.5, counters=counters)
+
+
+def test_there_and_back() -> None:
+    assert reports.decode(reports.encode(report())) == report()
+
+
+def test_unknown_fields_are_ignored() -> None:
+    body = {**msgspec.to_builtins(report()), "new_in_version_1": 3}
+    assert reports.decode(msgspec.json.encode(body)) == report()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b"\xff", b"[" * 10_000, b" " * (reports.MAX_BYTES + 1), b'{"clock_s": -1}'],
+)
+def test_what_is_no_report_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        reports.decode(body)
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="version 2"):
+        reports.decode(reports.encode(msgspec.structs.replace(report(), version=2)))
+
+
+@given(durations, durations)
+def test_the_difference_of_two_snapshots_is_what_came_between(first: list[float], then: list[float]) -> None:
+    early, late = histogram(first), histogram(first + then)
+    between = late.minus(early)
+    assert between.counts == histogram(then).counts
+    assert between.sum_s == pytest.approx(sum(then), abs=1e-9)
+    assert early.plus(between).counts == late.counts
+
+
+def test_a_count_that_went_backwards_is_another_process() -> None:
+    with pytest.raises(InvalidInput, match="backwards"):
+        histogram([1.0]).minus(histogram([1.0, 1.0]))
+
+
+@given(durations.filter(bool), st.floats(0, 1))
+def test_a_quantile_is_within_its_bucket(seconds: list[float], q: float) -> None:
+    found = histogram(seconds).quantile_s(q)
+    rank = max(0, min(len(seconds) - 1, -int(-q * len(seconds) // 1) - 1))
+    exact = bucket(sorted(seconds)[rank])
+    assert found is not None
+    assert abs(bucket(found * (1 - 1e-12)) - exact) <= 1
+
+
+@given(durations.filter(bool))
+def test_moments(seconds: list[float]) -> None:
+    mean = sum(seconds) / len(seconds)
+    found = histogram(seconds)
+    assert found.mean_s == pytest.approx(mean)
+    assert found.variance_s2 == pytest.approx(sum((s - mean) ** 2 for s in seconds) / len(seconds), abs=1e-6)
+
+
+def test_nothing_observed_has_no_moments() -> None:
+    empty = Histogram()
+    assert (empty.mean_s, empty.variance_s2, empty.quantile_s(0.5), empty.count) == (None, None, None, 0)
