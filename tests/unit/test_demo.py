@@ -14,7 +14,7 @@ from corefit.demo.settings import Settings
 from corefit.demo.timeline import Point, ServiceView, Timeline, point, view_of
 from corefit.demo.tools import StepFailed, Tools, documents, exported
 from corefit.demo.verdict import verdict
-from corefit.demo.view import Console, checks_table, plain_line, point_table, summary_table
+from corefit.demo.view import Console, checks_table, compared, plain_line, point_table, summary_table
 from corefit.load import Kind, Recorder, Sample
 from corefit.load.record import summarize
 
@@ -125,6 +125,20 @@ def test_a_change_of_wanted_replicas_is_a_decision_once() -> None:
     assert timeline.decisions == [made]
 
 
+def test_replicas_have_fallen_when_fewer_serve_and_nothing_moves() -> None:
+    timeline = Timeline()
+    assert not timeline.has_fallen(0, 2)
+    timeline.points = [seen(0), seen(1, pods=3), *[seen(at, pods=1) for at in range(5, 9)]]
+    assert timeline.has_fallen(4, 2)
+    assert not timeline.has_fallen(7, 2)
+    timeline.points.append(seen(9, pods=2, ready=1))
+    assert not timeline.has_fallen(4, 2)
+
+
+def test_more_than_another_way_is_called_more() -> None:
+    assert (compared(0.25), compared(-0.83)) == ("Corefit took 25% less", "Corefit took 83% more")
+
+
 def test_the_status_is_read_and_what_is_missing_is_zero() -> None:
     assert view_of({}) == ServiceView()
     decision = {"time": "t", "replicas": 2, "reason": "LoadUp", "message": "m"}
@@ -199,7 +213,7 @@ def test_everything_can_be_shown_and_drawn(tmp_path: Path) -> None:
         live.decision(timeline.decisions[0])
     console.summary(recorder.summary(), saved, verdict(ALL_RIGHT, recorder.summary(), points))
     text = rich.export_text()
-    for part in ("==> a stage", "replicas 1/1", "3 replicas wanted", "33% saved", "replicas rose", "96 as labelled"):
+    for part in ("==> a stage", "replicas 1/1", "3 replicas wanted", "33% less", "replicas rose", "96 as labelled"):
         assert part in text
     assert "p99 100.0 ms" in plain_line(points[0])
     for table in (point_table(points[0]), summary_table(summarize([]), saved), checks_table([])):

@@ -1,5 +1,6 @@
 """The picture: load, replicas, latency and decisions on one time axis. Draws what it is given and decides nothing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ def draw(
     """Write the picture as PNG."""
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     load, replicas, latency = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1.2, 1.6])
-    figure.suptitle("Replicas follow the load, and no request is lost", x=0.01, ha="left", fontweight="bold")
-    _load(load, points)
+    figure.suptitle("The load, the replicas, and what each request waited", x=0.01, ha="left", fontweight="bold")
+    _load(load, points, recorder)
     _replicas(replicas, points, decisions)
     _latency(latency, points, recorder, objective_s)
     for axes in (load, replicas, latency):
@@ -28,13 +29,22 @@ def draw(
     figure.savefig(path, dpi=110)
 
 
-def _load(axes: Any, points: Sequence[Point]) -> None:
+def _legend(axes: Any, columns: int) -> None:
+    """Above the axes, where no point can be under it."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), frameon=False, ncols=columns, markerscale=3)
+
+
+def _load(axes: Any, points: Sequence[Point], recorder: Recorder) -> None:
     times = [point.at_s for point in points]
     axes.step(times, [point.rate for point in points], where="post", color="#33658a", label="offered, requests/s")
     axes.plot(times, [point.in_flight for point in points], color="#86bbd8", lw=1, label="in flight")
+    refused = Counter(int(sample.intended_s) for sample in recorder if sample.kind is Kind.SHED)
+    axes.bar(
+        [second + 0.5 for second in refused], list(refused.values()), 1, color="#b0413e", alpha=0.5, label="refused/s"
+    )
     axes.set_ylim(bottom=0)
     axes.set_ylabel("load")
-    axes.legend(loc="upper right", frameon=False, ncols=2)
+    _legend(axes, 3)
 
 
 def _replicas(axes: Any, points: Sequence[Point], decisions: Sequence[Decided]) -> None:
@@ -55,12 +65,12 @@ def _replicas(axes: Any, points: Sequence[Point], decisions: Sequence[Decided]) 
     axes.set_ylim(0, max(wanted, default=1) + 1)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("replicas")
-    axes.legend(loc="upper right", frameon=False, ncols=2)
+    _legend(axes, 2)
 
 
 def _latency(axes: Any, points: Sequence[Point], recorder: Recorder, objective_s: float) -> None:
     answered = [sample for sample in recorder if sample.kind is Kind.OK]
-    refused = [sample for sample in recorder if sample.kind is not Kind.OK]
+    lost = [sample for sample in recorder if sample.kind in {Kind.ERROR, Kind.WRONG}]
     axes.scatter(
         [s.intended_s for s in answered],
         [1000 * s.latency_s for s in answered],
@@ -69,14 +79,14 @@ def _latency(axes: Any, points: Sequence[Point], recorder: Recorder, objective_s
         color="#33658a",
         label="each request",
     )
-    if refused:
+    if lost:
         axes.scatter(
-            [s.intended_s for s in refused],
-            [1000 * s.latency_s for s in refused],
+            [s.intended_s for s in lost],
+            [1000 * s.latency_s for s in lost],
             s=14,
             marker="x",
             color="#b0413e",
-            label="refused or lost",
+            label="lost",
         )
     seen = [point for point in points if point.p99_s is not None]
     axes.plot(
@@ -86,4 +96,4 @@ def _latency(axes: Any, points: Sequence[Point], recorder: Recorder, objective_s
     axes.set_yscale("log")
     axes.set_ylabel("latency, ms")
     axes.set_xlabel("seconds")
-    axes.legend(loc="upper right", frameon=False, ncols=4)
+    _legend(axes, 4)

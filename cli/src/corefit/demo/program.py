@@ -1,6 +1,7 @@
 """The composition of the demo: sets up, measures, shows, judges, and takes everything down again."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -78,12 +79,20 @@ class Demo:
                 run(
                     stage.url_of(tools, SERVICE),
                     requests,
-                    intended_times(self._settings.steps),
+                    self._times(),
                     recorder=self._recorder,
                     start=start,
                 )
             )
             await _first_of(loading, watching)
+
+    def _times(self) -> Iterator[float]:
+        """When requests are sent; the last step ends once replicas have fallen, which the verdict waits for."""
+        back_from = duration_s(self._settings.steps[:-1])
+        for at_s in intended_times(self._settings.steps):
+            if self._timeline.has_fallen(back_from, self._settings.settled_s):
+                return
+            yield at_s
 
     async def _watch(self, tools: Tools, live: LiveView, start: float) -> None:
         command = (

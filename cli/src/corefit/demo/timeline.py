@@ -101,3 +101,11 @@ class Timeline:
         made = Decided(at_s=at_s, replicas=service.wanted, reason=service.reason, message=service.message)
         self.decisions.append(made)
         return made
+
+    def has_fallen(self, since_s: float, for_s: float) -> bool:
+        """Whether replicas are fewer than they once were, and have been as wanted for `for_s`, all after `since_s`."""
+        if not self.points or self.points[-1].at_s < since_s + for_s:
+            return False
+        most = max(point.service.ready for point in self.points)
+        lately = [point.service for point in self.points if point.at_s >= self.points[-1].at_s - for_s]
+        return all(0 < seen.ready < most and seen.pods == seen.ready == seen.wanted for seen in lately)
