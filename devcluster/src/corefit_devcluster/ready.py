@@ -32,7 +32,9 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def processes(paths: ClusterPaths) -> list[State]:
-    """Read what the supervisor reports of its processes."""
+    """Read what the supervisor reports of its processes; nothing when it is gone, and they with it."""
+    if find(paths) is None:
+        return []
     try:
         return msgspec.json.decode(paths.processes.read_bytes(), type=list[State])
     except (FileNotFoundError, msgspec.MsgspecError):

@@ -1,0 +1,193 @@
+"""What the devcluster does on the way to a cluster: finding and building programs, telling, explaining, contexts."""
+
+import io
+import os
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from corefit_devcluster import contexts, host, main, ready
+from corefit_devcluster.build import Builder, _go_names, link_programs, search_folders
+from corefit_devcluster.contexts import IMAGES
+from corefit_devcluster.errors import BuildError, DevclusterError, StartError, UnsupportedHostError
+from corefit_devcluster.keeper import find
+from corefit_devcluster.mounts import on_overlay
+from corefit_devcluster.paths import Home
+from corefit_devcluster.programs import FAMILIES, METRICS_SERVER, Family, Program
+from corefit_devcluster.progress import Reporter
+from corefit_devcluster.run import run, succeeds, tail
+
+
+def reporter() -> tuple[Reporter, io.StringIO]:
+    written = io.StringIO()
+    return Reporter(Console(file=written, force_terminal=False, width=200)), written
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.of({"HOME": str(tmp_path)})
+
+
+def program(folder: Path, name: str, says: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, METRICS_SERVER], ids=lambda family: family.name)
+def test_every_family_is_pinned_at_the_version_that_it_names(family: Family) -> None:
+    pins = (Path(contexts.WORKSPACE) / "devcluster" / "go" / family.name / "go.mod").read_text()
+    for each in family.programs:
+        if family.name != "pause":
+            assert re.search(rf"^(tool )?\s*{re.escape(each.package)}$", pins, re.MULTILINE), each.package
+            assert f" v{family.version}" in pins
+
+
+def test_a_program_of_the_right_version_is_found_and_not_built(home: Home, tmp_path: Path) -> None:
+    etcd = next(family for family in FAMILIES if family.name == "etcd")
+    found = program(tmp_path / "assets", "etcd", "etcd Version: 3.6.16")
+    program(tmp_path / "old", "etcd", "etcd Version: 3.5.0")
+    builder = Builder(home, reporter()[0], [tmp_path / "none", tmp_path / "old", tmp_path / "assets"])
+    assert builder.ensure([etcd]) == {"etcd": found}
+
+
+def test_the_cache_comes_before_the_machine(home: Home, tmp_path: Path) -> None:
+    etcd = next(family for family in FAMILIES if family.name == "etcd")
+    program(tmp_path / "assets", "etcd", "etcd Version: 3.6.16")
+    builder = Builder(home, reporter()[0], [tmp_path / "assets"])
+    cached = program(builder.folder(etcd), "etcd", "anything")
+    assert builder.ensure([etcd]) == {"etcd": cached}
+
+
+def test_a_family_without_pins_says_where_to_run(home: Home) -> None:
+    family = Family("no-such", "1", minutes=1, programs=(Program("x", "example.com/x"),))
+    with pytest.raises(BuildError, match="checkout"):
+        Builder(home, reporter()[0], []).ensure([family])
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("go.etcd.io/etcd/server/v3", "server"), ("k8s.io/kubernetes/cmd/kubelet", "kubelet"), ("a.b/c/vault", "vault")],
+)
+def test_go_names_a_file_after_the_package(package: str, name: str) -> None:
+    assert _go_names(package) == name
+
+
+def test_folders_to_search_begin_with_the_assets() -> None:
+    found = search_folders({"PATH": "/a::/b", "KUBEBUILDER_ASSETS": "/k"})
+    assert found == [Path("/k"), Path("/a"), Path("/b")]
+
+
+def test_links_replace_what_was_there(tmp_path: Path) -> None:
+    link_programs({"one": tmp_path / "1"}, tmp_path / "bin")
+    link_programs({"two": tmp_path / "2"}, tmp_path / "bin")
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["two"]
+
+
+def test_a_failing_program_shows_the_end_of_what_it_said() -> None:
+    with pytest.raises(DevclusterError, match=r"(?s)status 3:\nline 2.*line 16$"):
+        run(["sh", "-c", "for i in $(seq 1 16); do echo line $i >&2; done; exit 3"])
+    with pytest.raises(DevclusterError, match="no-such-program is not installed"):
+        run(["no-such-program"])
+    assert succeeds(["true"])
+    assert not succeeds(["false"])
+    assert tail("a\nb\nc\n", 2) == "b\nc"
+
+
+def test_without_root_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(UnsupportedHostError, match=r"(?s)needs root.*sudo -E.*KUBECONFIG"):
+        host.require_linux_root("A cluster")
+    with pytest.raises(UnsupportedHostError, match="gcc"):
+        host.install(["gcc"], reporter()[0])
+
+
+def test_elsewhere_than_on_linux_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.sys, "platform", "darwin")
+    with pytest.raises(UnsupportedHostError, match=r"(?s)needs Linux.*KUBECONFIG"):
+        host.require_linux_root("A cluster")
+
+
+def test_missing_packages_are_named_by_their_programs() -> None:
+    assert host.missing_packages({"sh": "dash", "no-such-program": "some-package"}) == ["some-package"]
+
+
+def test_without_a_terminal_progress_is_plain_lines() -> None:
+    telling, written = reporter()
+    with telling.step("Building x", total=2) as step:
+        step.at(1, "first")
+    assert written.getvalue() == "Building x ...\n"
+
+
+def test_an_images_key_follows_its_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for member in ("core", "operator", "runtime"):
+        folder = tmp_path / member / "src"
+        folder.mkdir(parents=True)
+        (folder / "a.py").write_text("one")
+        (tmp_path / member / "pyproject.toml").write_text('[project]\nversion = "0.1.0"\n')
+        (tmp_path / member / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "uv.lock").write_text("")
+    monkeypatch.setattr(contexts, "WORKSPACE", tmp_path)
+    operator, runtime = IMAGES
+    assert runtime.reference() == "docker.io/corefit/runtime:0.1.0"
+    before = (operator.key("base"), runtime.key("base"))
+    (tmp_path / "runtime/src/a.py").write_text("two")
+    assert operator.key("base") == before[0]
+    assert runtime.key("base") != before[1]
+    (tmp_path / "core/src/a.py").write_text("two")
+    assert operator.key("base") != before[0]
+    assert operator.key("other") != operator.key("base")
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.folder)
+def test_dockerfiles_build_from_any_base_and_run_without_rights(image: contexts.Image) -> None:
+    text = image.dockerfile.read_text()
+    assert text.count("FROM ${BASE}") == 2
+    assert re.search(r"^ARG BASE=\S*python:3\.11-slim", text, re.MULTILINE)
+    assert "\nUSER 65532:65532\n" in text
+
+
+def test_nothing_runs_for_a_cluster_that_was_never_started(home: Home) -> None:
+    paths = home.cluster("dev")
+    assert find(paths) is None
+    assert ready.processes(paths) == []
+    assert not ready.ready(ready.checks(paths, "corefit-dev", "127.0.0.1"))
+    assert not ready.api_ready(paths, "127.0.0.1")
+    with pytest.raises(DevclusterError, match="not up"):
+        ready.namespaces(paths)
+
+
+def test_a_failed_start_points_to_the_log(home: Home) -> None:
+    paths = home.cluster("dev")
+    paths.logs.mkdir(parents=True)
+    assert "(there is none)" in str(ready.failure(paths, "etcd ended", "etcd"))
+    (paths.logs / "etcd.log").write_text("the disk is full\n")
+    failure = ready.failure(paths, "etcd ended", "etcd")
+    assert isinstance(failure, StartError)
+    assert str(paths.logs / "etcd.log") in str(failure)
+    assert "the disk is full" in str(failure)
+
+
+def test_a_folder_is_on_an_overlay_or_not() -> None:
+    assert on_overlay(Path("/proc/self")) is False
+
+
+@pytest.mark.parametrize("command", ["status", "env"])
+def test_commands_on_a_cluster_that_is_not_there_say_how_to_start_it(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["corefit-devcluster", command, "--name", "none"])
+    with pytest.raises(SystemExit, match=r"(?s)not up.*corefit-devcluster up --name none"):
+        main.main()
+
+
+def test_help_says_what_the_tool_is_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["corefit-devcluster", "--help"])
+    with pytest.raises(SystemExit):
+        main.main()
+    assert "development and demo, not for production" in capsys.readouterr().out
