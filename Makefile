@@ -30,7 +30,7 @@ lint: setup ## ruff, mypy, import contracts, chart, drift of generated files
 	"$$($(RUN) corefit-devcluster build --which helm)" lint --strict charts/corefit
 
 bench: setup ## the runtime against onnxruntime itself and against plain servers
-	$(RUN) python -m bench.runtime.main
+	$(RUN) python bench/runtime/run.py
 
 bench-autoscale: setup ## the recommender against other autoscalers on traces (TRACES=folder)
 	$(RUN) python bench/autoscale/run.py $(if $(TRACES),--traces $(TRACES))

@@ -26,7 +26,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table: what was found, and what was wanted where the design says."""
+    """One line of the table: what was found, and what was wanted where the design says.
+
+    Attributes:
+        met: whether it is as wanted; None where nothing is.
+        foreign: the largest share of the server's core that others took in the windows kept for its experiment.
+    """
 
     experiment: str
     name: str
@@ -34,6 +39,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     wanted: str = ""
     met: bool | None = None
+    foreign: float = 0.0
     note: str = ""
 
 
@@ -49,6 +55,7 @@ class Bench:
         self.retries = 4 if quick else 12
         self.thrown_away = 0
         self.kept_disturbed = 0
+        self.worst = 0.0
         self.findings: list[Finding] = []
         self.details: dict[str, Any] = {}
         self._folder = folder
@@ -70,7 +77,9 @@ class Bench:
 
     def run(self, server: contenders.Server, *streams: Stream, seconds: float) -> load.Run:
         """The client from its CPU against the server."""
-        return load.run(server, streams, seconds, server_cpu=self.server_cpu, client_cpu=self.client_cpu)
+        run = load.run(server, streams, seconds, server_cpu=self.server_cpu, client_cpu=self.client_cpu)
+        self.worst = max(self.worst, run.spent.foreign)
+        return run
 
     def closed(self, server: contenders.Server, model: Path, connections: int, seconds: float) -> load.Run:
         """As fast as the answers come, on so many connections."""
@@ -90,6 +99,7 @@ class Bench:
                     window = measure()
                 self.kept_disturbed += window.foreign > FOREIGN_LIMIT
                 windows[name].append(window)
+        self.worst = max(w.foreign for kept in windows.values() for w in kept)
         return windows
 
     def found(self, experiment: str, name: str, value: float, unit: str = "", **extra: Any) -> None:
@@ -100,7 +110,16 @@ class Bench:
         if (high := extra.pop("at_most", None)) is not None:
             wanted, met = f"<= {high:g}", value <= high
         self.findings.append(
-            Finding(experiment=experiment, name=name, value=value, unit=unit, wanted=wanted, met=met, **extra)
+            Finding(
+                experiment=experiment,
+                name=name,
+                value=value,
+                unit=unit,
+                wanted=wanted,
+                met=met,
+                foreign=self.worst,
+                **extra,
+            )
         )
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.runtime.main [--quick] [--only NAME...]`: runs the experiments, prints and writes the findings."""
+"""`python bench/runtime/run.py [--quick] [--only NAME...]`: runs the experiments, prints and writes the findings."""
 
 import argparse
 import os
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with opened(quick=arguments.quick, server_cpu=arguments.server_cpu, client_cpu=arguments.client_cpu) as bench:
         for name in arguments.only or EXPERIMENTS:
             print(f"running {name} ...", file=sys.stderr, flush=True)
+            bench.worst = 0.0
             try:
                 EXPERIMENTS[name](bench)
             except (OSError, RuntimeError) as error:

@@ -18,7 +18,9 @@ FOLDER: Final = Path(__file__).resolve().parents[1] / "results" / "runtime"
 
 def show(bench: Bench) -> None:
     """Print the table."""
-    table = Table("experiment", "figure", "value", "wanted", "met", "note", title="the runtime", title_justify="left")
+    table = Table(
+        "experiment", "figure", "value", "wanted", "met", "others", "note", title="the runtime", title_justify="left"
+    )
     for finding in bench.findings:
         table.add_row(
             finding.experiment,
@@ -26,6 +28,7 @@ def show(bench: Bench) -> None:
             f"{finding.value:.4g} {finding.unit}".strip(),
             finding.wanted,
             {True: "yes", False: "no", None: ""}[finding.met],
+            f"{finding.foreign:.0%}",
             finding.note,
         )
     console = Console(width=None if os.isatty(1) else 160)
@@ -37,7 +40,9 @@ def disturbance(bench: Bench) -> str:
     """How much the neighbours were in the way."""
     return (
         f"{bench.thrown_away} windows thrown away because others took more than 5 % of the server's CPU, "
-        f"{bench.kept_disturbed} kept although they did (no retries left): trust the CPU ratios there"
+        f"{bench.kept_disturbed} kept although they did (no retries left). Where `others` (the share of the server's "
+        "core that others took) is above 5 %, wall-clock figures say more of the neighbours than of the servers: "
+        "neither yes nor no counts there"
     )
 
 
@@ -64,6 +69,7 @@ def _conditions(bench: Bench) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "onnxruntime": ort.__version__,
+        "load_average": os.getloadavg(),
         "quick": bench.quick,
         "rounds": bench.rounds,
         "window_s": bench.window_s,
