@@ -28,7 +28,12 @@ def _pod(name: str = "p", *, ready: bool = False, **state: Any) -> objects.Pod:
 
 
 def _deployment(replicas: int = 1, **state: Any) -> objects.Child:
-    whole = {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas} | state
+    whole = {
+        "observedGeneration": 1,
+        "replicas": replicas,
+        "updatedReplicas": replicas,
+        "availableReplicas": replicas,
+    } | state
     raw = {"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": replicas}, "status": whole}
     return objects.child("Deployment", raw)
 
@@ -65,6 +70,11 @@ def test_a_service_that_serves() -> None:
     assert new.latency == "p99 12ms/100ms"
     assert new.plan != msgspec.UNSET
     assert new.plan.shape == "2x1"
+
+
+def test_a_pod_that_has_only_just_become_ready_does_not_serve_yet() -> None:
+    found = _found(pods=(_pod(ready=True),), deployment=_deployment(availableReplicas=0))
+    assert _conditions(found)["Ready"].reason == "Starting"
 
 
 def test_a_rollout_that_fails_leaves_ready_true_and_says_why() -> None:

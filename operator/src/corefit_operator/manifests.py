@@ -24,6 +24,9 @@ GRACE_MARGIN_S: Final = 30
 """Seconds on top of that for what is in flight; objectives are below 60 s and most below 1 s."""
 PROGRESS_DEADLINE_S: Final = 600
 """The Deployment's own default, stated since a condition speaks of it."""
+MIN_READY_S: Final = 2
+"""Seconds that a pod is ready before it counts: by then every kube-proxy has its endpoint, so that a rollout takes
+the old pod away, and we say Ready, only when requests do arrive; without it the first ones were refused."""
 STARTUP_PROBES: Final = 150
 """Times 2 s: 300 s for the imports and the admin port; 0.7 s of CPU take 7 s at 100m, a minute with CPU stolen."""
 KINDS: Final = ("ServiceAccount", "NetworkPolicy", "Service", "PodDisruptionBudget", "Deployment")
@@ -137,6 +140,7 @@ def _deployment(service: Service, defaults: Defaults) -> dict[str, Any]:
         "selector": {"matchLabels": naming.selector(service.name)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
+        "minReadySeconds": MIN_READY_S,
         "revisionHistoryLimit": 3,
         "template": {
             "metadata": {

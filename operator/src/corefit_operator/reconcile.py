@@ -237,7 +237,12 @@ def _changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> lis
     known = {c.type: (c.status, c.reason) for c in before.conditions}
     changed = {c.reason: c for c in new.conditions if c.type in _TOLD and known.get(c.type) != (c.status, c.reason)}
     return [
-        Said(type="Warning" if c.status == "False" and c.reason not in _EXPECTED else "Normal", reason=c.reason, action="Reconcile", note=c.message)
+        Said(
+            type="Warning" if c.status == "False" and c.reason not in _EXPECTED else "Normal",
+            reason=c.reason,
+            action="Reconcile",
+            note=c.message,
+        )
         for c in changed.values()
     ]
 

@@ -46,8 +46,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ready(self) -> int:
-        """Pods that serve."""
+        """Pods that say they can serve."""
         return sum(pod.ready for pod in self.pods)
+
+    @property
+    def serving(self) -> int:
+        """Pods that have said so for long enough that requests reach them."""
+        return min(self.ready, self.deployment.status.available_replicas) if self.deployment else 0
 
 
 def of(service: Service, found: Found, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
@@ -139,8 +144,8 @@ def _stamped(
 
 
 def _ready(found: Found) -> _Statement:
-    if found.ready:
-        return "Ready", "True", "Serving", f"{found.ready} of {found.desired} replicas serve."
+    if found.serving:
+        return "Ready", "True", "Serving", f"{found.serving} of {found.desired} replicas serve."
     trouble = found.refused or found.problem
     if trouble:
         return "Ready", "False", trouble.reason, trouble.message
@@ -151,11 +156,11 @@ def _ready(found: Found) -> _Statement:
 
 def _progressing(found: Found) -> _Statement:
     trouble = found.refused or found.problem
-    complete = found.deployment is not None and not found.deployment.rolling_out and found.ready >= found.desired
+    complete = found.deployment is not None and not found.deployment.rolling_out and found.serving >= found.desired
     if complete and not found.refused:
         return "Progressing", "True", "Complete", "All replicas run what the resource asks for."
     if trouble:
-        kept = " The pods of before go on serving." if found.ready else ""
+        kept = " The pods of before go on serving." if found.serving else ""
         return "Progressing", "False", trouble.reason, f"{trouble.message}{kept}"
     if found.deployment is not None and found.deployment.rolling_out:
         return "Progressing", "True", "RollingOut", "Pods of the new template replace those of the old one."
