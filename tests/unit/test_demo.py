@@ -213,7 +213,7 @@ def test_everything_can_be_shown_and_drawn(tmp_path: Path) -> None:
         live.decision(timeline.decisions[0])
     console.summary(recorder.summary(), saved, verdict(ALL_RIGHT, recorder.summary(), points))
     text = rich.export_text()
-    for part in ("==> a stage", "replicas 1/1", "3 replicas wanted", "33% less", "replicas rose", "96 as labelled"):
+    for part in ("==> a stage", "replicas 1/1", "3 replicas wanted", "22% less", "replicas rose", "96 as labelled"):
         assert part in text
     assert "p99 100.0 ms" in plain_line(points[0])
     for table in (point_table(points[0]), summary_table(summarize([]), saved), checks_table([])):
