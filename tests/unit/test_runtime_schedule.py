@@ -2,6 +2,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+
 from corefit_core.batching import Line
 from corefit_core.errors import Shed
 from corefit_runtime.jobs import Job, Model

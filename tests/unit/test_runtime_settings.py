@@ -1,4 +1,5 @@
 import pytest
+
 from corefit_core.errors import ConfigError
 from corefit_runtime import options, settings
 
