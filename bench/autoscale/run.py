@@ -106,6 +106,9 @@ def main() -> None:
     parser.add_argument("--traces", type=Path, default=os.environ.get("COREFIT_TRACES"))
     parser.add_argument("--cases", type=int, default=12, help="a seeded sample of the grid (12)")
     parser.add_argument("--all", action="store_true", help="the whole grid")
+    parser.add_argument("--startup-s", type=float, choices=STARTUPS_S, help="only cases with this start-up time")
+    parser.add_argument("--service-ms", type=float, help="only cases with this service time")
+    parser.add_argument("--workers", type=int, choices=WORKERS, help="only cases with so many workers a pod")
     parser.add_argument("--unsized", type=float, default=0.6, help="an unsized pod's throughput over a sized one's")
     parser.add_argument("--fresh", action="store_true", help="forget the cases that are already done")
     options = parser.parse_args()
@@ -115,6 +118,8 @@ def main() -> None:
         done.write_bytes(b"")
     found = all_traces(Path(options.traces) if options.traces else None)
     chosen = grid(found)
+    wanted = (options.startup_s, options.service_ms and options.service_ms / 1000, options.workers)
+    chosen = [c for c in chosen if all(w in {None, given} for w, given in zip(wanted, c[1:], strict=True))]
     if not options.all:
         random.Random(1).shuffle(chosen)
         chosen = chosen[: options.cases]

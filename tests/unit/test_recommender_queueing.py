@@ -97,3 +97,10 @@ def test_predictions_are_loads(values: list[float], ahead_s: float) -> None:
     samples = [Sample(at=5.0 * i, erlangs=v, ceiling=v) for i, v in enumerate(values)]
     predicted = growth.predict(samples, 5.0 * (len(values) - 1), ahead_s)
     assert all(0 <= p <= 2 * max(values) + 1e-9 for p in predicted)
+
+
+@pytest.mark.parametrize("latency_s", [0.051, 0.06, 0.07, 0.1])
+def test_an_objective_near_the_service_time_does_not_ask_for_the_maximum(latency_s: float) -> None:
+    """A request that is too long by itself misses whatever the pods: it must not buy any."""
+    tight = queueing.Service(service_s=0.05, scv=0.09, latency_s=latency_s, workers=2, pooling=1.0)
+    assert queueing.pods_needed(10.0, [(1.0, 1.0)], tight, 0.01, 1000) < 40

@@ -24,8 +24,8 @@ FIRST_S: Final = 60.0
 """All policies begin with what the first minute of the trace needs: none is judged by its first guess."""
 STATIC_S: Final = 60.0
 """A plan that never changes needs no rhythm of its own."""
-SEARCH_STEPS: Final = 7
-"""Halvings of the misses that the clairvoyant may plan for; 2^-7 of the range is below what one run can tell."""
+SEARCH_STEPS: Final = 5
+"""Halvings of the misses that the clairvoyant may plan for: to within a sixth of them, a percent of its cost."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,7 +194,7 @@ def _cheapest(case: Case) -> Outcome:
     """The clairvoyant that spends all of its slack: the most misses planned for that still keep the objective."""
     service = case.setting.service
     target = service.objective.percentile / 100
-    low, high, best = 1e-4, 0.5, None
+    low, high, best = 1e-3, 0.2, None
     for _ in range(SEARCH_STEPS):
         allowed = math.sqrt(low * high)
         first, plan = clairvoyant(case.trace, case.work, service, allowed)
@@ -213,7 +213,8 @@ def _static(case: Case) -> Outcome:
     """The fewest replicas that keep the objective over the whole trace, never changed: sized in hindsight."""
     service = case.setting.service
     target = service.objective.percentile / 100
-    low, high = 1, int(needs(offered(case.trace, case.work, 1.0), service, 1e-3).max())
+    least = case.work.sum() / case.trace.duration_s / service.workers
+    low, high = max(1, math.ceil(least)), int(needs(offered(case.trace, case.work, 1.0), service, 1e-3).max())
     best = _run(case, Fixed([high], STATIC_S), high)
     while low < high:
         middle = (low + high) // 2

@@ -84,7 +84,7 @@ def scaled(trace: Trace, scale: float, seed: int = 1) -> Trace:
     times = np.repeat(trace.arrivals, copies)
     first = np.concatenate([[True], times[1:] != times[:-1]]) if len(times) else np.array([], dtype=bool)
     times = np.sort(times + np.where(first, 0.0, generator.random(len(times))))
-    return Trace(trace.name, times[times < trace.duration_s], trace.duration_s)
+    return Trace(trace.name, times, max(trace.duration_s, math.ceil(times.max(initial=0.0))))
 
 
 def _text(path: Path) -> str:

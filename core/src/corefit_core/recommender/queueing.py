@@ -31,22 +31,30 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     pooling: float
 
     def missed(self, pods: int, erlangs: float) -> float:
-        """The share of requests that miss the objective when so many pods carry so much load."""
-        together = servers(self.workers, pods, self.pooling)
-        patience_s = self.latency_s - self.service_s
-        if pods > 1 and patience_s > 0:
-            patience_s = max(patience_s * LEAST_PATIENCE, patience_s - self.pooling * self._lumps_s(patience_s))
-        load = erlangs * together / (pods * self.workers)
-        return missed(together, load, self.service_s, self.scv, self.service_s + patience_s)
+        """The share of requests that miss the objective, of those that a free worker would have answered in time.
 
-    def _lumps_s(self, patience_s: float) -> float:
-        """By how much a wait is longer than that of one shared queue of the same length, seconds.
+        What takes longer than the objective by itself is left out: no number of pods would change it.
+        """
+        together = servers(self.workers, pods, self.pooling)
+        load = erlangs * together / (pods * self.workers)
+        missed = total = 0.0
+        for node, weight in _NODES if self.scv >= ALMOST_CONSTANT else _NODES[1:2]:
+            patience = self.latency_s / self.service_s - max(0.0, 1 + node * math.sqrt(self.scv))
+            if patience >= 0:
+                total += weight
+                missed += weight * turned_away(together, load, self._smooth(patience, pods), self.scv)
+        return missed / total if total else 1.0
+
+    def _smooth(self, patience: float, pods: int) -> float:
+        """The patience, in service times, that one shared queue would need to lose as many as the pods' queues do.
 
         However well requests are spread, each one joins the queue of one pod: it waits for whole requests (half of
         one more on average), and for the variation of those few, which a shared queue would average out.
         """
-        waited_for = patience_s / self.service_s / self.workers
-        return self.service_s * (0.5 / self.workers + math.sqrt(self.scv * waited_for))
+        if pods == 1:
+            return patience
+        lumps = 0.5 / self.workers + math.sqrt(self.scv * patience / self.workers)
+        return max(LEAST_PATIENCE * patience, patience - self.pooling * lumps)
 
 
 LEAST_PATIENCE: Final = 0.25
@@ -99,17 +107,6 @@ def turned_away(servers: float, erlangs: float, patience: float, scv: float) -> 
         return 1 - 1 / rho
     decay = math.exp(-exponent)
     return min(1.0, (1 - rho) * blocked * decay / ((1 - rho) + rho * blocked * (1 - decay)))
-
-
-def missed(servers: float, erlangs: float, service_s: float, scv: float, latency_s: float) -> float:
-    """The share of requests that are not answered within `latency_s`, the time of their own service included."""
-    if scv < ALMOST_CONSTANT:
-        return turned_away(servers, erlangs, latency_s / service_s - 1, scv)
-    spread = math.sqrt(scv)
-    return sum(
-        weight * turned_away(servers, erlangs, latency_s / service_s - max(0.0, 1 + node * spread), scv)
-        for node, weight in _NODES
-    )
 
 
 def servers(workers: int, pods: int, pooling: float) -> float:

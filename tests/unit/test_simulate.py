@@ -1,0 +1,276 @@
+"""The simulator: traces in, requests served as a queue would, the scalers' published algorithms, outcomes out."""
+
+import gzip
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from corefit.main import main
+from corefit.simulate import synthetic, traces
+from corefit.simulate.corefit import Flaws
+from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.hpa import Hpa
+from corefit.simulate.kpa import Kpa
+from corefit.simulate.requests import Balancing, Requests, services
+from corefit.simulate.run import Setting, simulate
+from corefit.simulate.scalers import View
+from corefit_core import report as reports
+from corefit_core.errors import InvalidInput
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
+from corefit_core.sizing import Objective
+
+
+def fleet_of(pods: int, arrivals: list[float], work: list[float], service: Service, duration_s: float = 10.0) -> Fleet:
+    requests = Requests(np.array(arrivals), np.array(work), duration_s, service.balancing)
+    return Fleet(service, requests, pods)
+
+
+ONE = Service(workers=1, service_s=1.0, objective=Objective(latency_s=3.0), balancing="least-loaded")
+
+
+# --- requests -------------------------------------------------------------------------------------------------
+
+
+def test_requests_wait_for_their_turn() -> None:
+    fleet = fleet_of(1, [0.0, 0.1, 0.2], [1.0, 1.0, 1.0], ONE)
+    fleet.advance(0.0, 10.0)
+    assert fleet.requests.load.latencies.tolist() == pytest.approx([1.0, 1.9, 2.8])
+
+
+def test_what_the_queue_has_no_room_for_is_turned_away_at_once() -> None:
+    assert ONE.depth == 2
+    fleet = fleet_of(1, [0.0, 0.1, 0.2, 0.3, 2.5], [1.0] * 5, ONE)
+    fleet.advance(0.0, 10.0)
+    assert np.isinf(fleet.requests.load.latencies).tolist() == [False, False, False, True, False]
+
+
+def test_the_least_loaded_pod_gets_the_request() -> None:
+    fleet = fleet_of(2, [0.0, 0.1, 0.2, 0.3], [1.0] * 4, ONE)
+    fleet.advance(0.0, 10.0)
+    assert fleet.requests.load.latencies.tolist() == pytest.approx([1.0, 1.0, 1.8, 1.8], abs=0.11)
+
+
+def test_without_a_ready_pod_requests_are_lost() -> None:
+    fleet = fleet_of(0, [0.5], [1.0], ONE)
+    fleet.scale(1, 0.0)
+    fleet.advance(0.0, 10.0)
+    assert np.isinf(fleet.requests.load.latencies).all()
+
+
+def test_a_pod_serves_from_when_it_is_ready() -> None:
+    service = msgspec.structs.replace(ONE, startup_s=5.0)
+    fleet = fleet_of(0, [1.0, 6.0], [1.0, 1.0], service)
+    fleet.scale(1, 0.0)
+    fleet.advance(0.0, 10.0)
+    assert np.isinf(fleet.requests.load.latencies).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("balancing", ["central", "random", "least-loaded"])
+def test_the_counters_add_up(balancing: Balancing) -> None:
+    trace = synthetic.trace("bursty", 60.0, duration_s=300)
+    service = Service(workers=2, service_s=0.05, balancing=balancing)
+    work = services(len(trace.arrivals), 0.05, 0.3, seed=1)
+    fleet = Fleet(service, Requests(trace.arrivals, work, trace.duration_s, balancing), 2)
+    fleet.advance(0.0, trace.duration_s)
+    got = [fleet.report(pod, trace.duration_s + 5) for pod in fleet.pods]
+    latencies = fleet.requests.load.latencies
+    assert sum(r.counters.arrivals for r in got) == len(trace.arrivals)
+    assert sum(r.counters.completed for r in got) == np.isfinite(latencies).sum()
+    assert sum(r.counters.busy_worker_seconds for r in got) == pytest.approx(work[np.isfinite(latencies)].sum())
+    assert sum(r.total.count for r in got) == np.isfinite(latencies).sum()
+    for r in got:
+        assert reports.decode(reports.encode(r)) == r
+
+
+def test_a_shared_queue_waits_as_erlang_says() -> None:
+    """M/M/c: the share that waits is Erlang C; 4 workers at 0.8 is 0.596."""
+    count, rate = 200_000, 3.2
+    random = np.random.default_rng(1)
+    arrivals = np.cumsum(random.exponential(1 / rate, count))
+    service = Service(workers=4, service_s=1.0, objective=Objective(latency_s=500.0), balancing="central")
+    fleet = Fleet(service, Requests(arrivals, random.exponential(1.0, count), arrivals[-1] + 1, "central"), 1)
+    fleet.advance(0.0, arrivals[-1] + 1)
+    waits = fleet.report(fleet.pods[0], arrivals[-1]).queue_wait
+    assert 1 - waits.counts[0] / waits.count == pytest.approx(0.596, abs=0.03)
+
+
+def test_a_draining_pod_finishes_and_costs_until_then() -> None:
+    service = msgspec.structs.replace(ONE, drain_s=2.0)
+    fleet = fleet_of(2, [0.0, 0.0], [4.0, 4.0], service)
+    fleet.advance(0.0, 1.0)
+    fleet.scale(1, 1.0)
+    fleet.advance(1.0, 10.0)
+    assert np.isfinite(fleet.requests.load.latencies).all()
+    assert fleet.core_seconds(10.0) == pytest.approx(10.0 + 4.0)
+
+
+def test_pods_that_are_not_ready_go_first() -> None:
+    fleet = fleet_of(1, [], [], ONE)
+    fleet.scale(2, 1.0)
+    fleet.scale(1, 2.0)
+    assert [pod.uid for pod in fleet.pods] == ["pod-1"]
+
+
+# --- scalers --------------------------------------------------------------------------------------------------
+
+
+def steady(pods: int, per_pod: float) -> Fleet:
+    """So many pods with one worker, each busy that share of the time, for a minute."""
+    arrivals = np.arange(0, 600, 1 / pods)
+    work = np.full(len(arrivals), per_pod)
+    requests = Requests(arrivals, work, 600.0)
+    return Fleet(ONE, requests, pods)
+
+
+def test_hpa_scales_by_the_ratio_and_not_within_its_tolerance() -> None:
+    for busy, expected in ((0.9, 6), (0.72, 4), (0.76, 4)):
+        fleet, hpa = steady(4, busy), Hpa(70.0, 100)
+        for now in (300.0, 315.0, 330.0):
+            fleet.advance(now - 15, now)
+            wanted = hpa.replicas(View(fleet, now))
+        assert wanted == expected
+
+
+def test_hpa_goes_down_only_by_the_highest_of_five_minutes() -> None:
+    fleet, hpa = steady(4, 0.2), Hpa(70.0, 100)
+    wanted = [4]
+    for now in np.arange(300.0, 630.0, 15.0):
+        fleet.advance(now - 15, now)
+        wanted.append(hpa.replicas(View(fleet, now)))
+    assert wanted[15] == 4
+    assert wanted[-1] == 2
+
+
+def test_kpa_panics_when_the_last_seconds_ask_for_twice_the_pods() -> None:
+    fleet = fleet_of(1, [], [], ONE, 100.0)
+    kpa = Kpa(70.0, 1, 100)
+    concurrency = fleet.requests.load.concurrency
+    concurrency[:54], concurrency[54:60] = 0.5, 5.0
+    assert kpa.replicas(View(fleet, 60.0)) == 8
+    concurrency[60:80] = 0.0
+    assert kpa.replicas(View(fleet, 80.0)) == 8, "in panic it never goes down"
+
+
+# --- outcomes -------------------------------------------------------------------------------------------------
+
+
+def test_each_policy_runs_and_the_clairvoyant_keeps_the_objective() -> None:
+    trace = synthetic.trace("diurnal", 60.0, duration_s=600)
+    setting = Setting(service=Service(startup_s=5.0))
+    names = ("corefit", "hpa:50", "kpa", "ray", "ray:70", "static", "clairvoyant", "naive")
+    outcomes = {name: simulate(name, trace, setting) for name in names}
+    for name, outcome in outcomes.items():
+        assert 0 <= outcome.attainment <= 1, name
+        assert outcome.core_hours > 0
+        assert outcome.attainment + outcome.shed <= 1
+    assert outcomes["clairvoyant"].attainment >= 0.99
+    assert outcomes["corefit"].core_hours < outcomes["naive"].core_hours
+
+
+def test_the_same_seed_gives_the_same_outcome() -> None:
+    trace = synthetic.trace("noisy", 40.0, duration_s=300)
+    setting = Setting(flaws=Flaws(silent=0.3))
+    assert simulate("corefit", trace, setting) == simulate("corefit", trace, setting)
+
+
+@pytest.mark.parametrize("peak", [2.0, 20.0, 150.0])
+def test_constant_load_does_not_flap(peak: float) -> None:
+    """Poisson arrivals of a constant rate: no way up and back down, nor down and back up, within the window."""
+    trace = synthetic.trace("constant", peak, duration_s=3600)
+    outcome = simulate("corefit", trace, Setting())
+    steps = list(zip(outcome.times_s, outcome.replicas, strict=True))[1:]
+    for (_, first), (_, _), (until, again) in zip(steps, steps[1:], steps[2:], strict=False):
+        begin = next(at for at, n in steps if n == first)
+        assert first != again or until - begin >= 60
+
+
+@pytest.mark.parametrize("name", ["hp", "hpa:x", "hpa:-1", "hpa:0", "corefit:3", ""])
+def test_an_unknown_policy_is_named(name: str) -> None:
+    with pytest.raises(InvalidInput, match="no policy"):
+        simulate(name, synthetic.trace("constant", 5.0, 60), Setting())
+
+
+# --- traces ---------------------------------------------------------------------------------------------------
+
+
+def test_counts(tmp_path: Path) -> None:
+    path = tmp_path / "counts.txt"
+    path.write_text("3\n0\n2\n")
+    trace = traces.read(path)
+    assert (trace.duration_s, np.floor(trace.arrivals).tolist()) == (3.0, [0, 0, 0, 2, 2])
+    assert len(traces.read(path, scale=10).arrivals) == 50
+
+
+def test_timestamps_gzipped(tmp_path: Path) -> None:
+    path = tmp_path / "times.csv.gz"
+    path.write_bytes(gzip.compress(b"TIMESTAMP,x\n2023-11-16 18:15:46.6805900,1\n2023-11-16 18:15:50.9951690,2\n"))
+    trace = traces.read(path)
+    assert trace.arrivals.tolist() == pytest.approx([0.0, 4.314579])
+    assert len(traces.read(path, scale=3).arrivals) == 6
+
+
+def test_a_recording_of_reports(tmp_path: Path) -> None:
+    plan = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=1, queue_depth=3)
+    lines = []
+    for at, boot, arrivals in ((0.0, "a", 5), (2.0, "a", 25), (2.0, "b", 0), (4.0, "b", 10)):
+        report = Report(
+            boot_id=boot,
+            state="Ready",
+            model=ModelIdentity(name="m"),
+            plan=plan,
+            clock_s=at,
+            counters=Counters(arrivals=arrivals),
+        )
+        lines.append(msgspec.json.encode(traces.Recorded(at, "pod", report)))
+    path = tmp_path / "recording.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    trace = traces.read(path)
+    assert trace.duration_s == 4.0
+    assert np.bincount(trace.arrivals.astype(int)).tolist() == [10, 10, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "empty"), ("1\nx\n", "line 2"), ("1\n-2\n", "line 2"), ("time\nnoon\n", "row 1"), ("{}\n", "recording")],
+)
+def test_a_broken_trace_is_explained(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "trace"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=says):
+        traces.read(path)
+
+
+# --- the command ----------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_table_json_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.txt").write_text("20\n" * 120)
+    out, picture = tmp_path / "out.json", tmp_path / "out.png"
+    arguments = ["simulate", str(tmp_path / "t.txt"), "--policy", "corefit", "--policy", "kpa:70"]
+    assert main([*arguments, "--json", str(out), "--plot", str(picture)]) == 0
+    written = json.loads(out.read_text())
+    assert set(written["policies"]) == {"corefit", "kpa:70"}
+    for outcome in written["policies"].values():
+        assert {"core_hours", "attainment", "shed", "scale_changes", "p50_s", "p99_s", "replicas"} <= set(outcome)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "kpa:70" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--service-ms", "0"], ["--percentile", "100"], ["--reports-silent", "2"], ["--policy", "x"], ["--scale", "nan"]],
+)
+def test_a_wrong_option_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
+    (tmp_path / "t.txt").write_text("2\n" * 10)
+    assert main(["simulate", str(tmp_path / "t.txt"), *wrong]) == 2
+    assert capsys.readouterr().err.startswith("corefit: ")
+
+
+def test_plan_prints_the_sizing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--cpu", "2", "--objective-ms", "150"]) == 0
+    assert "2 whole cores" in capsys.readouterr().out
+    assert main(["plan", "--cpu", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["workers"] == 2
