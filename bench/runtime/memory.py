@@ -16,7 +16,7 @@ def growth(bench: Bench) -> None:
         early = _after(bench, server, 2 * capacity, early_s)
         late = _after(bench, server, 2 * capacity, late_s - early_s)
     note = f"{early / _MIB:.0f} MiB after {early_s:g} s at 200 %, {late / _MIB:.0f} MiB after {late_s:g} s"
-    bench.found("memory", "late / early", late / early, at_most=1.1, note=note)
+    bench.found("memory", "late / early", late / early, at_most=1.1, note=note, steady=True)
 
 
 def workers(bench: Bench) -> None:
@@ -30,7 +30,7 @@ def workers(bench: Bench) -> None:
             resident.append(procstat.memory_bytes(server.pid))
     one, two = resident
     note = f"{one / _MIB:.0f} MiB with one worker, {two / _MIB:.0f} MiB with two; the model is 99 MiB"
-    bench.found("memory", "a second worker", (two - one) / _MIB, "MiB", at_most=20.0, note=note)
+    bench.found("memory", "a second worker", (two - one) / _MIB, "MiB", at_most=20.0, note=note, steady=True)
 
 
 def _after(bench: Bench, server: contenders.Server, rate: float, seconds: float) -> int:

@@ -27,7 +27,7 @@ def show(bench: Bench) -> None:
             finding.name,
             f"{finding.value:.4g} {finding.unit}".strip(),
             finding.wanted,
-            {True: "yes", False: "no", None: ""}[finding.met],
+            verdict(finding),
             f"{finding.foreign:.0%}",
             finding.note,
         )
@@ -36,13 +36,20 @@ def show(bench: Bench) -> None:
     console.print(disturbance(bench))
 
 
+def verdict(finding: Finding) -> str:
+    """yes, no, or that it can't be said."""
+    if not finding.wanted:
+        return ""
+    return {True: "yes", False: "no", None: "disturbed"}[finding.met]
+
+
 def disturbance(bench: Bench) -> str:
     """How much the neighbours were in the way."""
     return (
         f"{bench.thrown_away} windows thrown away because others took more than 5 % of the server's CPU, "
         f"{bench.kept_disturbed} kept although they did (no retries left). Where `others` (the share of the server's "
-        "core that others took) is above 5 %, wall-clock figures say more of the neighbours than of the servers: "
-        "neither yes nor no counts there"
+        "core that others took) is above 5 %, wall-clock figures say more of the neighbours than of the servers and "
+        "get no verdict"
     )
 
 
@@ -91,7 +98,7 @@ def _picture(findings: list[Finding], path: Path) -> None:
     axes.barh(
         [f"{f.experiment}: {f.name}" for f in aims],
         shares,
-        color=["tab:green" if f.met else "tab:red" for f in aims],
+        color=[{True: "tab:green", False: "tab:red", None: "lightgrey"}[f.met] for f in aims],
     )
     axes.bar_label(
         axes.containers[0],  # type: ignore[arg-type]  # barh's container is a BarContainer
@@ -100,7 +107,7 @@ def _picture(findings: list[Finding], path: Path) -> None:
     )
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(0, 3)
-    axes.set_xlabel("how well the target is met (1: just met; cut off at 2)")
+    axes.set_xlabel("how well the target is met (1: just met; cut off at 2; grey: too disturbed to say)")
     axes.invert_yaxis()
     figure.savefig(path, dpi=120)
     plt.close(figure)

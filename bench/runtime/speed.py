@@ -28,7 +28,7 @@ def against_raw(bench: Bench, name: str, at_least: float) -> None:
     for who, measured in windows.items():
         goal: dict[str, Any] = {"at_least": at_least} if who == "corefit" else {}
         bench.found(f"speed {name}", f"{who} / raw, wall", rate(measured) / rate(yardstick), **goal)
-        bench.found(f"speed {name}", f"{who} / raw, CPU", cpu(yardstick) / cpu(measured), **goal)
+        bench.found(f"speed {name}", f"{who} / raw, CPU", cpu(yardstick) / cpu(measured), steady=True, **goal)
     bench.found(f"speed {name}", "raw run", 1000 * cpu(yardstick), "ms of CPU")
 
 
@@ -51,7 +51,9 @@ def against_bare(bench: Bench) -> None:
     for who, measured in windows.items():
         bench.found("speed tiny", who, rate(measured), "requests/s", note=f"{1e6 * cpu(measured):.0f} us of CPU each")
     bench.found("speed tiny", "corefit / bare aiohttp, wall", rate(ours) / rate(windows["bare aiohttp"]), at_least=1.0)
-    bench.found("speed tiny", "corefit / bare aiohttp, CPU", cpu(windows["bare aiohttp"]) / cpu(ours), at_least=1.0)
+    bench.found(
+        "speed tiny", "corefit / bare aiohttp, CPU", cpu(windows["bare aiohttp"]) / cpu(ours), at_least=1.0, steady=True
+    )
 
 
 def _closed(bench: Bench, server: contenders.Server, model: Path, connections: int) -> Callable[[], Window]:
