@@ -140,7 +140,7 @@ def _copy(response: "HTTPResponse", file: IO[bytes], have: int, progress: Progre
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"the server answered {error.code} {error.reason}"
-    reason = getattr(error, "reason", None)
+    reason, status = getattr(error, "reason", None), getattr(error, "code", None)
+    if status is not None:  # An HTTPError, whose module is imported only where it is needed.
+        return f"the server answered {status} {reason}"
     return str(reason if reason is not None else error) or type(error).__name__
