@@ -1,0 +1,75 @@
+"""The plan follows the CPU that is granted while requests go on."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corefit_core.batching import Line
+from corefit_core.report import ServiceTime
+from corefit_core.sizing import Grant
+from corefit_runtime.calibrate import Findings
+from corefit_runtime.grant import Cgroup
+from corefit_runtime.meter import Meter
+from corefit_runtime.pool import Pool
+from corefit_runtime.schedule import Limits
+from corefit_runtime.service import Service
+from corefit_runtime.serving import Serving
+from corefit_runtime.settings import load
+
+ROW = [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_smaller_affinity_mask_gives_fewer_workers_and_loses_no_request(start: Any, negate: str) -> None:
+    runtime = start("--no-calibrate", model=negate)
+    cpus = os.sched_getaffinity(runtime.process.pid)
+    failed: list[int] = []
+    stop = threading.Event()
+
+    def load_on() -> None:
+        while not stop.is_set():
+            status, _, _ = runtime.infer([ROW])
+            if status != 200:
+                failed.append(status)
+
+    thread = threading.Thread(target=load_on)
+    thread.start()
+    try:
+        assert runtime.report()["plan"]["workers"] == len(cpus)
+        os.sched_setaffinity(runtime.process.pid, {min(cpus)})
+        runtime.wait(lambda: runtime.report()["plan"]["workers"] == 1, "re-planned")
+        os.sched_setaffinity(runtime.process.pid, cpus)
+        runtime.wait(lambda: runtime.report()["plan"]["workers"] == len(cpus), "re-planned")
+    finally:
+        stop.set()
+        thread.join()
+    assert failed == []
+
+
+async def test_another_thread_count_exchanges_the_session(negate: str, tmp_path: Path) -> None:
+    service, pool = made(negate, tmp_path)
+    serving = Serving(service, pool)
+    await serving.load(Grant(cpus=1))
+    assert service.model is not None
+    first = service.model.engine
+    # As if it had been measured: one thread misses the objective of 100 ms, two keep it.
+    times = tuple(ServiceTime(threads=t, rows=1, seconds=s) for t, s in ((1, 0.15), (2, 0.08)))
+    serving._findings = Findings(profile=times, line=Line(a=0.05, b=0.1))
+    await serving.regrant(Grant(cpus=2))
+    assert service.plan.threads_per_worker == 2
+    assert service.model.engine is not first
+    x = np.ones((1, 4), np.float32)
+    assert np.array_equal(service.model.engine.run(None, {"x": x})[0], -x)
+    assert np.array_equal(first.run(None, {"x": x})[0], -x)  # Runs under way keep theirs.
+    await pool.close()
+
+
+def made(model: str, folder: Path) -> tuple[Service, Pool]:
+    settings = load(["--model", model, "--no-calibrate", "--model-dir", str(folder)], {})
+    service = Service(settings, Cgroup([]), Meter())
+    nothing = Limits(workers=1, depth=1, objective_s=1, line=Line(a=1, b=1), chunk=0, batch=0)
+    service.pool = Pool(asyncio.get_running_loop(), service.meter, nothing)
+    return service, service.pool

@@ -1,0 +1,98 @@
+"""Calibration on real onnxruntime sessions: what runs, what it costs, what couples its rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from corefit_runtime import calibrate, profiles
+from corefit_runtime.engine import Engine, Threads
+
+F, I = TensorProto.FLOAT, TensorProto.INT64  # noqa: E741 - onnx's own letters
+
+
+def engine(
+    folder: Path, nodes: list[Any], *, x: Any = ("n", 4), y: Any = ("n", 4), kind: int = F, **weights: Any
+) -> Engine:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, x)],
+        [helper.make_tensor_value_info("y", F, y)],
+        initializer=[numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = folder / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    return Engine(path, Threads())
+
+
+def test_independent_rows_are_found(tmp_path: Path) -> None:
+    weights = np.ones((4, 4), np.float32)
+    made = engine(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], w=weights)
+    assert calibrate.row_independence(made, 16) == (True, "whole and in pieces, a batch gave the same answers")
+
+
+def test_dynamic_quantisation_couples_rows(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    independent, why = calibrate.row_independence(engine(tmp_path, nodes), 16)
+    assert not independent
+    assert "changes by" in why
+
+
+def test_a_fixed_leading_dimension_is_told(tmp_path: Path) -> None:
+    made = engine(tmp_path, [helper.make_node("Neg", ["x"], ["y"])], x=(2, 4), y=(2, 4))
+    assert calibrate.row_independence(made, 16) == (False, "x has no free leading dimension")
+
+
+def test_an_output_that_is_not_by_rows_is_told(tmp_path: Path) -> None:
+    made = engine(tmp_path, [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], y=("m",))
+    independent, why = calibrate.row_independence(made, 16)
+    assert not independent
+    assert "y" in why
+
+
+def test_free_dimensions_are_guessed_until_the_model_runs(tmp_path: Path) -> None:
+    weights = np.ones((32, 4), np.float32)
+    made = engine(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], x=("n", "width"), w=weights)
+    found = calibrate.warm_up(made)
+    assert found.free_size == 32
+    assert found.line is not None
+
+
+def test_indices_are_small_enough_to_look_up(tmp_path: Path) -> None:
+    table = np.ones((2, 4), np.float32)
+    made = engine(tmp_path, [helper.make_node("Gather", ["t", "x"], ["y"])], x=("n",), kind=I, t=table)
+    assert calibrate.warm_up(made).line is not None
+
+
+def test_a_model_that_no_guess_fits_is_told_and_not_calibrated(tmp_path: Path) -> None:
+    weights = np.ones((77, 4), np.float32)
+    made = engine(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], x=("n", "width"), w=weights)
+    found = calibrate.warm_up(made)
+    assert found.line is None
+    assert "no made-up input fits" in found.why
+    assert calibrate.calibrate(made, found, 4, 1.0) == found
+
+
+def test_a_calibration_covers_rows_and_threads_and_is_kept(tmp_path: Path) -> None:
+    weights = np.ones((4, 4), np.float32)
+    made = engine(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], w=weights)
+    found = calibrate.calibrate(made, calibrate.warm_up(made), 2, 5.0)
+    assert {p.rows for p in found.profile if p.threads == 1} >= {1}
+    assert all(p.seconds > 0 for p in found.profile)
+    profiles.save(tmp_path / "kept", "abc", 2, found)
+    assert profiles.load(tmp_path / "kept", "abc", 2) == found
+    assert profiles.load(tmp_path / "kept", "abc", 3) is None
+    assert profiles.load(tmp_path / "kept", "abd", 2) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{}x", b"[]"])
+def test_a_broken_profile_is_as_none(tmp_path: Path, content: bytes) -> None:
+    profiles._path(tmp_path, "abc", 1).write_bytes(content)
+    assert profiles.load(tmp_path, "abc", 1) is None

@@ -1,0 +1,113 @@
+"""Models from disks and web servers: whole or not at all."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corefit_core.errors import ChecksumMismatch, ConfigError, ModelUnavailable
+from corefit_runtime import store
+
+CONTENT = bytes(range(256)) * 40
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Web:
+    """A server that can break off, and counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.break_at: int | None = None
+        self.ranges: list[str | None] = []
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                wanted = self.headers.get("Range")
+                web.ranges.append(wanted)
+                if self.path != "/m.onnx":
+                    self.send_error(404)
+                    return
+                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+                if start >= len(CONTENT):
+                    self.send_error(416)
+                    return
+                self.send_response(206 if wanted else 200)
+                self.send_header("Content-Length", str(len(CONTENT) - start))
+                self.end_headers()
+                self.wfile.write(CONTENT[start : web.break_at])
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.uri = f"http://127.0.0.1:{self.server.server_port}/m.onnx"
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    made = Web()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+def test_a_file_is_used_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a model.onnx"
+    path.write_bytes(CONTENT)
+    for uri in (str(path), path.as_uri()):
+        assert store.fetch(uri, "", tmp_path) == store.StoredModel(path=path, sha256=DIGEST)
+    assert store.fetch(str(path), DIGEST.upper(), tmp_path).sha256 == DIGEST
+    with pytest.raises(ChecksumMismatch, match="fix the file or the checksum"):
+        store.fetch(str(path), "0" * 64, tmp_path)
+
+
+def test_what_is_not_there_is_unavailable(tmp_path: Path, web: Web) -> None:
+    with pytest.raises(ModelUnavailable, match="No such file"):
+        store.fetch(str(tmp_path / "none.onnx"), "", tmp_path)
+    with pytest.raises(ModelUnavailable, match="404"):
+        store.fetch(web.uri + "x", "", tmp_path)
+    with pytest.raises(ModelUnavailable, match="refused"):
+        store.fetch("http://127.0.0.1:1/m.onnx", "", tmp_path)
+    with pytest.raises(ConfigError, match="s3://"):
+        store.fetch("s3://bucket/m.onnx", "", tmp_path)
+
+
+def test_a_download_that_breaks_off_is_resumed_and_then_kept(tmp_path: Path, web: Web) -> None:
+    web.break_at = 1000
+    with pytest.raises(ModelUnavailable):
+        store.fetch(web.uri, DIGEST, tmp_path)
+    assert list(tmp_path.glob("*.onnx")) == []
+    web.break_at = None
+    stored = store.fetch(web.uri, DIGEST, tmp_path)
+    assert stored.path.read_bytes() == CONTENT
+    assert web.ranges == [None, "bytes=1000-"]
+    assert store.fetch(web.uri, DIGEST, tmp_path) == stored
+    assert len(web.ranges) == 2
+
+
+def test_without_a_checksum_nothing_is_resumed(tmp_path: Path, web: Web) -> None:
+    web.break_at = 1000
+    with pytest.raises(ModelUnavailable):
+        store.fetch(web.uri, "", tmp_path)
+    web.break_at = None
+    assert store.fetch(web.uri, "", tmp_path).sha256 == DIGEST
+    assert web.ranges == [None, None]
+
+
+def test_a_wrong_file_is_thrown_away(tmp_path: Path, web: Web) -> None:
+    with pytest.raises(ChecksumMismatch):
+        store.fetch(web.uri, "0" * 64, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_goes_up_to_the_whole(tmp_path: Path, web: Web) -> None:
+    seen: list[tuple[int, int | None]] = []
+    store.fetch(web.uri, "", tmp_path, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
