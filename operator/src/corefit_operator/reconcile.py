@@ -34,7 +34,7 @@ most, and a person watching `kubectl get -w` still sees it move."""
 _TOLD: Final = ("Ready", "Progressing")
 _EXPECTED: Final = ("Starting", "ScaledToZero")
 """Not serving yet, or no longer, as was asked for: nothing to warn of."""
-REFUSED_S: Final = 30.0
+REFUSED_S: Final = 10.0
 """Seconds until what the API server refused is tried again: a quota may have been raised."""
 
 
