@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -24,6 +25,8 @@ EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every target was seen to be met, 1 when not, 2 when an experiment could not be run."""
     arguments = _arguments(argv)
+    # As an exception, so that servers, cgroups and folders are cleared away; by default SIGTERM would leave them.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     failed = False
     with opened(quick=arguments.quick, server_cpu=arguments.server_cpu, client_cpu=arguments.client_cpu) as bench:
         for name in arguments.only or EXPERIMENTS:
