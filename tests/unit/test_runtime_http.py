@@ -1,0 +1,143 @@
+"""The HTTP front without sockets: requests in pieces of any size, and bytes of any kind."""
+
+import asyncio
+import itertools
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_runtime.http_connection import Connection
+from corefit_runtime.http_exchange import Exchange
+from corefit_runtime.http_messages import HttpLimits, Response
+from corefit_runtime.http_server import Server
+
+LIMITS = HttpLimits(
+    max_body=10_000,
+    max_body_memory=20_000,
+    max_header=1000,
+    max_connections=4,
+    header_timeout_s=60,
+    body_timeout_s=60,
+    idle_timeout_s=60,
+)
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.sent += b"".join(pieces)
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Nothing: the test sends what it sends."""
+
+    def resume_reading(self) -> None:
+        """Nothing."""
+
+
+def echo(exchange: Exchange) -> None:
+    exchange.reply(Response(200, [b"<", bytes(exchange.body), b">"]))
+
+
+async def converse(pieces: list[bytes]) -> tuple[bytes, Server]:
+    """What a server that echoes bodies answers to these pieces."""
+    server = Server(echo, LIMITS, error_body=lambda message: message.encode())
+    connection, wire = Connection(server), Wire()
+    connection.connection_made(cast("asyncio.Transport", wire))
+    for piece in pieces:
+        left = piece
+        while left and not wire.closed:
+            room = connection.get_buffer(-1)
+            count = min(len(room), len(left))
+            room[:count] = left[:count]
+            connection.buffer_updated(count)
+            left = left[count:]
+        await asyncio.sleep(0)
+    for _ in range(len(pieces) + 30):
+        await asyncio.sleep(0)
+    connection.connection_lost(None)
+    return wire.sent, server
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The data cut at these places."""
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[a:b] for a, b in itertools.pairwise(places)]
+
+
+bodies = st.lists(st.binary(max_size=300), min_size=1, max_size=5)
+
+
+@given(bodies=bodies, cuts=st.lists(st.integers(0, 10_000), max_size=12))
+def test_requests_are_answered_in_order_however_they_are_cut(bodies: list[bytes], cuts: list[int]) -> None:
+    heads = [b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) for body in bodies]
+    stream = b"".join(head + body for head, body in zip(heads, bodies, strict=True))
+    sent, server = asyncio.run(converse(split(stream, cuts)))
+    rest = sent
+    for body in bodies:
+        head, _, rest = rest.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert rest.startswith(b"<" + body + b">")
+        rest = rest[len(body) + 2 :]
+    assert rest == b""
+    assert server.body_bytes == 0
+
+
+@given(
+    body=st.binary(max_size=400), sizes=st.lists(st.integers(1, 99), min_size=1), cuts=st.lists(st.integers(0, 9999))
+)
+def test_a_chunked_body_is_put_together(body: bytes, sizes: list[int], cuts: list[int]) -> None:
+    chunks, left = b"", body
+    while left:
+        size = sizes[len(left) % len(sizes)]
+        chunks += b"%x\r\n%b\r\n" % (len(left[:size]), left[:size])
+        left = left[size:]
+    stream = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    sent, server = asyncio.run(converse(split(stream, cuts)))
+    assert sent.endswith(b"\r\n\r\n<" + body + b">")
+    assert server.body_bytes == 0
+
+
+words = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"POST ",
+        b"HTTP/1.1",
+        b"\r\n",
+        b"\r\n\r\n",
+        b": ",
+        b"Content-Length: ",
+        b"5",
+        b"99999",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Expect: 100-continue\r\n",
+        b"0\r\n\r\n",
+        b"\x00",
+        b"Upgrade: h2c\r\n",
+    ]
+)
+
+
+@given(pieces=st.lists(words | st.binary(max_size=30), max_size=30))
+def test_whatever_comes_is_answered_or_refused_and_leaves_nothing(pieces: list[bytes]) -> None:
+    sent, server = asyncio.run(converse([piece for piece in pieces if piece]))
+    assert b"HTTP/1.1 500" not in sent
+    assert server.body_bytes == 0
+    assert not server.connections
