@@ -20,7 +20,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--keep", action="store_true", default=keep, help="leave the cluster (also KEEP=1)")
     parser.add_argument("--name", default="demo", help="of the cluster (demo)")
     parser.add_argument("--output", type=Path, default=Path(".demo"), help="folder for the picture (.demo)")
-    parser.add_argument("--rate", type=float, default=6.0, help="base load, requests/s (6)")
+    parser.add_argument("--rate", type=float, default=8.0, help="base load, requests/s (8)")
     parser.set_defaults(run=command)
 
 

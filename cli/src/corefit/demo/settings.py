@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     output: Path
     cluster: str = "demo"
     keep: bool = False
-    base_rate: float = 6.0
+    base_rate: float = 8.0
     factor: float = 4.0
     base_s: float = 30.0
     peak_s: float = 75.0
