@@ -18,6 +18,8 @@ _Made: TypeAlias = tuple[int | None, _Choice]
 
 COVERAGE: Final = 0.5
 """With less than half of the ready pods reporting, what the others carry is a guess: hold."""
+SURGE: Final = 3.0
+"""Standard errors of one round: by chance once in 740 rounds, an hour."""
 DEAD_BAND: Final = 1.0
 """Standard errors of the measured load that going down must leave room for, beside the highest of the window."""
 
@@ -67,12 +69,24 @@ def _recommended(policy: Policy, state: State, measured: load.Measured, now: flo
     allowed = memory.allowed(policy, state)
     number = growth.best(state.errors, allowed)
     outlook = growth.outlook(state.errors[number]) if state.errors else [(1.0, 1.0)]
-    predicted = state.correction * growth.predict(state.samples, now, memory.ahead_s(policy, state))[number]
+    predicted = growth.predict(state.samples, now, memory.ahead_s(policy, state))[number]
+    predicted = state.correction * max(predicted, _surge(service, state))
     at_most = 4 * max(1, policy.max_replicas)
     wanted = queueing.pods_needed(predicted, outlook, service, allowed, at_most)
     silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
     floor = predicted + silent + DEAD_BAND * _spread(service, predicted)
     return wanted, max(wanted, queueing.pods_needed(floor, outlook, service, allowed, at_most))
+
+
+def _surge(service: queueing.Service, state: State) -> float:
+    """The load of the last round when it is more than chance above the mean of the last ones, else 0.
+
+    A mean of three rounds takes three to believe in a step; a step is seen in the first.
+    """
+    last = state.samples[-1]
+    mean = growth.mean(state.samples, last.at, growth.FAST_S)
+    noise = math.sqrt(max(0.0, mean) * service.service_s * (1 + service.scv) / memory.ROUND_S)
+    return last.erlangs if last.erlangs > mean + SURGE * noise else 0.0
 
 
 def _service(policy: Policy, state: State, workers: int) -> queueing.Service:

@@ -22,6 +22,9 @@ PER_DOUBLING: Final = 12
 """Bins of 6 %: finer than a pod of most services."""
 CENTRE: Final = 24
 """The bin of a ratio of 1: two doublings below it, three above."""
+WRITTEN_OFF: Final = 2.0
+"""Growth to more than twice within one start-up is not held in advance: it would take twice the pods at all times (an
+HPA at 50 % does that), for one flash crowd of an hour. It is answered when it is there."""
 PREDICTORS: Final = ("last 15 s", "last 60 s", "trend of 60 s")
 
 
@@ -83,7 +86,7 @@ def _merged(errors: Errors, total: float) -> Iterator[tuple[float, float]]:
     """The bins in falling order, all that lie under 0.9 as one: below what is predicted nothing is missed."""
     low = weight_low = 0.0
     for weight, ratio in zip(reversed(errors.weights), reversed(errors.ratios), strict=True):
-        if weight <= 0:
+        if weight <= 0 or ratio > WRITTEN_OFF * weight:
             continue
         if ratio >= 0.9 * weight:
             yield weight / total, ratio / weight

@@ -25,6 +25,9 @@ EXCESS: Final = 4.0
 CORRECTIONS: Final = (1.0, 1.5)
 """The formulas leave too few workers where queues are not shared as they assume, and by no more than half; that they
 leave too many is what `_allowed` spends."""
+FULL: Final = 0.95
+"""Above that utilisation the pods of the moment were too few, whatever the formulas say: such a round tells nothing of
+them, and holding more afterwards would not bring its requests back."""
 EVIDENCE: Final = 1000.0
 """Requests as good as the target that are taken for granted: ten misses of 99 %, the least that tell a rate."""
 FINE: Final = 100
@@ -126,6 +129,8 @@ def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> 
 
 def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
     keep, delta = 0.5 ** (elapsed_s / SERVED_S), measured.delta
+    if measured.erlangs is not None and measured.erlangs > FULL * measured.ready * measured.workers:
+        return Served(requests=served.requests * keep, missed=served.missed * keep)
     return Served(
         requests=served.requests * keep + delta.answered + delta.turned_away,
         missed=served.missed * keep + delta.late + delta.turned_away,
