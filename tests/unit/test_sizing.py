@@ -1,10 +1,11 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from corefit_core import sizing
 from corefit_core.errors import InvalidInput
 from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant, Objective
-from hypothesis import given
-from hypothesis import strategies as st
 
 millicores = st.integers(sizing.MIN_MILLICORES, 256_000)
 objectives = st.builds(Objective, latency_s=st.floats(1e-4, 60))
