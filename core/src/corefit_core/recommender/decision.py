@@ -20,6 +20,8 @@ COVERAGE: Final = 0.5
 """With less than half of the ready pods reporting, what the others carry is a guess: hold."""
 SURGE: Final = 3.0
 """Standard errors of one round: by chance once in 740 rounds, an hour."""
+SURE: Final = ((1.0, 1.0),)
+"""An outlook without growth."""
 DEAD_BAND: Final = 1.0
 """Standard errors of the measured load that going down must leave room for, beside the highest of the window."""
 
@@ -68,11 +70,12 @@ def _recommended(policy: Policy, state: State, measured: load.Measured, now: flo
     service = _service(policy, state, measured.workers)
     allowed = memory.allowed(policy, state)
     number = growth.best(state.errors, allowed)
-    outlook = growth.outlook(state.errors[number]) if state.errors else [(1.0, 1.0)]
+    outlook = growth.outlook(state.errors[number]) if state.errors else SURE
     predicted = growth.predict(state.samples, now, memory.ahead_s(policy, state))[number]
-    predicted = state.correction * max(predicted, _surge(service, state))
+    predicted = state.correction * predicted
     at_most = 4 * max(1, policy.max_replicas)
-    wanted = queueing.pods_needed(predicted, outlook, service, allowed, at_most)
+    surge = queueing.pods_needed(state.correction * _surge(service, state), SURE, service, allowed, at_most)
+    wanted = max(surge, queueing.pods_needed(predicted, outlook, service, allowed, at_most))
     silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
     floor = predicted + silent + DEAD_BAND * _spread(service, predicted)
     return wanted, max(wanted, queueing.pods_needed(floor, outlook, service, allowed, at_most))

@@ -74,7 +74,7 @@ def _added(errors: Errors, ratios: Sequence[float], keep: float) -> Errors:
     return Errors(tuple(weights), tuple(sums))
 
 
-def outlook(errors: Errors) -> list[tuple[float, float]]:
+def outlook(errors: Errors) -> Sequence[tuple[float, float]]:
     """(chance, load over prediction) of what may come, most load first; a sure 1 before anything was learned."""
     total = sum(errors.weights)
     if total <= 0:

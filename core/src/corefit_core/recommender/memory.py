@@ -15,6 +15,8 @@ from corefit_core.report import Histogram
 
 SPENT: Final = 0.7
 """Of the misses that the objective allows, what is planned to be spent: the rest is for what was never seen."""
+MOST_ALLOWED: Final = 3.0
+"""However few were missed: three times the target is one pod less of those that the formulas count, not several."""
 LEAST_ALLOWED: Final = 0.25
 """However many were missed, a quarter of the target stays allowed: past that, pods buy almost nothing."""
 CORRECTION_AN_HOUR: Final = 1.0
@@ -60,6 +62,7 @@ def remembered(policy: Policy, state: State, measured: load.Measured, now: float
         samples=tuple(s for s in state.samples if now - growth.SLOW_S < s.at),
         service=_aged(state.service, measured, elapsed_s),
         served=_faded(state.served, measured, elapsed_s),
+        within=_within(state.within, measured, elapsed_s),
         startup_s=measured.startup_s or state.startup_s,
         latencies=_summed(state.latencies, measured.total, 0.5 ** (elapsed_s / LATENCY_S)),
     )
@@ -92,7 +95,7 @@ def _corrected(policy: Policy, state: State, elapsed_s: float) -> float:
     target = _target(policy)
     if target <= 0:
         return state.correction
-    excess = min(EXCESS, _missed(state.served, target) / target - 1)
+    excess = min(EXCESS, _missed(state.within, target) / target - 1)
     step = CORRECTION_AN_HOUR * excess * min(elapsed_s, policy.max_report_age_s) / 3600
     return min(CORRECTIONS[1], max(CORRECTIONS[0], state.correction * math.exp(step)))
 
@@ -129,12 +132,18 @@ def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> 
 
 def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
     keep, delta = 0.5 ** (elapsed_s / SERVED_S), measured.delta
-    if measured.erlangs is not None and measured.erlangs > FULL * measured.ready * measured.workers:
-        return Served(requests=served.requests * keep, missed=served.missed * keep)
     return Served(
         requests=served.requests * keep + delta.answered + delta.turned_away,
         missed=served.missed * keep + delta.late + delta.turned_away,
     )
+
+
+def _within(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
+    """As `_faded`, without the rounds in which the pods were full."""
+    full = measured.erlangs is not None and measured.erlangs > FULL * measured.ready * measured.workers
+    keep = 0.5 ** (elapsed_s / SERVED_S)
+    faded = Served(requests=served.requests * keep, missed=served.missed * keep)
+    return faded if full else _faded(served, measured, elapsed_s)
 
 
 def _aged(service: Moments, measured: load.Measured, elapsed_s: float) -> Moments:
@@ -149,13 +158,13 @@ def _aged(service: Moments, measured: load.Measured, elapsed_s: float) -> Moment
 def allowed(policy: Policy, state: State) -> float:
     """The share of requests that may miss the objective from now on, by how it was kept lately.
 
-    Twice the target when none missed, none of it when twice the target did: the two meet at the target, so the
-    slack of an objective that is kept too well is spent, and one that was missed is made good.
+    Three times the target when none missed, the target when it was met, less the more did: the slack of an objective
+    that is kept too well is spent, and one that was missed is made good.
     """
     target = _target(policy)
     if target <= 0:
         return 0.0
-    return target * min(2.0, max(LEAST_ALLOWED, 2 - _missed(state.served, target) / target))
+    return target * min(MOST_ALLOWED, max(LEAST_ALLOWED, 3 - 2 * _missed(state.served, target) / target))
 
 
 def ahead_s(policy: Policy, state: State) -> float:

@@ -254,6 +254,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         predictions: not yet compared with what came.
         errors: of each predictor.
         served: how the objective was kept.
+        within: how it was kept in the rounds in which the pods were not full.
         pooling: how far the pods share their load, from 0 (each has its own queue) to 1 (all serve one queue).
         latencies: total times lately, in the report's buckets, as fading counts.
         correction: factor on the load in the formulas, by which they come to what was measured.
@@ -270,6 +271,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     predictions: tuple[Prediction, ...] = ()
     errors: tuple[Errors, ...] = ()
     served: Served = Served()
+    within: Served = Served()
     pooling: float = 1.0
     latencies: tuple[float, ...] = ()
     correction: float = 1.0
