@@ -5,13 +5,14 @@ May not do I/O, and raises nothing for any observation that can be decoded.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
 from corefit_core import window
 from corefit_core.recommender import growth, load, memory, queueing
-from corefit_core.recommender.types import Decision, Observation, Policy, Reason, State
+from corefit_core.recommender.types import Decision, Errors, Observation, Policy, Reason, State
 
 _Choice: TypeAlias = tuple[int, Reason, str]
 _Made: TypeAlias = tuple[int | None, _Choice]
@@ -38,11 +39,12 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
     if state.at is not None and now < state.at:
         state = State()
     measured = load.measure(policy, state, observation, now)
-    state = memory.remembered(policy, state, measured, now)
+    # What this round says of earlier predictions counts from the next one on: more load now then never asks for less.
+    errors, state = state.errors, memory.remembered(policy, state, measured, now)
     hold = _ignorance(observation, measured)
     if hold is not None:
         return _decision(policy, state, observation, measured, (None, (observation.replicas, *hold))), state
-    wanted, floor = _recommended(policy, state, measured, now)
+    wanted, floor = _recommended(policy, state, errors, measured, now)
     state = msgspec.structs.replace(
         state,
         since=_since(policy, state, now),
@@ -65,12 +67,14 @@ def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reaso
     return None
 
 
-def _recommended(policy: Policy, state: State, measured: load.Measured, now: float) -> tuple[int, int]:
+def _recommended(
+    policy: Policy, state: State, errors: Sequence[Errors], measured: load.Measured, now: float
+) -> tuple[int, int]:
     """Replicas that the load asks for, and those that it asks for if every silent pod is busy."""
     service = _service(policy, state, measured.workers)
     allowed = memory.allowed(policy, state)
-    number = growth.best(state.errors, allowed)
-    outlook = growth.outlook(state.errors[number]) if state.errors else SURE
+    number = growth.best(errors, allowed)
+    outlook = growth.outlook(errors[number]) if errors else SURE
     predicted = growth.predict(state.samples, now, memory.ahead_s(policy, state))[number]
     predicted = state.correction * predicted
     at_most = 4 * max(1, policy.max_replicas)

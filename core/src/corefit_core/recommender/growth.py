@@ -79,7 +79,7 @@ def outlook(errors: Errors) -> Sequence[tuple[float, float]]:
     total = sum(errors.weights)
     if total <= 0:
         return [(1.0, 1.0)]
-    return list(_merged(errors, total))
+    return list(_merged(errors, total)) or [(1.0, 1.0)]
 
 
 def _merged(errors: Errors, total: float) -> Iterator[tuple[float, float]]:
