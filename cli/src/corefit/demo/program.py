@@ -57,10 +57,14 @@ class Demo:
             pod_cores=service.millicores / 1000,
             bounds=(service.policy.min_replicas, service.policy.max_replicas),
         )
-        checks = verdict(accuracy, load, self._timeline.points)
+        checks = verdict(accuracy, load, self._timeline.points, self._back_from_s)
         self._console.summary(load, saved, checks)
         self._keep_record(service)
         return 0 if all(check.passed for check in checks) else 1
+
+    @property
+    def _back_from_s(self) -> float:
+        return duration_s(self._settings.steps[:-1])
 
     def _known(self, name: str) -> Any:
         return known_rows(self._settings.root / "examples" / name / "rows.json")
@@ -88,9 +92,8 @@ class Demo:
 
     def _times(self) -> Iterator[float]:
         """When requests are sent; the last step ends once replicas have fallen, which the verdict waits for."""
-        back_from = duration_s(self._settings.steps[:-1])
         for at_s in intended_times(self._settings.steps):
-            if self._timeline.has_fallen(back_from, self._settings.settled_s):
+            if self._timeline.has_fallen(self._back_from_s, self._settings.settled_s):
                 return
             yield at_s
 

@@ -1,6 +1,6 @@
 """What was seen, second by second: the load, the replicas, the latency, the decisions. Pure values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -85,6 +85,11 @@ def point(at_s: float, rate: float, recorder: Recorder, service: ServiceView) ->
     )
 
 
+def ready_at(points: Sequence[Point], at_s: float) -> int:
+    """The replicas that served at a time; 0 before the first point."""
+    return next((point.service.ready for point in reversed(points) if point.at_s <= at_s), 0)
+
+
 class Timeline:
     """The points and decisions of a run, in order."""
 
@@ -103,9 +108,9 @@ class Timeline:
         return made
 
     def has_fallen(self, since_s: float, for_s: float) -> bool:
-        """Whether replicas are fewer than they once were, and have been as wanted for `for_s`, all after `since_s`."""
+        """Whether fewer replicas serve than at `since_s`, and have been as wanted for the last `for_s`."""
         if not self.points or self.points[-1].at_s < since_s + for_s:
             return False
-        most = max(point.service.ready for point in self.points)
+        before = ready_at(self.points, since_s)
         lately = [point.service for point in self.points if point.at_s >= self.points[-1].at_s - for_s]
-        return all(0 < seen.ready < most and seen.pods == seen.ready == seen.wanted for seen in lately)
+        return all(0 < seen.ready < before and seen.pods == seen.ready == seen.wanted for seen in lately)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from corefit.demo.predictions import Accuracy
-from corefit.demo.timeline import Point
+from corefit.demo.timeline import Point, ready_at
 from corefit.load import Summary
 
 
@@ -17,9 +17,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-def verdict(accuracy: Accuracy, load: Summary, points: Sequence[Point]) -> list[Check]:
-    """All checks; the demo succeeds when all have passed. Shed requests are counted, and are no failure."""
-    return [_predictions(accuracy), _lost(load), *_replicas(points)]
+def verdict(accuracy: Accuracy, load: Summary, points: Sequence[Point], back_from_s: float) -> list[Check]:
+    """All checks; the demo succeeds when all have passed. Shed requests are counted, and are no failure.
+
+    `back_from_s` is when the load fell: a pod that went before was one too many, and shows nothing.
+    """
+    return [_predictions(accuracy), _lost(load), *_replicas(points, back_from_s)]
 
 
 def _predictions(seen: Accuracy) -> Check:
@@ -40,10 +43,14 @@ def _lost(load: Summary) -> Check:
     )
 
 
-def _replicas(points: Sequence[Point]) -> list[Check]:
+def _replicas(points: Sequence[Point], back_from_s: float) -> list[Check]:
     ready = [point.service.ready for point in points] or [0]
-    most = max(ready)
+    most, before = max(ready), ready_at(points, back_from_s)
     return [
         Check(what="replicas rose", passed=most > ready[0] > 0, detail=f"from {ready[0]} to {most} ready"),
-        Check(what="replicas fell", passed=0 < ready[-1] < most, detail=f"from {most} to {ready[-1]} ready"),
+        Check(
+            what="replicas fell",
+            passed=0 < ready[-1] < before,
+            detail=f"from {before} when the load fell to {ready[-1]}",
+        ),
     ]
