@@ -67,7 +67,7 @@ def test_models_that_cannot_be_served_are_named_and_others_serve_on(kube: Any, s
     mount = {"volumeMounts": [{"name": "text", "mountPath": "/text", "readOnly": True}]}
     kube.apply(service("text", model={"uri": "file:///text/a.onnx"}, template={**volume, **mount}))
     for name, reason, words in (
-        ("absent", "ModelUnavailable", "not found"),
+        ("absent", "ModelUnavailable", "404"),
         ("other", "ChecksumMismatch", "000000"),
         ("text", "ModelInvalid", "onnx"),
     ):

@@ -266,7 +266,7 @@ def test_the_command_writes_a_table_json_and_a_picture(tmp_path: Path, capsys: p
 def test_a_wrong_option_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
     (tmp_path / "t.txt").write_text("2\n" * 10)
     assert main(["simulate", str(tmp_path / "t.txt"), *wrong]) == 2
-    assert capsys.readouterr().err.lstrip().startswith("corefit: ")
+    assert capsys.readouterr().err.startswith("corefit: ")
 
 
 def test_plan_prints_the_sizing(capsys: pytest.CaptureFixture[str]) -> None:

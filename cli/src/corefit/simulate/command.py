@@ -13,7 +13,7 @@ from rich.table import Table
 from corefit.simulate import traces
 from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Service
-from corefit.simulate.run import ALL, Outcome, Setting, simulate
+from corefit.simulate.run import ALL, Outcome, Setting, check, simulate
 from corefit_core.errors import ConfigError
 from corefit_core.sizing import Objective
 
@@ -31,11 +31,14 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 def run(arguments: argparse.Namespace) -> int:
     """Simulate each policy that was asked for; 0 when all ran."""
     setting = _setting(arguments)
+    names = _names(arguments.policy)
+    for name in names:
+        check(name, setting)
     trace = traces.read(arguments.trace, _positive("--scale", arguments.scale), arguments.seed)
     console = Console(stderr=True)
     outcomes: dict[str, Outcome] = {}
     with Progress(console=console, transient=True) as progress:
-        for name in _names(arguments.policy):
+        for name in names:
             outcomes[name] = simulate(name, trace, setting, _shown(progress, name))
     written = Written(
         trace=trace.name,

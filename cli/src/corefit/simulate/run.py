@@ -108,6 +108,17 @@ def simulate(name: str, trace: Trace, setting: Setting, progress: Progress = lam
     return _run(Case(name, trace, work, setting), scaler, _first(trace, work, setting), progress)
 
 
+def check(name: str, setting: Setting) -> None:
+    """Refuse a policy that there is none of, before any work begins.
+
+    Raises:
+        InvalidInput: no such policy.
+    """
+    kind, _, argument = name.partition(":")
+    if kind not in ("clairvoyant", "static"):
+        _scaler(name, kind, argument, setting)
+
+
 def _scaler(name: str, kind: str, argument: str, setting: Setting) -> Scaler:
     try:
         target = float(argument) if argument else None
