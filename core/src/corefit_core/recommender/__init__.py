@@ -2,6 +2,7 @@
 
 from corefit_core.recommender.decision import decide
 from corefit_core.recommender.types import (
+    CpuRange,
     Decision,
     Observation,
     PodObservation,
@@ -11,6 +12,7 @@ from corefit_core.recommender.types import (
 )
 
 __all__ = [
+    "CpuRange",
     "Decision",
     "Observation",
     "PodObservation",

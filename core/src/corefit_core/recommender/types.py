@@ -3,6 +3,7 @@
 May not decide anything.
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -31,6 +32,13 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         return self.core_hour * millicores / 1000 + self.gib_hour * memory_bytes / 2**30
 
 
+class CpuRange(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pod may be given by in-place resize (KEP-1287), both included, in millicores."""
+
+    min_millicores: int
+    max_millicores: int
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the resource asks for, as numbers.
 
@@ -38,7 +46,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         objective: percentile and latency.
         min_replicas, max_replicas: bounds of the replicas, both included.
         workers_per_pod: W of the sizing plan, for pods that have not reported their own.
-        millicores_per_pod, memory_bytes_per_pod: what a pod costs.
+        millicores_per_pod, memory_bytes_per_pod: what a new pod is given, and costs.
+        cpu_range: what a pod may be resized to while it runs; None: it stays at `millicores_per_pod`.
+        resize_s: from a resize to its effect in the process.
         price: per core-hour and GiB-hour.
         down_window_s: scaling down follows the highest recommendation of so many seconds, or of a start-up's when
             that is longer: an idle pod is kept as long as a new one would take to come, which at worst costs twice
@@ -55,6 +65,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     workers_per_pod: int = 1
     millicores_per_pod: int = 1000
     memory_bytes_per_pod: int = 2**29
+    cpu_range: CpuRange | None = None
+    resize_s: float = 1.0
     price: Price = Price()
     down_window_s: float = 60.0
     max_report_age_s: float = 30.0
@@ -71,12 +83,16 @@ class PodObservation(msgspec.Struct, frozen=True, kw_only=True):
         ready: the Ready condition of the pod.
         report: the newest report that it gave; None when there is none.
         age_s: seconds since that report was received.
+        millicores: CPU that the pod is granted now; 0: `Policy.millicores_per_pod`.
+        node: where it runs; empty when it is not known.
     """
 
     uid: str
     ready: bool
     report: Report | None = None
     age_s: float = 0.0
+    millicores: int = 0
+    node: str = ""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +102,14 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         pods: the service's live pods (those being deleted are left out).
         replicas: spec.replicas of the Deployment now.
         rollout: a rollout is in progress (new and old pods at once).
+        headroom_millicores: CPU that each node has left to request; a node that is not named has none, so that a
+            pod on it is not grown and the need goes to replicas.
     """
 
     pods: tuple[PodObservation, ...]
     replicas: int
     rollout: bool = False
+    headroom_millicores: Mapping[str, int] = {}
 
 
 Reason = Literal[
@@ -112,6 +131,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         replicas: what spec.replicas should be; equal to the observation's (within bounds) when it holds.
+        millicores: CPU that each pod should be granted; None where the policy has no range.
         uncapped: what the load asks for, before bounds and windows; None without data.
         reason: CamelCase, for conditions, Events and metric labels.
         message: in plain words, with the numbers.
@@ -127,6 +147,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     replicas: int
+    millicores: int | None = None
     uncapped: int | None
     reason: Reason
     message: str
