@@ -33,6 +33,7 @@ def test_an_empty_variable_is_as_none() -> None:
         (["--model", "m", "--port", "9", "--admin-port", "9"], "--admin-port"),
         (["--model", "m", "--drain-seconds", "30"], "--drain-seconds"),
         (["--model", "m", "--max-body", "1Gi"], "--max-body"),
+        (["--model", "m", "--socket", "/" + "x" * 107], "--socket"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_option_that_it_belongs_to(argv: list[str], named: str) -> None:

@@ -58,7 +58,7 @@ class App:
             self._loop.add_signal_handler(number, self._on_signal, number)
         api = AdminApi(self._service, {(b"POST", "/reload"): self._reload, **self._debug_routes()})
         self._admin = Server(api, _limits(self._settings), error_body=error_body)
-        port = await self._admin.start(self._settings.host, self._settings.admin_port)
+        port = await self._admin.start(self._settings.admin_host or self._settings.host, self._settings.admin_port)
         log.info("admin port %d", port)
         main = asyncio.create_task(self._serve())
         stopped = asyncio.create_task(self._stop.wait())
@@ -84,6 +84,9 @@ class App:
         self._compose()
         http = self._http
         assert http is not None  # noqa: S101 - `_compose` has just made it
+        if self._settings.socket:
+            await http.start_unix(Path(self._settings.socket))
+            log.info("inference socket %s", self._settings.socket)
         port = await http.start(self._settings.host, self._settings.port)
         log.info("inference port %d", port)
         await self._load()

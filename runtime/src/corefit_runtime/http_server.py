@@ -4,7 +4,10 @@ This is the listening side, with what all connections share. Knows no routes: th
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 from corefit_runtime.http_connection import SCRATCH, Connection
 from corefit_runtime.http_exchange import Exchange
@@ -13,6 +16,8 @@ from corefit_runtime.http_messages import HttpLimits
 Handler = Callable[[Exchange], None]
 ErrorBody = Callable[[str], bytes]
 Allocate = Callable[[int, int], memoryview]
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn."""
 
 
 def plain_room(length: int, _offset: int) -> memoryview:
@@ -21,7 +26,7 @@ def plain_room(length: int, _offset: int) -> memoryview:
 
 
 class Server:
-    """Listens on one port: `start` binds, `drain` sends clients away, `close` ends it.
+    """Listens on ports and Unix sockets: `start` and `start_unix` bind, `drain` sends clients away, `close` ends it.
 
     Args:
         handler: answers each exchange; called on the loop, must not block.
@@ -53,13 +58,26 @@ class Server:
         self.draining = False
         self.scratch = bytearray(SCRATCH)
         self.view = memoryview(self.scratch)
-        self._server: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self.loop = asyncio.get_running_loop()
 
     async def start(self, host: str, port: int) -> int:
         """Binds and listens; returns the port."""
-        self._server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=1024)
-        return int(self._server.sockets[0].getsockname()[1])
+        server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+        self._listening.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def start_unix(self, path: Path) -> None:
+        """Binds and listens on a Unix socket that every user may connect to: who reaches its folder is who may.
+
+        What a killed process left there makes room: until then clients are refused at once, by the kernel.
+
+        Raises:
+            OSError: the path is there and is no socket, or can't be made.
+        """
+        listener = _bound(path)
+        server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        self._listening.append(server)
 
     def drain(self) -> None:
         """From now on every response ends its connection, so that clients go to another pod."""
@@ -67,7 +85,20 @@ class Server:
 
     async def close(self) -> None:
         """Stops listening and closes what is open; answers that are being made should have been awaited."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._listening:
+            server.close()
         for connection in list(self.connections):
             connection.shut()
+
+
+def _bound(path: Path) -> socket.socket:
+    if path.is_socket():
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o666)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -51,6 +51,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(field="watch_model", kind="flag", default="false", help="reload a local model file when it changes"),
     Option(field="host", kind="text", default="0.0.0.0", help="address that both ports listen on"),  # noqa: S104 - a pod is reached by its IP
+    Option(field="admin_host", kind="text", default="", help="address of the admin port, when it is another"),
+    Option(
+        field="socket", kind="text", default="", help="path of a Unix socket that the protocol is served on as well"
+    ),
     Option(field="port", kind="int", default=str(naming.PORT_HTTP), high=65535, help="port of the protocol"),
     Option(
         field="admin_port",

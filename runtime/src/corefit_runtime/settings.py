@@ -16,6 +16,8 @@ from corefit_runtime import options
 from corefit_runtime.options import Option
 
 ENV_PREFIX: Final = "COREFIT_"
+SOCKET_PATH_MAX: Final = 107
+"""Bytes: `sun_path` of unix(7) less the zero at its end."""
 Mode = Literal["auto", "off"]
 
 
@@ -30,6 +32,8 @@ class Settings:
     model_dir: str
     watch_model: bool
     host: str
+    admin_host: str
+    socket: str
     port: int
     admin_port: int
     cpus: int | None
@@ -158,5 +162,9 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.max_body > settings.max_body_memory:
         raise ConfigError("--max-body is larger than --max-body-memory: no such request could ever be read")
+    if len(settings.socket.encode()) > SOCKET_PATH_MAX:
+        raise ConfigError(
+            f"--socket is longer than the {SOCKET_PATH_MAX} bytes that the kernel takes: {settings.socket}"
+        )
     if len(fields(Settings)) != len(options.OPTIONS):
         raise ConfigError("options and settings differ: this is a fault in Corefit")
