@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from corefit_core.errors import InvalidInput
+from corefit_core.recommender import CpuRange
 from corefit_core.service import SOURCE_MOUNT, Service, decode
 
 MODEL = {"uri": "http://models/a.onnx"}
@@ -35,6 +36,19 @@ def test_quantities_become_integers_and_prices_numbers() -> None:
     assert service.policy.price.per_hour(1000, 2**30) == pytest.approx(1.05)
 
 
+def test_a_range_is_the_cpu_and_what_it_may_grow_to_and_pods_are_planned_from_its_start() -> None:
+    service = _decode({"model": MODEL, "resources": {"cpu": "250m", "maxCPU": 2}, "startup": {"cpu": "1500m"}})
+    assert service.policy.cpu_range == CpuRange(min_millicores=250, max_millicores=2000)
+    assert (service.millicores, service.policy.millicores_per_pod, service.startup_millicores) == (250, 250, 1500)
+    assert service.plan.workers == service.policy.workers_per_pod == 1
+
+
+def test_without_room_between_them_there_is_no_range() -> None:
+    assert _decode({"model": MODEL}).policy.cpu_range is None
+    assert _decode({"model": MODEL, "resources": {"cpu": "1", "maxCPU": "1000m"}}).policy.cpu_range is None
+    assert _decode({"model": MODEL, "startup": {}}).startup_millicores is None
+
+
 def test_a_claim_is_a_file_below_its_mount() -> None:
     service = _decode({"model": {"uri": "pvc://claim/a/b.onnx"}})
     assert (service.model_uri, service.model_claim) == (f"file://{SOURCE_MOUNT}/a/b.onnx", "claim")
@@ -54,6 +68,10 @@ def test_only_true_pauses() -> None:
         ({"model": MODEL, "resources": {"cpu": "50m"}}, "spec.resources.cpu"),
         ({"model": MODEL, "resources": {"cpu": "x"}}, "spec.resources.cpu"),
         ({"model": MODEL, "resources": {"memory": "-1"}}, "spec.resources.memory"),
+        ({"model": MODEL, "resources": {"cpu": "2", "maxCPU": "1"}}, "maxCPU"),
+        ({"model": MODEL, "resources": {"maxCPU": "x"}}, "spec.resources.maxCPU"),
+        ({"model": MODEL, "startup": {"cpu": "500m"}}, "spec.startup"),
+        ({"model": MODEL, "startup": {"cpu": "x"}}, "spec.startup.cpu"),
         ({"model": MODEL, "price": {"coreHour": "cheap"}}, "spec.price.coreHour"),
         ({"model": MODEL, "scaling": {"minReplicas": 3, "maxReplicas": 2}}, "minReplicas"),
         ({"model": MODEL, "scaling": {"mode": "Magic"}}, "mode"),

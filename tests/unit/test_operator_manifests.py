@@ -65,6 +65,25 @@ def test_requests_equal_limits() -> None:
     assert resources["requests"] == resources["limits"] == {"cpu": "1500m", "memory": "1Gi"}
 
 
+def test_the_template_carries_what_pods_start_with_and_not_what_they_may_grow_to() -> None:
+    plain, grows = _pod(resources={"cpu": "250m"}), _pod(resources={"cpu": "250m", "maxCPU": "2"})
+    assert plain == grows
+    assert {p["restartPolicy"] for p in plain["containers"][0]["resizePolicy"]} == {"NotRequired"}
+
+
+@pytest.mark.parametrize(
+    ("startup", "default", "cpu"),
+    [(None, 0, "500m"), ("1500m", 0, "1500m"), (None, 2000, "2"), (None, 250, "500m"), ("500m", 2000, "500m")],
+)
+def test_a_boost_is_the_resources_word_or_the_operators_default(startup: str | None, default: int, cpu: str) -> None:
+    spec: dict[str, Any] = {"model": {"uri": "http://models/a.onnx"}, "resources": {"cpu": "500m"}}
+    spec |= {"startup": {"cpu": startup}} if startup else {}
+    service = decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": spec})
+    deployment = desired(service, Defaults(image="i", startup_millicores=default))[-1]
+    resources = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"]["cpu"] == resources["requests"]["cpu"] == cpu
+
+
 def test_a_rollout_never_takes_a_pod_away_first() -> None:
     rolling = _children()["Deployment"]["spec"]["strategy"]["rollingUpdate"]
     assert rolling == {"maxUnavailable": 0, "maxSurge": 1}

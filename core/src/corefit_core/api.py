@@ -8,12 +8,10 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from corefit_core.api_part import Part
+from corefit_core.api_part import Part, rules
+from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api_status import InferenceServiceStatus
-from corefit_core.sizing import MIN_MILLICORES
 
-MIN_MEMORY: Final = "128Mi"
-"""Python, numpy, onnxruntime and aiohttp take about 100 MB resident before any model is loaded."""
 RESERVED_ENV_PREFIX: Final = "COREFIT_"
 RESERVED_VOLUMES: Final = ("models", "tmp", "model-source")
 RESERVED_MOUNTS: Final = ("/models", "/tmp", "/mnt/model-source")  # noqa: S108 - paths in the pod, none is opened here
@@ -21,30 +19,9 @@ RESERVED_MOUNTS: Final = ("/models", "/tmp", "/mnt/model-source")  # noqa: S108 
 _URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/\\S+)$"
 
 
-def _rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """CEL rules as the schema's extension: (expression that must hold, message when it doesn't)."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
-
-
-def _at_least(field: str, least: str, why: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    is_quantity = f"isQuantity(string(self.{field}))"
-    return (
-        (is_quantity, f"{field} must be a quantity such as 500m, 2, 512Mi or 1Gi"),
-        (
-            f"!{is_quantity} || quantity(string(self.{field})).compareTo(quantity('{least}')) >= 0",
-            f"{field} must be at least {least}: {why}",
-        ),
-    )
-
-
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
-Quantity = int | str
 Opaque = dict[str, Any]
 """A core/v1 type that is passed through to the pod; the API server validates it in the Deployment."""
-
-
-def _quantity(description: str) -> Meta:
-    return Meta(description=description, extra_json_schema={"x-kubernetes-int-or-string": True, "maxLength": 32})
 
 
 Sha256 = Annotated[
@@ -52,7 +29,7 @@ Sha256 = Annotated[
     Meta(
         description="SHA-256 of the file; another file is refused.",
         max_length=64,
-        extra_json_schema=_rules(
+        extra_json_schema=rules(
             ("self.matches('^[0-9a-f]{64}$')", "sha256 must be 64 lower-case hexadecimal digits, as sha256sum says")
         ),
     ),
@@ -62,7 +39,7 @@ ModelName = Annotated[
     Meta(
         description="Name in the protocol's paths, /v2/models/NAME; the resource's name when it is left out.",
         max_length=63,
-        extra_json_schema=_rules(
+        extra_json_schema=rules(
             (
                 "self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",
                 "name must be letters, digits, '.', '_' and '-', and begin and end with a letter or digit",
@@ -82,20 +59,13 @@ class Model(Part, frozen=True, kw_only=True):
             "template, or pvc://claim/path (the claim is mounted read-only).",
             min_length=1,
             max_length=2048,
-            extra_json_schema=_rules(
+            extra_json_schema=rules(
                 (f"self.matches('{_URI}')", "uri must be http(s)://host/path, file:///path or pvc://claim/path")
             ),
         ),
     ]
     sha256: Sha256 | UnsetType = UNSET
     name: ModelName | UnsetType = UNSET
-
-
-class Resources(Part, frozen=True, kw_only=True):
-    """What each pod is granted: request and limit alike, since a share that may vanish can't be sized to."""
-
-    cpu: Annotated[Quantity, _quantity("CPU of each pod; the number of workers follows from it.")] = "1"
-    memory: Annotated[Quantity, _quantity("Memory of each pod.")] = "512Mi"
 
 
 class Objective(Part, frozen=True, kw_only=True):
@@ -129,7 +99,7 @@ class Scaling(Part, frozen=True, kw_only=True):
     ] = 300
 
 
-_DECIMAL: Final = _rules(
+_DECIMAL: Final = rules(
     ("self.matches('^[0-9]{1,6}([.][0-9]{1,9})?$')", "a price must be a decimal number such as 0.04048")
 )
 
@@ -148,7 +118,7 @@ class Price(Part, frozen=True, kw_only=True):
         Meta(
             description="ISO 4217 code of the currency.",
             max_length=3,
-            extra_json_schema=_rules(("self.matches('^[A-Z]{3}$')", "currency must be three capital letters, as USD")),
+            extra_json_schema=rules(("self.matches('^[A-Z]{3}$')", "currency must be three capital letters, as USD")),
         ),
     ] = "USD"
 
@@ -159,10 +129,10 @@ class Named(Part, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=253)]
 
 
-def _keyed(key: str, description: str, *rules: tuple[str, str]) -> Meta:
+def _keyed(key: str, description: str, *checks: tuple[str, str]) -> Meta:
     """A list that server-side apply merges by `key`, whose items are passed through."""
     extra = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-    return Meta(description=description, max_length=64, extra_json_schema=extra | (_rules(*rules) if rules else {}))
+    return Meta(description=description, max_length=64, extra_json_schema=extra | (rules(*checks) if checks else {}))
 
 
 ServiceAccountName = Annotated[
@@ -230,7 +200,7 @@ Image = Annotated[
     Meta(
         description="Image of the runtime; the operator's default when it is left out.",
         max_length=512,
-        extra_json_schema=_rules(("self.matches('^[^\\\\s]+$')", "image must not be empty or contain spaces")),
+        extra_json_schema=rules(("self.matches('^[^\\\\s]+$')", "image must not be empty or contain spaces")),
     ),
 ]
 
@@ -243,18 +213,16 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
         Resources,
         Meta(
             description="What each pod is granted, request and limit alike.",
-            extra_json_schema=_rules(
-                *_at_least("cpu", f"{MIN_MILLICORES}m", "the runtime can't start on less"),
-                *_at_least("memory", MIN_MEMORY, "the runtime can't start on less"),
-            ),
+            extra_json_schema=rules(*RESOURCES_RULES),
         ),
     ] = Resources()
+    startup: Annotated[Startup | UnsetType, Meta(description="How a pod starts.")] = UNSET
     objective: Annotated[Objective, Meta(description="What an answer may take, queueing included.")] = Objective()
     scaling: Annotated[
         Scaling,
         Meta(
             description="How many pods there are, and who says so.",
-            extra_json_schema=_rules(
+            extra_json_schema=rules(
                 ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas")
             ),
         ),
@@ -270,5 +238,11 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
 class InferenceService(Part, frozen=True, kw_only=True):
     """A model served on CPUs, sized to the cores that it is granted and scaled by what its pods report."""
 
-    spec: Annotated[InferenceServiceSpec, Meta(description="What is asked for.")]
+    spec: Annotated[
+        InferenceServiceSpec,
+        Meta(
+            description="What is asked for.",
+            extra_json_schema=rules(*STARTUP_RULES),
+        ),
+    ]
     status: Annotated[InferenceServiceStatus | UnsetType, Meta(description="What is there.")] = UNSET

@@ -33,11 +33,21 @@ class PlanStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
     why: Text
 
 
+class CpuStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """CPU of each pod, where it may be changed in place."""
+
+    wanted: Annotated[str, Meta(description="What each pod is to have.", max_length=32)]
+    granted: Annotated[
+        str, Meta(description="What the pods have: the least and the most where they differ.", max_length=32)
+    ]
+
+
 class LastDecision(Part, frozen=True, kw_only=True, omit_defaults=False):
     """The last change of replicas that was decided, and from what."""
 
     time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
     replicas: int
+    cpu: Annotated[str, Meta(description="CPU of each pod.", max_length=32)] | UnsetType = UNSET
     uncapped: Annotated[int, Meta(description="Before bounds and windows.")] | UnsetType = UNSET
     reason: Annotated[str, Meta(max_length=128)]
     message: Text
@@ -53,6 +63,7 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
     recommended_replicas: Annotated[int, Meta(description="What the recommender would choose.")] | UnsetType = UNSET
     selector: Annotated[str, Meta(description="Label selector of the pods, for the scale subresource.")] = ""
     plan: PlanStatus | UnsetType = UNSET
+    cpu: CpuStatus | UnsetType = UNSET
     latency: Annotated[str, Meta(description="Measured against the objective.", max_length=64)] | UnsetType = UNSET
     cost_per_hour: Annotated[str, Meta(description="Of the replicas there are.", max_length=64)] | UnsetType = UNSET
     last_decision: LastDecision | UnsetType = UNSET

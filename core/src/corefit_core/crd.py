@@ -19,6 +19,7 @@ _COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
     ("Replicas", "string", ".status.readyReplicas", 0),
     ("Desired", "integer", ".status.desiredReplicas", 0),
+    ("CPU", "string", ".status.cpu.granted", 0),
     ("Workers", "string", ".status.plan.shape", 0),
     ("Latency", "string", ".status.latency", 0),
     ("Cost/h", "string", ".status.costPerHour", 0),

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from corefit_core import api, naming
 from corefit_core.errors import InvalidInput
 from corefit_core.quantity import parse_bytes, parse_millicores
-from corefit_core.recommender import Policy, Price
+from corefit_core.recommender import CpuRange, Policy, Price
 from corefit_core.sizing import Grant, Objective, SizingPlan, plan
 
 _T = TypeVar("_T")
@@ -32,6 +32,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         model_name: in the protocol's paths.
         manual_replicas: spec.scaling.replicas.
         paused: the operator writes nothing for this resource.
+        millicores: CPU of a pod; where there is a range (`policy.cpu_range`) what it is never shrunk below.
+        startup_millicores: CPU that a pod starts with by the resource's own word; None where it says nothing.
         plan: from the CPU limit, before any pod has measured anything.
     """
 
@@ -44,6 +46,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     model_sha256: str
     model_name: str
     millicores: int
+    startup_millicores: int | None = None
     memory_bytes: int
     policy: Policy
     mode: api.Mode
@@ -91,6 +94,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
         model_sha256="" if spec.model.sha256 is UNSET else spec.model.sha256,
         model_name=meta.get("name", "") if spec.model.name is UNSET else spec.model.name,
         millicores=millicores,
+        startup_millicores=_startup(spec, millicores),
         memory_bytes=memory_bytes,
         policy=msgspec.structs.replace(policy, workers_per_pod=sizing.workers),
         mode=spec.scaling.mode,
@@ -111,6 +115,7 @@ def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) 
         objective=Objective(percentile=objective.percentile, latency_s=objective.latency_milliseconds / 1000),
         min_replicas=scaling.min_replicas,
         max_replicas=scaling.max_replicas,
+        cpu_range=_cpu_range(spec, millicores),
         millicores_per_pod=millicores,
         memory_bytes_per_pod=memory_bytes,
         price=Price(
@@ -120,6 +125,25 @@ def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) 
         ),
         down_window_s=float(scaling.down_stabilization_seconds),
     )
+
+
+def _cpu_range(spec: api.InferenceServiceSpec, least: int) -> CpuRange | None:
+    """What a pod may be resized to; None where it may not."""
+    if spec.resources.max_cpu is UNSET:
+        return None
+    most = _field("spec.resources.maxCPU", parse_millicores, spec.resources.max_cpu)
+    if most < least:
+        raise InvalidInput("spec.resources: maxCPU must not be below cpu")
+    return CpuRange(min_millicores=least, max_millicores=most) if most > least else None
+
+
+def _startup(spec: api.InferenceServiceSpec, least: int) -> int | None:
+    if spec.startup is UNSET or spec.startup.cpu is UNSET:
+        return None
+    millicores = _field("spec.startup.cpu", parse_millicores, spec.startup.cpu)
+    if millicores < least:
+        raise InvalidInput("spec.startup: cpu must not be below spec.resources.cpu")
+    return millicores
 
 
 def _source(uri: str) -> tuple[str, str]:

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from corefit_core.errors import CorefitError
+from corefit_core.errors import CorefitError, InvalidInput
+from corefit_core.quantity import parse_millicores
 from corefit_operator import connection
 from corefit_operator.manifests import Defaults
 
@@ -43,6 +44,7 @@ async def _run(options: argparse.Namespace) -> None:
             image=options.runtime_image,
             operator_namespace=connection.own_namespace(),
             monitoring_namespaces=tuple(options.monitoring_namespace),
+            startup_millicores=options.startup_cpu,
         ),
         host=options.metrics_host,
         port=options.metrics_port,
@@ -65,12 +67,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--monitoring-namespace", action="append", default=[], help="may read the pods' metrics; repeatable"
     )
+    run.add_argument(
+        "--startup-cpu",
+        type=_millicores,
+        default=0,
+        metavar="CPU",
+        help="CPU that pods start with where the resource doesn't say, e.g. 1500m (default: what it grants)",
+    )
     run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
     run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")
     run.add_argument("--round-seconds", type=_positive, default=3.0, help="seconds between collections of reports")
     run.add_argument("--reports-via", choices=("auto", "pod", "proxy"), default="auto", help="how pods are asked")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser
+
+
+def _millicores(text: str) -> int:
+    try:
+        return parse_millicores(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> float:

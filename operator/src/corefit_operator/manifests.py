@@ -40,11 +40,13 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
         image: of the runtime, where the resource names none.
         operator_namespace: where the operator runs; empty when it runs outside the cluster.
         monitoring_namespaces: whose pods may reach the admin port too, for metrics.
+        startup_millicores: CPU that pods start with where the resource doesn't say; 0 for what it grants anyway.
     """
 
     image: str
     operator_namespace: str = ""
     monitoring_namespaces: tuple[str, ...] = ()
+    startup_millicores: int = 0
 
 
 def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
@@ -65,6 +67,12 @@ def fingerprint(manifest: Manifest) -> str:
     """A hash of the manifest, the same for the same content in any order of keys."""
     canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def start_millicores(service: Service, defaults: Defaults) -> int:
+    """CPU that the template gives to new pods: what the resource grants, or more while they start."""
+    boost = service.startup_millicores
+    return max(service.millicores, defaults.startup_millicores if boost is None else boost)
 
 
 def selector_text(service: Service) -> str:
@@ -176,7 +184,8 @@ def _pod(service: Service, defaults: Defaults) -> dict[str, Any]:
 
 
 def _container(service: Service, defaults: Defaults) -> dict[str, Any]:
-    resources = {"cpu": format_millicores(service.millicores), "memory": format_bytes(service.memory_bytes)}
+    cpu = format_millicores(start_millicores(service, defaults))
+    resources = {"cpu": cpu, "memory": format_bytes(service.memory_bytes)}
     return {
         "name": naming.CONTAINER,
         "image": service.image or defaults.image,
@@ -187,6 +196,11 @@ def _container(service: Service, defaults: Defaults) -> dict[str, Any]:
             {"name": "admin", "containerPort": naming.PORT_ADMIN, "protocol": "TCP"},
         ],
         "resources": {"requests": resources, "limits": dict(resources)},
+        # The default, stated: a resize must never restart the process.
+        "resizePolicy": [
+            {"resourceName": "cpu", "restartPolicy": "NotRequired"},
+            {"resourceName": "memory", "restartPolicy": "NotRequired"},
+        ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
