@@ -3,8 +3,10 @@
 import io
 import os
 import re
+import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -15,6 +17,7 @@ from corefit_devcluster.errors import BuildError, DevclusterError, StartError, U
 from corefit_devcluster.keeper import find
 from corefit_devcluster.mounts import on_overlay
 from corefit_devcluster.paths import Home
+from corefit_devcluster.processes import Plan, supervisor_arguments
 from corefit_devcluster.programs import FAMILIES, METRICS_SERVER, Family, Program
 from corefit_devcluster.progress import Reporter
 from corefit_devcluster.run import run, succeeds, tail
@@ -191,3 +194,17 @@ def test_help_says_what_the_tool_is_for(monkeypatch: pytest.MonkeyPatch, capsys:
     with pytest.raises(SystemExit):
         main.main()
     assert "development and demo, not for production" in capsys.readouterr().out
+
+
+def test_a_process_that_only_bears_the_supervisors_command_line_is_not_it(home: Home) -> None:
+    """As a child between its fork and its exec does: `up` took such a one for the cluster, and found it gone."""
+    paths = home.cluster("dev")
+    paths.logs.mkdir(parents=True)
+    paths.plan.write_bytes(msgspec.json.encode(Plan([], {}, [], {}, str(paths.logs), str(paths.processes))))
+    with subprocess.Popen(supervisor_arguments(paths.plan), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        try:
+            assert find(paths) is None
+        finally:
+            child.kill()

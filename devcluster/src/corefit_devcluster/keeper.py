@@ -74,14 +74,17 @@ class Birth:
 
 
 def find(paths: ClusterPaths) -> Keeper | None:
-    """Find a cluster's processes by their command line."""
+    """Find a cluster's processes by their command line, and the supervisor by being its namespace's first as well.
+
+    A child that the supervisor is about to turn into kubelet or mount bears its command line until it does.
+    """
     own = supervisor_arguments(paths.plan)[1:]  # whichever interpreter runs it
     supervisor = outer = 0
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         arguments = _command_line(folder)
-        if arguments[1:] == own:
+        if arguments[1:] == own and _is_first(folder):
             supervisor = int(folder.name)
         elif arguments[0] == "unshare" and arguments[-len(own) :] == own:
             outer = int(folder.name)
@@ -93,6 +96,16 @@ def _command_line(folder: Path) -> list[str]:
         return (folder / "cmdline").read_text().rstrip("\0").split("\0")
     except (OSError, UnicodeDecodeError):
         return [""]
+
+
+def _is_first(folder: Path) -> bool:
+    """Say whether a process is the first of a PID namespace below ours: its last number is 1, and not its only one."""
+    try:
+        status = (folder / "status").read_text()
+    except OSError:
+        return False
+    numbers = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+    return len(numbers) > 1 and numbers[-1] == "1"
 
 
 def end(paths: ClusterPaths) -> bool:
