@@ -35,6 +35,7 @@ ACCEPTED = {
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         }
     },
+    "application": {"application": {"containers": [{"name": "web", "image": "web"}], "port": 9000}},
 }
 
 REFUSED = {
@@ -69,6 +70,27 @@ REFUSED = {
     "mount-reserved": (
         {"template": {"volumeMounts": [{"name": "data", "mountPath": "/models"}]}},
         "are Corefit's own",
+    ),
+    "application-empty": ({"application": {"containers": []}}, "containers must hold one at least"),
+    "application-name": (
+        {"application": {"containers": [{"name": "corefit-runtime", "image": "web"}]}},
+        "corefit-runtime is Corefit's own",
+    ),
+    "application-volume": (
+        {"application": {"containers": [{"name": "web"}], "volumes": [{"name": "corefit-tmp", "emptyDir": {}}]}},
+        "are Corefit's own",
+    ),
+    "application-port": (
+        {"application": {"containers": [{"name": "web"}], "port": 18081}},
+        "are the runtime's own",
+    ),
+    "application-port-high": (
+        {"application": {"containers": [{"name": "web"}], "port": 65536}},
+        "spec.application.port",
+    ),
+    "application-grace": (
+        {"application": {"containers": [{"name": "web"}], "terminationGracePeriodSeconds": 0}},
+        "spec.application.terminationGracePeriodSeconds",
     ),
     "unknown-field": ({"replicas": 3}, 'unknown field "spec.replicas"'),
 }

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from corefit_core import naming
+from corefit_core.manifest import fingerprint
 from corefit_core.service import decode
-from corefit_operator.manifests import KINDS, Defaults, desired, fingerprint
+from corefit_operator.manifests import KINDS, Defaults, desired
 
 DEFAULTS = Defaults(image="corefit/runtime:test", operator_namespace="corefit-system")
 
@@ -132,3 +133,29 @@ def test_names_of_children_are_valid_for_every_name_of_a_resource(name: str) -> 
 def test_equal_resources_give_equal_manifests() -> None:
     first = _children(template={"env": [{"name": "A", "value": "1"}]})
     assert copy.deepcopy(first) == _children(template={"env": [{"name": "A", "value": "1"}]})
+
+
+APPLICATION = {"containers": [{"name": "web", "image": "web:1"}], "port": 9000}
+
+
+def test_an_application_has_the_runtime_as_its_native_sidecar() -> None:
+    children = _children(application=APPLICATION)
+    template = children["Deployment"]["spec"]["template"]
+    assert [c["name"] for c in template["spec"]["containers"]] == ["web"]
+    assert [c["restartPolicy"] for c in template["spec"]["initContainers"]] == ["Always"]
+    assert template["metadata"]["annotations"][naming.ANNOTATION_ADMIN_PORT] == "18081"
+    assert naming.selector("digits").items() <= template["metadata"]["labels"].items()
+    assert children["Service"]["spec"]["ports"][0]["targetPort"] == 9000
+
+
+def test_only_the_admin_port_of_an_applications_pods_is_closed_to_others() -> None:
+    theirs, admin = _children(application=APPLICATION)["NetworkPolicy"]["spec"]["ingress"]
+    tcp = [p for p in theirs["ports"] if p["protocol"] == "TCP"]
+    assert not any(p["port"] <= 18081 <= p["endPort"] for p in tcp)
+    assert admin["ports"][0]["port"] == 18081
+    assert admin["from"]
+
+
+def test_the_template_of_an_application_does_not_know_the_operators_version() -> None:
+    annotations = _children(application=APPLICATION)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+    assert naming.ANNOTATION_INJECTED not in annotations

@@ -4,11 +4,12 @@ One source for types, defaults, rules and descriptions; `corefit_core.crd` turns
 `corefit_core.service` into numbers. Strings such as quantities stay strings here. May not decide anything.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from corefit_core.api_part import Part, rules
+from corefit_core.api_application import Application
+from corefit_core.api_part import Opaque, Part, keyed, rules
 from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api_status import InferenceServiceStatus
 
@@ -20,8 +21,6 @@ _URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*
 
 
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
-Opaque = dict[str, Any]
-"""A core/v1 type that is passed through to the pod; the API server validates it in the Deployment."""
 
 
 Sha256 = Annotated[
@@ -129,12 +128,6 @@ class Named(Part, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=253)]
 
 
-def _keyed(key: str, description: str, *checks: tuple[str, str]) -> Meta:
-    """A list that server-side apply merges by `key`, whose items are passed through."""
-    extra = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-    return Meta(description=description, max_length=64, extra_json_schema=extra | (rules(*checks) if checks else {}))
-
-
 ServiceAccountName = Annotated[
     str, Meta(description="A ServiceAccount of your own instead of the generated one.", max_length=253)
 ]
@@ -159,10 +152,10 @@ class PodTemplate(Part, frozen=True, kw_only=True):
     ] = ()
     priority_class_name: Annotated[str, Meta(description="PriorityClass.", max_length=253)] | UnsetType = UNSET
     service_account_name: ServiceAccountName | UnsetType = UNSET
-    image_pull_secrets: Annotated[tuple[Named, ...], _keyed("name", "Secrets that the kubelet pulls images with.")] = ()
+    image_pull_secrets: Annotated[tuple[Named, ...], keyed("name", "Secrets that the kubelet pulls images with.")] = ()
     env: Annotated[
         tuple[Opaque, ...],
-        _keyed(
+        keyed(
             "name",
             "core/v1 environment variables of the runtime.",
             (
@@ -173,7 +166,7 @@ class PodTemplate(Part, frozen=True, kw_only=True):
     ] = ()
     volumes: Annotated[
         tuple[Opaque, ...],
-        _keyed(
+        keyed(
             "name",
             "core/v1 volumes.",
             (
@@ -184,7 +177,7 @@ class PodTemplate(Part, frozen=True, kw_only=True):
     ] = ()
     volume_mounts: Annotated[
         tuple[Opaque, ...],
-        _keyed(
+        keyed(
             "mountPath",
             "core/v1 volume mounts of the runtime.",
             (
@@ -233,6 +226,10 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
         Literal["Always", "IfNotPresent", "Never"], Meta(description="When the kubelet pulls the image.")
     ] = "IfNotPresent"
     template: Annotated[PodTemplate | UnsetType, Meta(description="What is added to the runtime's pods.")] = UNSET
+    application: Annotated[
+        Application | UnsetType,
+        Meta(description="An application of yours in the pods, beside the runtime; the Service routes to it."),
+    ] = UNSET
 
 
 class InferenceService(Part, frozen=True, kw_only=True):

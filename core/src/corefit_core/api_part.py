@@ -3,6 +3,10 @@
 from typing import Any
 
 import msgspec
+from msgspec import Meta
+
+Opaque = dict[str, Any]
+"""A core/v1 type that is passed through to the pod; the API server validates it in the Deployment."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -12,3 +16,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     """CEL rules as the schema's extension: (expression that must hold, message when it doesn't)."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def keyed(key: str, description: str, *checks: tuple[str, str]) -> Meta:
+    """A list that server-side apply merges by `key`, whose items are passed through."""
+    extra = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+    return Meta(description=description, max_length=64, extra_json_schema=extra | (rules(*checks) if checks else {}))

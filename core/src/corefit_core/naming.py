@@ -29,6 +29,19 @@ PORT_ADMIN: Final = 8081
 """Report, metrics, health: a port of its own, so that a NetworkPolicy can close it to all but the operator."""
 CONTAINER: Final = "runtime"
 
+LABEL_INJECT: Final = f"{GROUP}/inject"
+"""On a pod template of others: the InferenceService of mode Sidecar whose runtime its pods are to have."""
+ANNOTATION_INJECTED: Final = f"{GROUP}/injected"
+"""On a pod of others: the version and the hash of what was put into it (see `stamp`)."""
+ANNOTATION_ADMIN_PORT: Final = f"{GROUP}/admin-port"
+"""On a pod whose runtime has its admin port elsewhere than `PORT_ADMIN`."""
+SIDECAR: Final = "corefit-runtime"
+SIDECAR_PORT_HTTP: Final = 18080
+SIDECAR_PORT_ADMIN: Final = 18081
+"""All containers of a pod share its ports, and applications like 8080 and 8081 as much as we do."""
+SOCKET_DIR: Final = "/run/corefit"
+SOCKET: Final = f"{SOCKET_DIR}/runtime.sock"
+
 _LABEL_MAX: Final = 63
 _CHILD_MAX: Final = 46
 _HASH_LEN: Final = 8

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from corefit_core import api, naming
+from corefit_core.api_application import Application
 from corefit_core.errors import InvalidInput
 from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_core.recommender import CpuRange, Policy, Price
@@ -31,6 +32,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         model_claim: the claim to mount for that; empty when there is none.
         model_name: in the protocol's paths.
         manual_replicas: spec.scaling.replicas.
+        application: what the pods hold beside the runtime; None for pods of the runtime alone.
         paused: the operator writes nothing for this resource.
         millicores: CPU of a pod; where there is a range (`policy.cpu_range`) what it is never shrunk below.
         startup_millicores: CPU that a pod starts with by the resource's own word; None where it says nothing.
@@ -54,6 +56,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     image: str
     image_pull_policy: str
     template: api.PodTemplate
+    application: Application | None
     paused: bool
     plan: SizingPlan
 
@@ -102,6 +105,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
         image="" if spec.image is UNSET else spec.image,
         image_pull_policy=spec.image_pull_policy,
         template=api.PodTemplate() if spec.template is UNSET else spec.template,
+        application=None if spec.application is UNSET else spec.application,
         paused=meta.get("annotations", {}).get(naming.ANNOTATION_PAUSED) == "true",
         plan=sizing,
     )

@@ -12,7 +12,6 @@ from aiohttp import ClientError, ClientSession
 
 from corefit_core import report
 from corefit_core.errors import CorefitError, InvalidInput
-from corefit_core.naming import PORT_ADMIN
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.objects import Pod
 
@@ -31,7 +30,7 @@ def direct(session: ClientSession) -> Fetch:
     async def fetch(pod: Pod) -> bytes:
         address = pod.status.pod_ip
         host = f"[{address}]" if ":" in address else address
-        async with session.get(f"http://{host}:{PORT_ADMIN}/report", allow_redirects=False) as response:
+        async with session.get(f"http://{host}:{pod.admin_port}/report", allow_redirects=False) as response:
             if response.status != 200:
                 raise InvalidInput(f"status {response.status}")
             return await _bounded(response.content.read)
@@ -44,7 +43,7 @@ def proxied(cluster: Cluster) -> Fetch:
 
     async def fetch(pod: Pod) -> bytes:
         meta = pod.metadata
-        return await cluster.pod_get(meta.namespace, meta.name, PORT_ADMIN, "report", report.MAX_BYTES)
+        return await cluster.pod_get(meta.namespace, meta.name, pod.admin_port, "report", report.MAX_BYTES)
 
     return fetch
 

@@ -87,7 +87,8 @@ def _word(text: str) -> str:
 
 
 def _of_containers(pod: Pod) -> Problem | None:
-    return _first(_of_container(pod.metadata.name, status) for status in pod.status.container_statuses)
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    return _first(_of_container(pod.metadata.name, status) for status in statuses)
 
 
 def _of_container(pod: str, status: ContainerStatus) -> Problem | None:

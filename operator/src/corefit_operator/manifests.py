@@ -5,21 +5,14 @@ operator remembers may enter it, or a restart of the operator would roll pods. N
 subresource is their only writer.
 """
 
-import hashlib
-import json
 from typing import Any, Final
 
 import msgspec
 
-from corefit_core import naming
-from corefit_core.quantity import format_bytes, format_millicores
-from corefit_core.service import SOURCE_MOUNT, Service
+from corefit_core import container, naming, sidecar
+from corefit_core.manifest import Manifest, fingerprint
+from corefit_core.service import Service
 
-Manifest = dict[str, Any]
-
-DRAIN_S: Final = 5
-"""Seconds that a pod goes on accepting after SIGTERM: the removal of its endpoint runs in parallel and takes up to
-a few seconds to reach every kube-proxy."""
 GRACE_MARGIN_S: Final = 30
 """Seconds on top of that for what is in flight; objectives are below 60 s and most below 1 s."""
 PROGRESS_DEADLINE_S: Final = 600
@@ -27,8 +20,6 @@ PROGRESS_DEADLINE_S: Final = 600
 MIN_READY_S: Final = 2
 """Seconds that a pod is ready before it counts: by then every kube-proxy has its endpoint, so that a rollout takes
 the old pod away, and we say Ready, only when requests do arrive; without it the first ones were refused."""
-STARTUP_PROBES: Final = 150
-"""Times 2 s: 300 s for the imports and the admin port; 0.7 s of CPU take 7 s at 100m, a minute with CPU stolen."""
 KINDS: Final = ("ServiceAccount", "NetworkPolicy", "Service", "PodDisruptionBudget", "Deployment")
 """In the order in which they are written: the pods' surroundings before the pods."""
 
@@ -61,12 +52,6 @@ def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
     for child in children:
         child["metadata"]["annotations"] = {naming.ANNOTATION_APPLIED: fingerprint(child)}
     return children
-
-
-def fingerprint(manifest: Manifest) -> str:
-    """A hash of the manifest, the same for the same content in any order of keys."""
-    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def start_millicores(service: Service, defaults: Defaults) -> int:
@@ -108,7 +93,8 @@ def _labels(service: Service) -> dict[str, str]:
 
 
 def _service(service: Service) -> dict[str, Any]:
-    port = {"name": "http", "port": naming.PORT_HTTP, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}
+    target = service.application.port if service.application else "http"
+    port = {"name": "http", "port": naming.PORT_HTTP, "targetPort": target, "protocol": "TCP", "appProtocol": "http"}
     return {"type": "ClusterIP", "selector": naming.selector(service.name), "ports": [port]}
 
 
@@ -122,7 +108,8 @@ def _disruption_budget(service: Service) -> dict[str, Any]:
 
 
 def _network_policy(service: Service, defaults: Defaults) -> dict[str, Any]:
-    admin: dict[str, Any] = {"ports": [{"port": "admin", "protocol": "TCP"}]}
+    beside = service.application is not None
+    admin: dict[str, Any] = {"ports": [{"port": naming.SIDECAR_PORT_ADMIN if beside else "admin", "protocol": "TCP"}]}
     if defaults.operator_namespace:
         admin["from"] = [
             {
@@ -134,8 +121,18 @@ def _network_policy(service: Service, defaults: Defaults) -> dict[str, Any]:
     return {
         "podSelector": {"matchLabels": naming.selector(service.name)},
         "policyTypes": ["Ingress"],
-        "ingress": [{"ports": [{"port": "http", "protocol": "TCP"}]}, admin],
+        "ingress": [{"ports": _all_but_admin() if beside else [{"port": "http", "protocol": "TCP"}]}, admin],
     }
+
+
+def _all_but_admin() -> list[dict[str, Any]]:
+    """The ports of an application are its own affair: only the runtime's admin port is closed to others."""
+    admin = naming.SIDECAR_PORT_ADMIN
+    return [
+        {"port": 1, "endPort": admin - 1, "protocol": "TCP"},
+        {"port": admin + 1, "endPort": 65535, "protocol": "TCP"},
+        {"port": 1, "endPort": 65535, "protocol": "UDP"},
+    ]
 
 
 def _namespace(name: str) -> dict[str, Any]:
@@ -143,26 +140,37 @@ def _namespace(name: str) -> dict[str, Any]:
 
 
 def _deployment(service: Service, defaults: Defaults) -> dict[str, Any]:
-    template = service.template
     return {
         "selector": {"matchLabels": naming.selector(service.name)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
         "minReadySeconds": MIN_READY_S,
         "revisionHistoryLimit": 3,
-        "template": {
-            "metadata": {
-                "labels": {**template.labels, **_labels(service)},
-                "annotations": dict(template.annotations),
-            },
-            "spec": _pod(service, defaults),
-        },
+        "template": _pod_template(service, defaults),
     }
 
 
-def _pod(service: Service, defaults: Defaults) -> dict[str, Any]:
+def _pod_template(service: Service, defaults: Defaults) -> Manifest:
+    template, application = service.template, service.application
+    metadata = {
+        "labels": {**template.labels, **_labels(service)},
+        "annotations": dict(template.annotations),
+    }
+    if application is None:
+        grace = container.DRAIN_S + GRACE_MARGIN_S + round(service.objective.latency_s)
+        held = {
+            "containers": [container.container(service, defaults.image, start_millicores(service, defaults))],
+            "volumes": container.volumes(service, container.ALONE),
+        }
+        return {"metadata": metadata, "spec": {**_pod(service, grace), **held}}
+    held = {"containers": list(application.containers), "volumes": list(application.volumes)}
+    pod = {**_pod(service, application.termination_grace_period_seconds), **held}
+    return sidecar.injected({"metadata": metadata, "spec": pod}, sidecar.rendered(service, defaults.image))
+
+
+def _pod(service: Service, grace: int) -> dict[str, Any]:
+    """What pods of both kinds have around their containers."""
     template = service.template
-    grace = DRAIN_S + GRACE_MARGIN_S + round(service.objective.latency_s)
     scheduling = {
         "nodeSelector": template.node_selector,
         "tolerations": list(template.tolerations),
@@ -177,93 +185,5 @@ def _pod(service: Service, defaults: Defaults) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(service, defaults)],
-        "volumes": _volumes(service),
         **{key: value for key, value in scheduling.items() if value},
     }
-
-
-def _container(service: Service, defaults: Defaults) -> dict[str, Any]:
-    cpu = format_millicores(start_millicores(service, defaults))
-    resources = {"cpu": cpu, "memory": format_bytes(service.memory_bytes)}
-    return {
-        "name": naming.CONTAINER,
-        "image": service.image or defaults.image,
-        "imagePullPolicy": service.image_pull_policy,
-        "env": _environment(service),
-        "ports": [
-            {"name": "http", "containerPort": naming.PORT_HTTP, "protocol": "TCP"},
-            {"name": "admin", "containerPort": naming.PORT_ADMIN, "protocol": "TCP"},
-        ],
-        "resources": {"requests": resources, "limits": dict(resources)},
-        # The default, stated: a resize must never restart the process.
-        "resizePolicy": [
-            {"resourceName": "cpu", "restartPolicy": "NotRequired"},
-            {"resourceName": "memory", "restartPolicy": "NotRequired"},
-        ],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        # The admin port is up within the first second, so that a model that can't be served is reported by a
-        # process that stays alive; liveness therefore says nothing of the model, readiness everything.
-        "startupProbe": _probe("/livez", period=2, failures=STARTUP_PROBES, timeout=5),
-        "livenessProbe": _probe("/livez", period=10, failures=6, timeout=5),
-        "readinessProbe": _probe("/readyz", period=2, failures=3, timeout=2),
-        "volumeMounts": _mounts(service),
-    }
-
-
-def _probe(path: str, *, period: int, failures: int, timeout: int) -> dict[str, Any]:
-    return {
-        "httpGet": {"path": path, "port": "admin", "scheme": "HTTP"},
-        "periodSeconds": period,
-        "failureThreshold": failures,
-        "timeoutSeconds": timeout,
-    }
-
-
-def _environment(service: Service) -> list[dict[str, Any]]:
-    threads = str(service.plan.threads_per_worker)
-    settings = {
-        "COREFIT_MODEL": service.model_uri,
-        "COREFIT_MODEL_SHA256": service.model_sha256,
-        "COREFIT_NAME": service.model_name,
-        "COREFIT_PORT": str(naming.PORT_HTTP),
-        "COREFIT_ADMIN_PORT": str(naming.PORT_ADMIN),
-        "COREFIT_OBJECTIVE_MS": str(round(service.objective.latency_s * 1000)),
-        "COREFIT_PERCENTILE": f"{service.objective.percentile:g}",
-        "COREFIT_MODEL_DIR": "/models",
-        "COREFIT_DRAIN_SECONDS": str(DRAIN_S),
-        # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
-        "ORT_INTRA_OP_NUM_THREADS": threads,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-    }
-    own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in settings.items() if value]
-    own.append({"name": "COREFIT_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
-    theirs = {variable.get("name"): variable for variable in service.template.env}
-    return [*(v for v in own if v["name"] not in theirs), *theirs.values()]
-
-
-def _volumes(service: Service) -> list[dict[str, Any]]:
-    claim = {"claimName": service.model_claim, "readOnly": True}
-    source = [{"name": "model-source", "persistentVolumeClaim": claim}] if service.model_claim else []
-    return [
-        {"name": "models", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
-        *source,
-        *service.template.volumes,
-    ]
-
-
-def _mounts(service: Service) -> list[dict[str, Any]]:
-    source = [{"name": "model-source", "mountPath": SOURCE_MOUNT, "readOnly": True}] if service.model_claim else []
-    return [
-        {"name": "models", "mountPath": "/models"},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
-        *source,
-        *service.template.volume_mounts,
-    ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from corefit_core.naming import LABEL_SERVICE
+from corefit_core.naming import ANNOTATION_ADMIN_PORT, LABEL_SERVICE, PORT_ADMIN
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -100,6 +100,7 @@ class PodStatus(_Read, frozen=True, kw_only=True):
     pod_ip: str = msgspec.field(default="", name="podIP")
     conditions: tuple[ObjectCondition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(_Read, frozen=True, kw_only=True):
@@ -112,6 +113,12 @@ class Pod(_Read, frozen=True, kw_only=True):
     def live(self) -> bool:
         """Neither being deleted nor over (evicted, preempted)."""
         return self.metadata.deletion_timestamp is None and self.status.phase not in ("Failed", "Succeeded")
+
+    @property
+    def admin_port(self) -> int:
+        """Where the runtime in it has its admin port."""
+        said = self.metadata.annotations.get(ANNOTATION_ADMIN_PORT, "")
+        return int(said) if said.isdecimal() and len(said) <= 5 else PORT_ADMIN
 
     @property
     def ready(self) -> bool:

@@ -1,0 +1,191 @@
+"""The runtime's container, its volumes and mounts, as manifests: in a pod of its own, and beside an application.
+
+A function of the resource and the image alone: nothing that pods report or that the operator remembers may enter
+it, or a restart of the operator would roll pods. May not do I/O.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from corefit_core import naming
+from corefit_core.manifest import Manifest
+from corefit_core.quantity import format_bytes, format_millicores
+from corefit_core.service import SOURCE_MOUNT, Service
+
+DRAIN_S: Final = 5
+"""Seconds that a pod goes on accepting after SIGTERM: the removal of its endpoint runs in parallel and takes up to
+a few seconds to reach every kube-proxy."""
+STARTUP_PROBES: Final = 150
+"""Times 2 s: 300 s for the imports and the admin port; 0.7 s of CPU take 7 s at 100m, a minute with CPU stolen."""
+SIDECAR_STARTUP_PROBES: Final = 3600
+"""Times 1 s: an hour for the model, since the application's containers start when this probe succeeds, and a model
+that can't be fetched is tried again by the runtime itself; a restart would only hide what it reports."""
+SIDECAR_USER: Final = 65532
+"""The image's own user, said outright: a pod of others may set another one for all of its containers."""
+TOKEN_MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the runtime's container is.
+
+    Attributes:
+        container: its name.
+        prefix: of its volumes' names, so that they differ from an application's.
+        port, admin_port: of the protocol, and of health and report.
+        settings: the runtime's environment that follows from the place.
+    """
+
+    container: str
+    prefix: str
+    port: int
+    admin_port: int
+    settings: dict[str, str]
+
+    def volume(self, name: str) -> str:
+        """The name of a volume here."""
+        return f"{self.prefix}{name}"
+
+
+ALONE: Final = Place(
+    container=naming.CONTAINER,
+    prefix="",
+    port=naming.PORT_HTTP,
+    admin_port=naming.PORT_ADMIN,
+    settings={"COREFIT_DRAIN_SECONDS": str(DRAIN_S)},
+)
+BESIDE: Final = Place(
+    container=naming.SIDECAR,
+    prefix="corefit-",
+    port=naming.SIDECAR_PORT_HTTP,
+    admin_port=naming.SIDECAR_PORT_ADMIN,
+    settings={
+        "COREFIT_HOST": "127.0.0.1",
+        "COREFIT_ADMIN_HOST": "0.0.0.0",  # noqa: S104 - the operator and the kubelet reach it by the pod's address
+        "COREFIT_SOCKET": naming.SOCKET,
+        # The kubelet ends a native sidecar after the application: nobody is left who could send anything.
+        "COREFIT_DRAIN_SECONDS": "0",
+    },
+)
+
+
+def container(service: Service, image: str, millicores: int) -> Manifest:
+    """The container of a pod that is the runtime's own.
+
+    Args:
+        service: what is asked for.
+        image: of the runtime, where the resource names none.
+        millicores: that it starts with.
+    """
+    return {
+        **_common(service, image, ALONE, millicores),
+        "ports": [_port("http", ALONE.port), _port("admin", ALONE.admin_port)],
+        # The admin port is up within the first second, so that a model that can't be served is reported by a
+        # process that stays alive; liveness therefore says nothing of the model, readiness everything.
+        "startupProbe": _probe("/livez", ALONE, period=2, failures=STARTUP_PROBES, timeout=5),
+        "securityContext": _confined(),
+    }
+
+
+def sidecar(service: Service, image: str) -> Manifest:
+    """The native sidecar: an init container that stays, started and ready before the application."""
+    return {
+        **_common(service, image, BESIDE, service.millicores),
+        "restartPolicy": "Always",
+        "ports": [_port("corefit-admin", BESIDE.admin_port)],
+        # What the kubelet waits for before it starts the application.
+        "startupProbe": _probe("/readyz", BESIDE, period=1, failures=SIDECAR_STARTUP_PROBES, timeout=5),
+        # In full, whatever the pod says for its other containers.
+        "securityContext": {
+            **_confined(),
+            "runAsNonRoot": True,
+            "runAsUser": SIDECAR_USER,
+            "runAsGroup": SIDECAR_USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def volumes(service: Service, place: Place) -> list[Manifest]:
+    """The volumes that the container needs, the resource's own among them."""
+    claim: Manifest = {"claimName": service.model_claim, "readOnly": True}
+    source: Manifest = {"name": place.volume("model-source"), "persistentVolumeClaim": claim}
+    empty: list[Manifest] = [{"name": place.volume(v), "emptyDir": {}} for v in _empty(place)]
+    return [*empty, *([source] if service.model_claim else []), *service.template.volumes]
+
+
+def _empty(place: Place) -> tuple[str, ...]:
+    return ("models", "tmp") if place is ALONE else ("models", "tmp", "socket", "no-token")
+
+
+def _mounts(service: Service, place: Place) -> list[Manifest]:
+    source: Manifest = {"name": place.volume("model-source"), "mountPath": SOURCE_MOUNT, "readOnly": True}
+    beside: list[Manifest] = [
+        {"name": place.volume("socket"), "mountPath": naming.SOCKET_DIR},
+        # Where something is mounted the API server puts no token: the runtime has no use for the application's.
+        {"name": place.volume("no-token"), "mountPath": TOKEN_MOUNT, "readOnly": True},
+    ]
+    return [
+        {"name": place.volume("models"), "mountPath": "/models"},
+        {"name": place.volume("tmp"), "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
+        *(beside if place is BESIDE else []),
+        *([source] if service.model_claim else []),
+        *service.template.volume_mounts,
+    ]
+
+
+def _common(service: Service, image: str, place: Place, millicores: int) -> Manifest:
+    resources = {"cpu": format_millicores(millicores), "memory": format_bytes(service.memory_bytes)}
+    return {
+        "name": place.container,
+        "image": service.image or image,
+        "imagePullPolicy": service.image_pull_policy,
+        "env": _environment(service, place),
+        "resources": {"requests": resources, "limits": dict(resources)},
+        # The default, stated: a resize must never restart the process.
+        "resizePolicy": [{"resourceName": r, "restartPolicy": "NotRequired"} for r in ("cpu", "memory")],
+        "livenessProbe": _probe("/livez", place, period=10, failures=6, timeout=5),
+        "readinessProbe": _probe("/readyz", place, period=2, failures=3, timeout=2),
+        "volumeMounts": _mounts(service, place),
+    }
+
+
+def _confined() -> Manifest:
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def _port(name: str, number: int) -> Manifest:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def _probe(path: str, place: Place, *, period: int, failures: int, timeout: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": place.admin_port, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "failureThreshold": failures,
+        "timeoutSeconds": timeout,
+    }
+
+
+def _environment(service: Service, place: Place) -> list[dict[str, Any]]:
+    threads = str(service.plan.threads_per_worker)
+    settings = {
+        "COREFIT_MODEL": service.model_uri,
+        "COREFIT_MODEL_SHA256": service.model_sha256,
+        "COREFIT_NAME": service.model_name,
+        "COREFIT_PORT": str(place.port),
+        "COREFIT_ADMIN_PORT": str(place.admin_port),
+        "COREFIT_OBJECTIVE_MS": str(round(service.objective.latency_s * 1000)),
+        "COREFIT_PERCENTILE": f"{service.objective.percentile:g}",
+        "COREFIT_MODEL_DIR": "/models",
+        **place.settings,
+        # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
+        "ORT_INTRA_OP_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+    }
+    own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in settings.items() if value]
+    own.append({"name": "COREFIT_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
+    theirs = {variable.get("name"): variable for variable in service.template.env}
+    return [*(v for v in own if v["name"] not in theirs), *theirs.values()]

@@ -1,0 +1,104 @@
+"""The runtime beside an application: what is put into a pod, and the putting in. May not do I/O.
+
+`rendered` is a pod template whose only init container is the runtime, and whose only container stands for each of
+the application's: its variables and its mount are what those get. The operator keeps it as a PodTemplate, from which
+the admission policy of the chart copies; `injected` does the same to a template at hand. Both leave alone what is
+there already: a variable or a mount of the same name is the application's word.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from corefit_core import container, naming
+from corefit_core.container import BESIDE
+from corefit_core.errors import InvalidInput
+from corefit_core.manifest import Manifest, fingerprint
+from corefit_core.service import Service
+
+APPLICATION: Final = "application"
+"""The name of the container that stands for the application's."""
+URL: Final = f"http://127.0.0.1:{naming.SIDECAR_PORT_HTTP}"
+
+
+def rendered(service: Service, image: str) -> Manifest:
+    """What goes into a pod of the application; `image` is the runtime's where the resource names none."""
+    application = {
+        "name": APPLICATION,
+        # Required, and never run: the template is only ever copied from.
+        "image": service.image or image,
+        "env": [{"name": "COREFIT_URL", "value": URL}, {"name": "COREFIT_SOCKET", "value": naming.SOCKET}],
+        "volumeMounts": [{"name": BESIDE.volume("socket"), "mountPath": naming.SOCKET_DIR, "readOnly": True}],
+    }
+    return {
+        "metadata": {
+            "labels": naming.selector(service.name),
+            "annotations": {naming.ANNOTATION_ADMIN_PORT: str(BESIDE.admin_port)},
+        },
+        "spec": {
+            "initContainers": [container.sidecar(service, image)],
+            "containers": [application],
+            "volumes": container.volumes(service, BESIDE),
+        },
+    }
+
+
+def stamped(template: Manifest, version: str) -> Manifest:
+    """The rendered template with its version and hash, by which pods that were injected from another are known."""
+    stamp = f"{version}-{fingerprint(template)}"
+    metadata = template["metadata"]
+    annotations = {**metadata["annotations"], naming.ANNOTATION_INJECTED: stamp}
+    return {**template, "metadata": {**metadata, "annotations": annotations}}
+
+
+def stamp_of(template: Manifest) -> str:
+    """The stamp that `stamped` has put on a template; empty on another."""
+    return str(template["metadata"]["annotations"].get(naming.ANNOTATION_INJECTED, ""))
+
+
+def injected(template: Mapping[str, Any], source: Mapping[str, Any]) -> Manifest:
+    """A pod template with what `source`, a rendered template, holds for it; unchanged when it has it already.
+
+    Raises:
+        InvalidInput: a container of the sidecar's name is there that isn't one.
+    """
+    spec = template.get("spec", {})
+    taken = [c for c in _all_containers(spec) if c.get("name") == naming.SIDECAR]
+    if any(c.get("restartPolicy") != "Always" for c in taken):
+        raise InvalidInput(f"a container is named {naming.SIDECAR}, as the sidecar would be: rename it")
+    if taken:
+        return dict(template)
+    given = source["spec"]
+    stands_for = given["containers"][0]
+    return {
+        **template,
+        "metadata": _labelled(template.get("metadata") or {}, source["metadata"]),
+        "spec": {
+            **spec,
+            "initContainers": [*(spec.get("initContainers") or ()), *given["initContainers"]],
+            "containers": [_wired(c, stands_for) for c in spec.get("containers") or ()],
+            "volumes": [*(spec.get("volumes") or ()), *given["volumes"]],
+        },
+    }
+
+
+def _all_containers(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
+def _labelled(metadata: Mapping[str, Any], source: Mapping[str, Any]) -> Manifest:
+    merged = {key: {**(metadata.get(key) or {}), **source[key]} for key in ("labels", "annotations")}
+    return {**metadata, **merged}
+
+
+def _wired(theirs: Mapping[str, Any], stands_for: Mapping[str, Any]) -> Manifest:
+    """A container of the application with what it finds the runtime by, and nothing else changed."""
+    return {
+        **theirs,
+        "env": _added(theirs.get("env") or (), stands_for["env"], "name"),
+        "volumeMounts": _added(theirs.get("volumeMounts") or (), stands_for["volumeMounts"], "mountPath"),
+    }
+
+
+def _added(theirs: Any, ours: list[Manifest], key: str) -> list[Manifest]:
+    known = {item.get(key) for item in theirs}
+    return [*theirs, *(item for item in ours if item[key] not in known)]
