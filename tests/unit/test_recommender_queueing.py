@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corefit_core.recommender import growth, queueing
-from corefit_core.recommender.types import Errors, Sample
+from corefit_core.recommender.state import Errors, Sample
 
 SERVICE = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=2, pooling=1.0)
 loads = st.floats(0.0, 300.0)

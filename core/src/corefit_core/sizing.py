@@ -84,7 +84,7 @@ def plan(grant: Grant, objective: Objective, profile: Sequence[ServiceTime] = ()
         raise InvalidInput(f"a CPU limit of {millicores}m; the runtime needs at least {MIN_MILLICORES}m to start")
     by_threads = {p.threads: p.seconds for p in profile if p.rows == 1 and p.seconds > 0}
     service_s = by_threads.get(1, ASSUMED_SERVICE_SHARE * objective.latency_s)
-    cores, rounding = _whole_cores(millicores, objective.latency_s, service_s)
+    cores, rounding = whole_cores(millicores, objective.latency_s, service_s)
     threads, threading = _threads(cores, objective.latency_s, by_threads)
     workers = cores // threads
     service_s = by_threads.get(threads, service_s)
@@ -113,7 +113,8 @@ def stall_s(workers: int, millicores: int) -> float:
     return max(0.0, CFS_PERIOD_S * (1 - millicores / 1000 / workers))
 
 
-def _whole_cores(millicores: int, objective_s: float, service_s: float) -> tuple[int, str]:
+def whole_cores(millicores: int, objective_s: float, service_s: float) -> tuple[int, str]:
+    """Cores to plan for with a limit that may be fractional, and why: rounded up where the stall fits the objective."""
     down, up = max(1, millicores // 1000), max(1, math.ceil(millicores / 1000))
     if millicores % 1000 == 0:
         return down, f"{millicores}m is {down} whole core{'s' * (down > 1)}"

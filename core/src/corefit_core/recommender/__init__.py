@@ -1,15 +1,8 @@
 """The recommender: how many replicas the reports ask for. Pure; `now` is an argument everywhere."""
 
 from corefit_core.recommender.decision import decide
-from corefit_core.recommender.types import (
-    CpuRange,
-    Decision,
-    Observation,
-    PodObservation,
-    Policy,
-    Price,
-    State,
-)
+from corefit_core.recommender.state import State
+from corefit_core.recommender.types import CpuRange, Decision, Observation, PodObservation, Policy, Price
 
 __all__ = [
     "CpuRange",

@@ -5,17 +5,35 @@ May not do I/O, and raises nothing for any observation that can be decoded.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import growth, load, memory, queueing
-from corefit_core.recommender.types import Decision, Errors, Observation, Policy, Reason, State
+from corefit_core.recommender import growth, load, memory, queueing, vertical
+from corefit_core.recommender.state import Errors, State
+from corefit_core.recommender.types import Decision, Observation, Policy, Reason
 
-_Choice: TypeAlias = tuple[int, Reason, str]
-_Made: TypeAlias = tuple[int | None, _Choice]
+
+class _Wanted(NamedTuple):
+    """Replicas that the load asks for, the least for going down, the load soon; CPU of a pod, and who gets it now."""
+
+    replicas: int
+    floor: int
+    soon: float
+    millicores: int | None = None
+    grants: Mapping[str, int] = {}
+
+
+class _Made(NamedTuple):
+    """What was asked for, what is done, and why."""
+
+    wanted: _Wanted | None
+    replicas: int
+    reason: Reason
+    why: str
+
 
 COVERAGE: Final = 0.5
 """With less than half of the ready pods reporting, what the others carry is a guess: hold."""
@@ -28,7 +46,7 @@ DEAD_BAND: Final = 1.0
 
 
 def decide(policy: Policy, state: State, observation: Observation, now: float) -> tuple[Decision, State]:
-    """The replicas that the reports ask for, and the state for the next call.
+    """The replicas, and the CPU of each pod, that the reports ask for, and the state for the next call.
 
     Args:
         policy: objective, bounds, prices, windows.
@@ -43,15 +61,17 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
     errors, state = state.errors, memory.remembered(policy, state, measured, now)
     hold = _ignorance(observation, measured)
     if hold is not None:
-        return _decision(policy, state, observation, measured, (None, (observation.replicas, *hold))), state
-    wanted, floor = _recommended(policy, state, errors, measured, now)
+        return _decision(policy, state, observation, measured, _Made(None, observation.replicas, *hold)), state
+    wanted = _wanted(policy, state, observation, errors, measured)
     state = msgspec.structs.replace(
         state,
         since=_since(policy, state, now),
         known_at=now,
-        window=window.pushed(state.window, now, floor, _window_s(policy, state)),
+        window=window.pushed(state.window, now, wanted.floor, _window_s(policy, state)),
+        peaks=window.pushed(state.peaks, now, wanted.soon, vertical.HOLD_S),
+        asked=vertical.asked(policy, state, observation, wanted.grants, now),
     )
-    made = (wanted, _choice(policy, state, observation, wanted, now))
+    made = _choice(policy, state, observation, wanted, now)
     return _decision(policy, state, observation, measured, made), state
 
 
@@ -67,22 +87,40 @@ def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reaso
     return None
 
 
-def _recommended(
-    policy: Policy, state: State, errors: Sequence[Errors], measured: load.Measured, now: float
-) -> tuple[int, int]:
-    """Replicas that the load asks for, and those that it asks for if every silent pod is busy."""
+def _wanted(
+    policy: Policy, state: State, seen: Observation, errors: Sequence[Errors], measured: load.Measured
+) -> _Wanted:
+    """What the load asks for, and what it asks for if every silent pod is busy."""
     service = _service(policy, state, measured.workers)
+    need = _need(policy, state, errors, measured, service)
+    if policy.cpu_range is not None:
+        grown = vertical.grown(policy, state, seen, service, need)
+        return _Wanted(grown.replicas, grown.floor, need.soon, grown.millicores, grown.grants)
+    at_most = 4 * max(1, policy.max_replicas)
+    surge = queueing.pods_needed(state.correction * _surge(service, state), SURE, service, need.allowed, at_most)
+    pods = max(surge, queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most))
+    floor = queueing.pods_needed(need.ahead + need.floor - need.lasting, need.outlook, service, need.allowed, at_most)
+    return _Wanted(pods, max(pods, floor), need.soon)
+
+
+def _need(
+    policy: Policy, state: State, errors: Sequence[Errors], measured: load.Measured, service: queueing.Service
+) -> vertical.Need:
+    now, span_s = state.samples[-1].at, memory.ahead_s(policy, state)
     allowed = memory.allowed(policy, state)
     number = growth.best(errors, allowed)
-    outlook = growth.outlook(errors[number]) if errors else SURE
-    predicted = growth.predict(state.samples, now, memory.ahead_s(policy, state))[number]
-    predicted = state.correction * predicted
-    at_most = 4 * max(1, policy.max_replicas)
-    surge = queueing.pods_needed(state.correction * _surge(service, state), SURE, service, allowed, at_most)
-    wanted = max(surge, queueing.pods_needed(predicted, outlook, service, allowed, at_most))
+    predicted = state.correction * growth.predict(state.samples, now, span_s)[number]
+    lasting = state.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
     silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
-    floor = predicted + silent + DEAD_BAND * _spread(service, predicted)
-    return wanted, max(wanted, queueing.pods_needed(floor, outlook, service, allowed, at_most))
+    soon = vertical.soon(state.samples, _surge(service, state), policy.resize_s + policy.round_s)
+    return vertical.Need(
+        soon=state.correction * (soon + _spread(service, soon)),
+        lasting=lasting,
+        ahead=predicted,
+        outlook=growth.outlook(errors[number]) if errors else SURE,
+        floor=lasting + silent + DEAD_BAND * _spread(service, predicted),
+        allowed=allowed,
+    )
 
 
 def _surge(service: queueing.Service, state: State) -> float:
@@ -127,51 +165,68 @@ def _window_s(policy: Policy, state: State) -> float:
     return max(policy.down_window_s, min(memory.MAX_AHEAD_S, state.startup_s or 0.0))
 
 
-def _choice(policy: Policy, state: State, observation: Observation, wanted: int, now: float) -> _Choice:
-    current, span_s = observation.replicas, _window_s(policy, state)
-    bounded = max(policy.min_replicas, min(policy.max_replicas, wanted))
-    limit: Reason = "AtMaximum" if wanted > policy.max_replicas else "AtMinimum"
+def _choice(policy: Policy, state: State, observation: Observation, wanted: _Wanted, now: float) -> _Made:
+    current, asked = observation.replicas, wanted.replicas
+    bounded = max(policy.min_replicas, min(policy.max_replicas, asked))
+    limit: Reason = "AtMaximum" if asked > policy.max_replicas else "AtMinimum"
     if bounded > current:
-        return bounded, "LoadUp" if bounded == wanted else limit, f"the load asks for {wanted}"
+        return _Made(wanted, bounded, "LoadUp" if bounded == asked else limit, f"the load asks for {asked}")
     if bounded == current:
-        return current, "Steady" if bounded == wanted else limit, f"the load asks for {wanted}"
+        return _Made(wanted, current, "Steady" if bounded == asked else limit, f"the load asks for {asked}")
+    return _down(policy, state, wanted, (current, bounded), now)
+
+
+def _down(policy: Policy, state: State, wanted: _Wanted, step: tuple[int, int], now: float) -> _Made:
+    """From the first number of replicas toward the second, no further than the window allows."""
+    (current, bounded), span_s = step, _window_s(policy, state)
     if state.since is None or now - state.since < span_s:
-        return (
-            current,
-            "WindowFilling",
-            f"the load asks for {wanted}, but is known for less than {span_s:.0f} s: not down yet",
-        )
+        why = f"the load asks for {wanted.replicas}, but is known for less than {span_s:.0f} s: not down yet"
+        return _Made(wanted, current, "WindowFilling", why)
     highest = round(window.highest(state.window, now, span_s) or 0)
     target = min(current, max(bounded, min(policy.max_replicas, highest)))
     if target == current:
-        return (
-            current,
-            "StabilisationWindow",
-            (f"the load asks for {wanted}, but asked for {highest} within the last {span_s:.0f} s"),
-        )
-    return target, "LoadDown", f"the load asked for at most {highest} in the last {span_s:.0f} s"
+        why = f"the load asks for {wanted.replicas}, but asked for {highest} within the last {span_s:.0f} s"
+        return _Made(wanted, current, "StabilisationWindow", why)
+    return _Made(wanted, target, "LoadDown", f"the load asked for at most {highest} in the last {span_s:.0f} s")
 
 
 def _decision(policy: Policy, state: State, observation: Observation, measured: load.Measured, made: _Made) -> Decision:
-    wanted, (replicas, reason, why) = made
-    bounded = max(policy.min_replicas, min(policy.max_replicas, replicas))
-    erlangs, capacity = measured.erlangs, measured.ready * measured.workers
+    bounded = max(policy.min_replicas, min(policy.max_replicas, made.replicas))
+    erlangs, capacity, wanted = measured.erlangs, measured.capacity, made.wanted
+    busy = "" if erlangs is None else f"{erlangs:.2f} of {capacity:g} workers busy; "
+    size = "" if wanted is None or wanted.millicores is None else f"; {wanted.millicores}m of CPU a pod"
     per_pod = policy.price.per_hour(policy.millicores_per_pod, policy.memory_bytes_per_pod)
-    busy = "" if erlangs is None else f"{erlangs:.2f} of {capacity} workers busy; "
     return Decision(
         replicas=bounded,
-        uncapped=wanted,
-        reason=reason,
-        message=f"{busy}{why}",
+        millicores=_size(policy, observation, wanted),
+        grants=wanted.grants if wanted else {},
+        uncapped=wanted.replicas if wanted else None,
+        reason=made.reason,
+        message=f"{busy}{made.why}{size}",
         offered_erlangs=erlangs,
         utilization=erlangs / capacity if erlangs is not None and capacity else None,
         latency_s=memory.latency_s(policy, state),
-        cost_per_hour=bounded * per_pod,
-        current_cost_per_hour=observation.replicas * per_pod,
+        cost_per_hour=_cost(policy, observation, bounded, wanted.grants if wanted else {}),
+        current_cost_per_hour=_cost(policy, observation, observation.replicas, {}),
         naive_cost_per_hour=None if erlangs is None else per_pod * _naive(policy, erlangs, measured.workers),
         missing_reports=measured.missing,
         invalid_reports=measured.invalid,
     )
+
+
+def _size(policy: Policy, observation: Observation, wanted: _Wanted | None) -> int | None:
+    """CPU of a pod: as decided, or when it holds as the largest pod has it; None without a range."""
+    if policy.cpu_range is None or (wanted is not None and wanted.millicores is not None):
+        return wanted.millicores if wanted else None
+    return max((p.millicores for p in observation.pods), default=0) or policy.millicores_per_pod
+
+
+def _cost(policy: Policy, observation: Observation, replicas: int, grants: Mapping[str, int]) -> float:
+    """An hour of so many pods: those that are there as they are granted, the others as new ones begin."""
+    base = policy.millicores_per_pod
+    sizes = sorted(grants.get(p.uid, p.millicores or base) for p in observation.pods)[:replicas]
+    millicores = sum(sizes) + base * (replicas - len(sizes))
+    return policy.price.per_hour(millicores, replicas * policy.memory_bytes_per_pod)
 
 
 def _naive(policy: Policy, erlangs: float, workers: int) -> int:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from corefit_core.recommender.types import Errors, Prediction, Sample
+from corefit_core.recommender.state import Errors, Prediction, Sample
 
 FAST_S: Final = 15.0
 """Three rounds of 5 s: one round alone is a third noise at ten requests a second."""

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from corefit_core.recommender.types import Moments, Observation, PodObservation, PodState, Policy, State, Totals
+from corefit_core.recommender.state import Moments, PodState, State, Totals
+from corefit_core.recommender.types import Observation, PodObservation, Policy
 from corefit_core.report import Histogram, Report, bucket
 from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
@@ -35,7 +36,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         pods: the new memory of the pods.
         erlangs: offered load, a silent pod taken to carry what the others carry on average; None without data.
         ceiling: offered load, a silent pod taken as fully busy.
-        workers: workers of one pod.
+        workers: workers of one pod, on average.
+        capacity: workers of all ready pods.
         ready, missing, invalid: counts of pods and of reports.
         delta: all differences of this round, summed.
         startup_s: the longest start-up reported; None when none is.
@@ -46,6 +48,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     erlangs: float | None
     ceiling: float
     workers: int
+    capacity: float
     ready: int
     missing: int
     invalid: int
@@ -72,11 +75,13 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     answering = sum(pod.ready for pod, c in zip(seen.pods, counts, strict=True) if c.rated)
     missing = ready - answering
     total = sum(rates)
+    own = [c.workers or per_pod for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
     return Measured(
         pods=tuple(c.state for c in counts if c.state is not None),
         erlangs=total * (1 + missing / answering) if answering else None,
         ceiling=total + missing * per_pod,
         workers=per_pod,
+        capacity=sum(own),
         ready=ready,
         missing=missing,
         invalid=sum(c.invalid for c in counts),
@@ -116,7 +121,9 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     counts = totals(report, this.latency_s)
     if not plausible(report, counts):
         return _Counted(before, invalid=True)
-    new = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, total=report.total.counts)
+    new = PodState(
+        pod.uid, report.boot_id, report.clock_s, this.now, counts, None, report.total.counts, report.plan.workers
+    )
     workers, startup_s = report.plan.workers, report.startup_s
     base = _base(this, new, before)
     if base is None:
@@ -125,10 +132,12 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     if span_s == 0:
         return _Counted(before, fresh=True, workers=workers, startup_s=startup_s)
     delta = Totals(*map(operator.sub, msgspec.structs.astuple(counts), msgspec.structs.astuple(old.totals)))
-    if span_s < 0 or not _possible(delta, span_s, max(1, workers), this.service_s):
+    # A pod that was resized has worked with either number of workers.
+    most = max(1, workers, old.workers)
+    if span_s < 0 or not _possible(delta, span_s, most, this.service_s):
         return _Counted(new, fresh=True, invalid=True, workers=workers, startup_s=startup_s)
     erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-    new = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, report.total.counts)
+    new = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, report.total.counts, workers)
     return _Counted(new, delta, fresh=True, workers=workers, startup_s=startup_s, base=old.total)
 
 

@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from corefit_core.recommender import growth, load, queueing
-from corefit_core.recommender.types import Moments, Policy, Prediction, Sample, Served, State
+from corefit_core.recommender.state import Moments, Prediction, Sample, Served, State
+from corefit_core.recommender.types import Policy
 from corefit_core.report import Histogram
 
 SPENT: Final = 0.7
@@ -115,7 +116,7 @@ def _pooling(before: float, measured: load.Measured) -> float:
     answered, pods = measured.delta.answered, measured.ready - measured.missing
     if answered < POOLING_REQUESTS or pods < 2 or measured.erlangs is None:
         return before
-    rho = measured.erlangs / (measured.ready * measured.workers)
+    rho = measured.erlangs / measured.capacity
     if not POOLING_BUSY[0] < rho < POOLING_BUSY[1]:
         return before
     share, low, high = measured.delta.waited / answered, 0.0, 1.0
@@ -140,7 +141,7 @@ def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
 
 def _within(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
     """As `_faded`, without the rounds in which the pods were full."""
-    full = measured.erlangs is not None and measured.erlangs > FULL * measured.ready * measured.workers
+    full = measured.erlangs is not None and measured.erlangs > FULL * measured.capacity
     keep = 0.5 ** (elapsed_s / SERVED_S)
     faded = Served(requests=served.requests * keep, missed=served.missed * keep)
     return faded if full else _faded(served, measured, elapsed_s)

@@ -20,14 +20,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         service_s, scv: mean and squared coefficient of variation of the service time.
         latency_s: of the objective.
-        workers: of a pod.
+        workers: of a pod; a fraction where throttling lets so many compute at once, or pods differ.
         pooling: how far pods share their load, 0 to 1.
     """
 
     service_s: float
     scv: float
     latency_s: float
-    workers: int
+    workers: float
     pooling: float
 
     def missed(self, pods: int, erlangs: float) -> float:
@@ -109,7 +109,7 @@ def turned_away(servers: float, erlangs: float, patience: float, scv: float) -> 
     return min(1.0, (1 - rho) * blocked * decay / ((1 - rho) + rho * blocked * (1 - decay)))
 
 
-def servers(workers: int, pods: int, pooling: float) -> float:
+def servers(workers: float, pods: int, pooling: float) -> float:
     """How many workers in effect share one queue: those of one pod at a pooling of 0, all of them at 1."""
     return workers * math.pow(pods, pooling)
 
@@ -135,19 +135,20 @@ def pods_needed(
         allowed: the share of requests that may miss.
         at_most: where the search ends.
     """
-
-    def enough(pods: int) -> bool:
-        budget = allowed
-        for chance, ratio in outlook:
-            budget -= chance * ratio * service.missed(pods, erlangs * ratio)
-            if budget < 0:
-                return False
-        return True
-
     low, high = 1, max(1, min(at_most, math.ceil(erlangs / service.workers)))
-    while high < at_most and not enough(high):
+    while high < at_most and not enough(high, erlangs, outlook, service, allowed):
         low, high = high + 1, min(at_most, high + 1 + (high >> 3))
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+        low, high = (low, middle) if enough(middle, erlangs, outlook, service, allowed) else (middle + 1, high)
     return low
+
+
+def enough(pods: int, erlangs: float, outlook: Sequence[tuple[float, float]], service: Service, allowed: float) -> bool:
+    """Whether so many pods miss the objective in at most `allowed` of the requests; see `pods_needed`."""
+    budget = allowed
+    for chance, ratio in outlook:
+        budget -= chance * ratio * service.missed(pods, erlangs * ratio)
+        if budget < 0:
+            return False
+    return True

@@ -1,0 +1,164 @@
+"""What `decide` remembers from one call to the next: frozen values, serialisable by msgspec, units in the names.
+
+May not decide anything.
+"""
+
+from typing import Final
+
+import msgspec
+
+from corefit_core.window import Timed
+
+MIN_SERVICE_S: Final = 1e-6
+"""Shorter than any run of a model, and long enough to divide by."""
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What is counted of a pod's report: totals of one process since it started.
+
+    A tenth of a report's size, so that the state stays small and the difference of a hundred pods is cheap.
+
+    Attributes:
+        arrivals, turned_away: requests; turned away are those rejected and those expired while they waited.
+        busy_s: worker-seconds.
+        served, served_s, served_sq_s2: count and moments of the service time.
+        waited: requests that had to wait for a worker.
+        answered: requests with a total time.
+        late: of those, the ones over the objective.
+    """
+
+    arrivals: float = 0.0
+    turned_away: float = 0.0
+    busy_s: float = 0.0
+    served: float = 0.0
+    served_s: float = 0.0
+    served_sq_s2: float = 0.0
+    waited: float = 0.0
+    answered: float = 0.0
+    late: float = 0.0
+
+
+class PodState(msgspec.Struct, frozen=True):
+    """What was counted of a pod last, to take the next difference from.
+
+    Attributes:
+        uid, boot_id: which process.
+        clock_s: its clock at that report.
+        at: when it was counted.
+        totals: its counters.
+        erlangs: offered load by the last difference; None before there was one.
+        total: its total times, in the report's buckets.
+        workers: it had.
+    """
+
+    uid: str
+    boot_id: str
+    clock_s: float
+    at: float
+    totals: Totals = Totals()
+    erlangs: float | None = None
+    total: tuple[int, ...] = ()
+    workers: int = 0
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A resize that has not arrived yet: which pod, to how much, since when."""
+
+    uid: str
+    millicores: int
+    since: float
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Offered load at a time: `erlangs` as measured, `ceiling` with every silent pod taken as fully busy."""
+
+    at: float
+    erlangs: float
+    ceiling: float
+
+
+class Moments(msgspec.Struct, frozen=True, kw_only=True):
+    """Service times seen lately, as weighted sums: count, seconds, seconds squared."""
+
+    count: float = 0.0
+    sum_s: float = 0.0
+    sum_sq_s2: float = 0.0
+
+    @property
+    def mean_s(self) -> float | None:
+        """Mean in seconds, at least `MIN_SERVICE_S`; None without observations."""
+        return max(MIN_SERVICE_S, self.sum_s / self.count) if self.count > 0 else None
+
+    @property
+    def scv(self) -> float:
+        """Squared coefficient of variation; 0 without observations."""
+        mean = self.mean_s
+        return 0.0 if mean is None else max(0.0, self.sum_sq_s2 / self.count / mean**2 - 1)
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What each predictor said, at a time, that the load would be one start-up later; in Erlangs."""
+
+    at: float
+    erlangs: tuple[float, ...]
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """How far one predictor was off: load over prediction, in bins, forgotten slowly.
+
+    Attributes:
+        weights: of each bin.
+        ratios: weight times ratio, summed for each bin.
+    """
+
+    weights: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = ()
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """How the objective was kept lately: requests and those that missed it, as fading sums."""
+
+    requests: float = 0.0
+    missed: float = 0.0
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decide` remembers between calls; an empty one is that of an operator that just started.
+
+    Attributes:
+        since: since when the load is known without a gap longer than a report may be old; None when it isn't.
+        known_at: when it was known last.
+        at: when the last observation was made.
+        pods: last counted reports.
+        window: recommendations of the stabilisation window, oldest first.
+        samples: offered load lately, oldest first.
+        service: moments of the service time.
+        startup_s: the longest start-up that a pod has reported; None before one has.
+        predictions: not yet compared with what came.
+        errors: of each predictor.
+        served: how the objective was kept.
+        within: how it was kept in the rounds in which the pods were not full.
+        pooling: how far the pods share their load, from 0 (each has its own queue) to 1 (all serve one queue).
+        latencies: total times lately, in the report's buckets, as fading counts.
+        correction: factor on the load in the formulas, by which they come to what was measured.
+        peaks: load that the CPU per pod was sized for lately, oldest first.
+        asked: resizes that have not arrived.
+    """
+
+    since: float | None = None
+    known_at: float | None = None
+    at: float | None = None
+    pods: tuple[PodState, ...] = ()
+    window: tuple[Timed, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    service: Moments = Moments()
+    startup_s: float | None = None
+    predictions: tuple[Prediction, ...] = ()
+    errors: tuple[Errors, ...] = ()
+    served: Served = Served()
+    within: Served = Served()
+    pooling: float = 1.0
+    latencies: tuple[float, ...] = ()
+    correction: float = 1.0
+    peaks: tuple[Timed, ...] = ()
+    asked: tuple[Asked, ...] = ()

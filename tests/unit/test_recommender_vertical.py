@@ -1,0 +1,260 @@
+"""CPU of each pod: grown first as far as the nodes have room, replicas where that is not enough or not granted."""
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corefit_core.recommender import CpuRange, Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import bucket as bucket_of
+from corefit_core.sizing import Objective
+
+SERVICE_S = 0.05
+POLICY = Policy(
+    objective=Objective(percentile=99.0, latency_s=0.15),
+    min_replicas=2,
+    max_replicas=50,
+    millicores_per_pod=1000,
+    cpu_range=CpuRange(min_millicores=500, max_millicores=4000),
+)
+
+
+class Pod:
+    """A pod that works as its CPU allows; a resize arrives at once, or never."""
+
+    def __init__(self, uid: str, node: str, *, deaf: bool = False) -> None:
+        self.uid, self.node, self.deaf = uid, node, deaf
+        self.millicores, self.served, self.rejected = 1000, 0.0, 0.0
+
+    @property
+    def workers(self) -> int:
+        return -(-self.millicores // 1000)
+
+    def work(self, requests: float, seconds: float) -> None:
+        able = self.millicores / 1000 * seconds / SERVICE_S
+        self.served += min(requests, able)
+        self.rejected += max(0.0, requests - able)
+
+    def report(self, now: float) -> Report:
+        served = int(self.served)
+        counts = (*[0] * bucket_of(SERVICE_S), served)
+        times = Histogram(counts=counts, sum_s=served * SERVICE_S, sum_sq_s2=served * SERVICE_S**2)
+        return Report(
+            boot_id=self.uid,
+            state="Ready",
+            model=ModelIdentity(name="m"),
+            plan=PlanInForce(
+                grant_millicores=self.millicores, workers=self.workers, threads_per_worker=1, queue_depth=4
+            ),
+            clock_s=now,
+            startup_s=20.0,
+            counters=Counters(
+                arrivals=served + int(self.rejected),
+                admitted=served,
+                completed=served,
+                rejected={"queue_full": int(self.rejected)},
+                busy_worker_seconds=served * SERVICE_S,
+            ),
+            service_time=times,
+            total=times,
+        )
+
+
+class World:
+    """Pods on two nodes that share the load by their CPU; new pods never come, so that CPU alone must answer."""
+
+    def __init__(self, pods: int = 2, policy: Policy = POLICY, *, deaf: bool = False) -> None:
+        self.policy, self.state, self.now = policy, State(), 0.0
+        self.pods = [Pod(str(i), "ab"[i % 2], deaf=deaf) for i in range(pods)]
+
+    def tick(self, erlangs: float, headroom: Mapping[str, int]) -> Decision:
+        step = self.policy.round_s
+        self.now += step
+        total = sum(p.millicores for p in self.pods)
+        for pod in self.pods:
+            pod.work(erlangs / SERVICE_S * step * pod.millicores / total, step)
+        seen = Observation(
+            pods=tuple(
+                PodObservation(uid=p.uid, ready=True, report=p.report(self.now), millicores=p.millicores, node=p.node)
+                for p in self.pods
+            ),
+            replicas=len(self.pods),
+            headroom_millicores=headroom,
+        )
+        decision, self.state = decide(self.policy, self.state, seen, self.now)
+        for pod in self.pods:
+            if not pod.deaf:
+                pod.millicores = decision.grants.get(pod.uid, pod.millicores)
+        return decision
+
+    def run(self, erlangs: float, seconds: float, headroom: Mapping[str, int]) -> Decision:
+        for _ in range(round(seconds / self.policy.round_s)):
+            decision = self.tick(erlangs, headroom)
+        return decision
+
+
+ROOM = {"a": 8000, "b": 8000}
+
+
+def test_a_surge_is_answered_by_cpu_at_once() -> None:
+    world = World()
+    world.run(0.8, 60, ROOM)
+    world.tick(4.0, ROOM)
+    decision = world.tick(4.0, ROOM)
+    assert decision.millicores == 4000 or sum(p.millicores for p in world.pods) >= 5000
+    assert decision.replicas <= 3, "what CPU carries needs pods when it has lasted: six of them"
+
+
+def test_a_need_that_lasts_for_a_start_up_is_answered_by_pods() -> None:
+    world = World()
+    world.run(0.8, 60, ROOM)
+    assert world.run(4.0, 60, ROOM).replicas >= 5
+
+
+def test_without_room_pods_are_asked_for_at_once() -> None:
+    world = World()
+    world.run(0.8, 60, {})
+    world.tick(4.0, {})
+    decision = world.tick(4.0, {})
+    assert decision.replicas >= 4
+    assert all(p.millicores <= 1000 for p in world.pods)
+
+
+def test_room_on_one_node_is_used_by_its_pods_alone() -> None:
+    world = World()
+    world.run(0.8, 60, {"a": 3000})
+    world.tick(4.0, {"a": 3000})
+    decision = world.tick(4.0, {"a": 3000})
+    assert (decision.grants["0"], world.pods[1].millicores) == (4000, 1000)
+
+
+def test_resizes_that_do_not_arrive_fall_back_to_pods_and_are_tried_again() -> None:
+    world = World(deaf=True)
+    world.run(0.8, 60, ROOM)
+    world.tick(3.0, ROOM)
+    asked = world.tick(3.0, ROOM)
+    assert asked.grants["0"] > 1000
+    given_up = world.run(3.0, 14, ROOM)
+    assert given_up.grants["0"] == 1000
+    assert given_up.replicas >= 4
+    again = [world.tick(3.0, ROOM).grants["0"] > 1000 for _ in range(40)]
+    assert any(again)
+
+
+def test_cpu_is_handed_back_when_the_crowd_is_gone() -> None:
+    world = World()
+    world.run(4.0, 30, ROOM)
+    assert world.pods[0].millicores >= 2000
+    world.run(0.4, 30, ROOM)
+    assert world.pods[0].millicores <= 1000
+
+
+def test_a_pod_that_shrank_is_not_taken_for_broken() -> None:
+    """Its last five seconds were worked by four workers, and it has one by now."""
+    world = World()
+    world.run(6.0, 30, ROOM)
+    for pod in world.pods:
+        pod.work(6.0 / SERVICE_S / 2 * 2.0, 2.0)
+        pod.millicores = 500
+    assert world.tick(0.0, ROOM).invalid_reports == 0
+
+
+def test_without_a_range_nothing_is_said_of_cpu() -> None:
+    world = World(policy=msgspec.structs.replace(POLICY, cpu_range=None))
+    decision = world.run(0.8, 60, ROOM)
+    assert (decision.millicores, decision.grants) == (None, {})
+
+
+def test_a_hold_keeps_the_cpu_as_it_is() -> None:
+    decision, _ = decide(POLICY, State(), Observation(pods=(), replicas=2), 0.0)
+    assert (decision.millicores, decision.grants) == (1000, {})
+
+
+def test_a_fraction_that_would_be_rounded_down_is_not_worth_having() -> None:
+    """With 10 ms of slack a stall of 25 ms is too much: sizes between whole cores are left out."""
+    tight = msgspec.structs.replace(POLICY, objective=Objective(percentile=99.0, latency_s=0.06))
+    world = World(policy=tight)
+    for erlangs in (0.5, 1.0, 1.5, 2.0, 3.0):
+        world.run(erlangs, 30, ROOM)
+        assert all(p.millicores % 1000 == 0 or p.millicores == 500 for p in world.pods)
+
+
+def test_the_cost_counts_each_pod_by_its_size() -> None:
+    world = World()
+    decision = world.run(4.0, 30, ROOM)
+    cores = sum(p.millicores for p in world.pods) + 1000 * (decision.replicas - 2)
+    memory = decision.replicas * POLICY.memory_bytes_per_pod
+    assert decision.cost_per_hour == pytest.approx(POLICY.price.per_hour(cores, memory), rel=0.01)
+
+
+# --- properties -----------------------------------------------------------------------------------------------
+
+loads = st.lists(st.floats(0.0, 12.0), min_size=2, max_size=25)
+rooms = st.dictionaries(st.sampled_from(["a", "b", ""]), st.integers(-1000, 20_000), max_size=3)
+ranges = st.tuples(st.integers(1, 3000), st.integers(1, 20_000)).map(
+    lambda pair: CpuRange(min_millicores=min(pair), max_millicores=max(pair))
+)
+
+
+@given(ranges, loads, rooms, st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_grants_stay_in_the_range_and_within_each_nodes_room(
+    span: CpuRange, past: list[float], room: dict[str, int], pods: int
+) -> None:
+    world = World(pods, msgspec.structs.replace(POLICY, cpu_range=span))
+    for erlangs in past:
+        before = {p.uid: (p.node, p.millicores) for p in world.pods}
+        decision = world.tick(erlangs, room)
+        assert decision.millicores is not None
+        used = dict.fromkeys("ab", 0)
+        for uid, size in decision.grants.items():
+            node, granted = before[uid]
+            assert size <= max(span.max_millicores, granted)
+            assert size >= min(span.min_millicores, granted)
+            used[node] += max(0, size - granted)
+        assert all(extra <= max(0, room.get(node, 0)) for node, extra in used.items())
+        assert POLICY.min_replicas <= decision.replicas <= POLICY.max_replicas
+
+
+@given(loads, st.floats(0.0, 10.0), st.floats(0.0, 10.0), rooms)
+@settings(max_examples=60, deadline=None)
+def test_more_load_never_gives_less_cpu_or_fewer_pods(
+    past: list[float], load: float, more: float, room: dict[str, int]
+) -> None:
+    made = []
+    for erlangs in (load, load + more):
+        world = World(3)
+        for before in past:
+            world.tick(before, room)
+        made.append(world.tick(erlangs, room))
+    assert made[1].replicas >= made[0].replicas
+    assert sum(made[1].grants.values()) >= sum(made[0].grants.values())
+
+
+@given(loads, st.integers(0, 6000), st.integers(0, 6000))
+@settings(max_examples=60, deadline=None)
+def test_more_room_never_asks_for_more_pods(past: list[float], room: int, more: int) -> None:
+    """All else equal: the same past, then one round with more room."""
+    made = []
+    for given_room in (room, room + more):
+        world = World(3)
+        for before in past:
+            world.tick(before, ROOM)
+        made.append(world.tick(5.0, dict.fromkeys("ab", given_room)))
+    assert made[1].replicas <= made[0].replicas
+    assert sum(made[1].grants.values()) >= sum(made[0].grants.values())
+
+
+@given(st.floats(0.1, 10.0), st.integers(1, 6))
+@settings(max_examples=20, deadline=None)
+def test_constant_load_settles(erlangs: float, pods: int) -> None:
+    """An hour, in which the slack of an objective that is not missed is found and spent; then nothing changes."""
+    world = World(pods)
+    world.run(erlangs, 3600, ROOM)
+    sizes = [p.millicores for p in world.pods]
+    for _ in range(200):
+        world.tick(erlangs, ROOM)
+        assert [p.millicores for p in world.pods] == sizes
