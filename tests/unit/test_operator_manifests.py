@@ -118,6 +118,24 @@ def test_a_claim_is_mounted_read_only() -> None:
     assert any(m["readOnly"] for m in pod["containers"][0]["volumeMounts"] if m["name"] == "model-source")
 
 
+def test_credentials_are_a_secret_that_the_kubelet_mounts_and_no_variable() -> None:
+    pod = _pod(model={"uri": "https://models/a.onnx", "credentialsSecret": {"name": "models"}})
+    assert {"secretName": "models", "optional": True} in [v.get("secret") for v in pod["volumes"]]
+    mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "model-credentials")
+    assert mount["readOnly"] is True
+    environment = {v["name"]: v for v in pod["containers"][0]["env"]}
+    assert environment["COREFIT_CREDENTIALS_DIR"]["value"] == mount["mountPath"]
+    assert not any("secretKeyRef" in str(variable) for variable in environment.values())
+
+
+def test_link_local_addresses_are_the_administrators_to_allow() -> None:
+    resource = {"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://models/a.onnx"}}}
+    for allowed in (False, True):
+        defaults = Defaults(image="i", allow_link_local=allowed)
+        pod = desired(decode(resource), defaults)[-1]["spec"]["template"]["spec"]
+        assert ("COREFIT_ALLOW_LINK_LOCAL" in str(pod)) is allowed
+
+
 def test_only_the_operator_reaches_the_admin_port() -> None:
     http, admin = _children()["NetworkPolicy"]["spec"]["ingress"]
     assert "from" not in http

@@ -14,8 +14,8 @@ from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources
 from corefit_core.api_status import InferenceServiceStatus
 
 RESERVED_ENV_PREFIX: Final = "COREFIT_"
-RESERVED_VOLUMES: Final = ("models", "tmp", "model-source")
-RESERVED_MOUNTS: Final = ("/models", "/tmp", "/mnt/model-source")  # noqa: S108 - paths in the pod, none is opened here
+RESERVED_VOLUMES: Final = ("models", "tmp", "model-source", "model-credentials")
+RESERVED_MOUNTS: Final = ("/models", "/tmp", "/mnt/model-source", "/mnt/model-credentials")  # noqa: S108 - paths in the pod, none is opened here
 
 _URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/\\S+)$"
 
@@ -48,6 +48,12 @@ ModelName = Annotated[
 ]
 
 
+class Named(Part, frozen=True, kw_only=True):
+    """A reference by name within the namespace."""
+
+    name: Annotated[str, Meta(description="Its name.", min_length=1, max_length=253)]
+
+
 class Model(Part, frozen=True, kw_only=True):
     """Which model is served."""
 
@@ -59,12 +65,26 @@ class Model(Part, frozen=True, kw_only=True):
             min_length=1,
             max_length=2048,
             extra_json_schema=rules(
-                (f"self.matches('{_URI}')", "uri must be http(s)://host/path, file:///path or pvc://claim/path")
+                (f"self.matches('{_URI}')", "uri must be http(s)://host/path, file:///path or pvc://claim/path"),
+                (
+                    "!self.matches('^https?://[^/]*@')",
+                    "uri must not hold a user or password: name a Secret in credentialsSecret",
+                ),
             ),
         ),
     ]
     sha256: Sha256 | UnsetType = UNSET
     name: ModelName | UnsetType = UNSET
+    credentials_secret: (
+        Annotated[
+            Named,
+            Meta(
+                description="Secret with token, or username and password, for the server that uri names. The kubelet "
+                "mounts it into the pods; the operator does not read it."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Objective(Part, frozen=True, kw_only=True):
@@ -120,12 +140,6 @@ class Price(Part, frozen=True, kw_only=True):
             extra_json_schema=rules(("self.matches('^[A-Z]{3}$')", "currency must be three capital letters, as USD")),
         ),
     ] = "USD"
-
-
-class Named(Part, frozen=True, kw_only=True):
-    """A reference by name within the namespace."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=253)]
 
 
 ServiceAccountName = Annotated[
@@ -201,7 +215,18 @@ Image = Annotated[
 class InferenceServiceSpec(Part, frozen=True, kw_only=True):
     """What is asked for."""
 
-    model: Annotated[Model, Meta(description="Which model is served.")]
+    model: Annotated[
+        Model,
+        Meta(
+            description="Which model is served.",
+            extra_json_schema=rules(
+                (
+                    "!has(self.credentialsSecret) || self.uri.startsWith('http')",
+                    "credentialsSecret is for a uri that begins with http:// or https://",
+                )
+            ),
+        ),
+    ]
     resources: Annotated[
         Resources,
         Meta(

@@ -11,7 +11,7 @@ import msgspec
 from corefit_core import naming
 from corefit_core.manifest import Manifest
 from corefit_core.quantity import format_bytes, format_millicores
-from corefit_core.service import SOURCE_MOUNT, Service
+from corefit_core.service import CREDENTIALS_MOUNT, SOURCE_MOUNT, Service
 
 DRAIN_S: Final = 5
 """Seconds that a pod goes on accepting after SIGTERM: the removal of its endpoint runs in parallel and takes up to
@@ -69,16 +69,17 @@ BESIDE: Final = Place(
 )
 
 
-def container(service: Service, image: str, millicores: int) -> Manifest:
+def container(service: Service, image: str, millicores: int, *, link_local: bool = False) -> Manifest:
     """The container of a pod that is the runtime's own.
 
     Args:
         service: what is asked for.
         image: of the runtime, where the resource names none.
         millicores: that it starts with.
+        link_local: whether models may come from link-local and cloud metadata addresses.
     """
     return {
-        **_common(service, image, ALONE, millicores),
+        **_common(service, image, ALONE, millicores, link_local=link_local),
         "ports": [_port("http", ALONE.port), _port("admin", ALONE.admin_port)],
         # The admin port is up within the first second, so that a model that can't be served is reported by a
         # process that stays alive; liveness therefore says nothing of the model, readiness everything.
@@ -87,10 +88,10 @@ def container(service: Service, image: str, millicores: int) -> Manifest:
     }
 
 
-def sidecar(service: Service, image: str) -> Manifest:
+def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manifest:
     """The native sidecar: an init container that stays, started and ready before the application."""
     return {
-        **_common(service, image, BESIDE, service.millicores),
+        **_common(service, image, BESIDE, service.millicores, link_local=link_local),
         "restartPolicy": "Always",
         "ports": [_port("corefit-admin", BESIDE.admin_port)],
         # What the kubelet waits for before it starts the application.
@@ -108,10 +109,20 @@ def sidecar(service: Service, image: str) -> Manifest:
 
 def volumes(service: Service, place: Place) -> list[Manifest]:
     """The volumes that the container needs, the resource's own among them."""
-    claim: Manifest = {"claimName": service.model_claim, "readOnly": True}
-    source: Manifest = {"name": place.volume("model-source"), "persistentVolumeClaim": claim}
     empty: list[Manifest] = [{"name": place.volume(v), "emptyDir": {}} for v in _empty(place)]
-    return [*empty, *([source] if service.model_claim else []), *service.template.volumes]
+    return [*empty, *(volume for volume, _ in _sources(service, place)), *service.template.volumes]
+
+
+def _sources(service: Service, place: Place) -> list[tuple[Manifest, str]]:
+    """The volumes that come from elsewhere, each with its path in the container."""
+    claim = {"claimName": service.model_claim, "readOnly": True}
+    # Optional, or a pod whose Secret is missing would wait for it without a word; so the runtime says what is missing.
+    secret = {"secretName": service.credentials_secret, "optional": True}
+    sources: list[tuple[str, Manifest, str]] = [
+        (service.model_claim, {"name": place.volume("model-source"), "persistentVolumeClaim": claim}, SOURCE_MOUNT),
+        (service.credentials_secret, {"name": place.volume("model-credentials"), "secret": secret}, CREDENTIALS_MOUNT),
+    ]
+    return [(volume, path) for used, volume, path in sources if used]
 
 
 def _empty(place: Place) -> tuple[str, ...]:
@@ -119,7 +130,6 @@ def _empty(place: Place) -> tuple[str, ...]:
 
 
 def _mounts(service: Service, place: Place) -> list[Manifest]:
-    source: Manifest = {"name": place.volume("model-source"), "mountPath": SOURCE_MOUNT, "readOnly": True}
     beside: list[Manifest] = [
         {"name": place.volume("socket"), "mountPath": naming.SOCKET_DIR},
         # Where something is mounted the API server puts no token: the runtime has no use for the application's.
@@ -129,18 +139,18 @@ def _mounts(service: Service, place: Place) -> list[Manifest]:
         {"name": place.volume("models"), "mountPath": "/models"},
         {"name": place.volume("tmp"), "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
         *(beside if place is BESIDE else []),
-        *([source] if service.model_claim else []),
+        *({"name": volume["name"], "mountPath": path, "readOnly": True} for volume, path in _sources(service, place)),
         *service.template.volume_mounts,
     ]
 
 
-def _common(service: Service, image: str, place: Place, millicores: int) -> Manifest:
+def _common(service: Service, image: str, place: Place, millicores: int, *, link_local: bool) -> Manifest:
     resources = {"cpu": format_millicores(millicores), "memory": format_bytes(service.memory_bytes)}
     return {
         "name": place.container,
         "image": service.image or image,
         "imagePullPolicy": service.image_pull_policy,
-        "env": _environment(service, place),
+        "env": _environment(service, place, link_local=link_local),
         "resources": {"requests": resources, "limits": dict(resources)},
         # The default, stated: a resize must never restart the process.
         "resizePolicy": [{"resourceName": r, "restartPolicy": "NotRequired"} for r in ("cpu", "memory")],
@@ -167,7 +177,7 @@ def _probe(path: str, place: Place, *, period: int, failures: int, timeout: int)
     }
 
 
-def _environment(service: Service, place: Place) -> list[dict[str, Any]]:
+def _environment(service: Service, place: Place, *, link_local: bool) -> list[dict[str, Any]]:
     threads = str(service.plan.threads_per_worker)
     settings = {
         "COREFIT_MODEL": service.model_uri,
@@ -178,6 +188,8 @@ def _environment(service: Service, place: Place) -> list[dict[str, Any]]:
         "COREFIT_OBJECTIVE_MS": str(round(service.objective.latency_s * 1000)),
         "COREFIT_PERCENTILE": f"{service.objective.percentile:g}",
         "COREFIT_MODEL_DIR": "/models",
+        "COREFIT_CREDENTIALS_DIR": CREDENTIALS_MOUNT if service.credentials_secret else "",
+        "COREFIT_ALLOW_LINK_LOCAL": "true" if link_local else "",
         **place.settings,
         # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
         "ORT_INTRA_OP_NUM_THREADS": threads,

@@ -21,6 +21,8 @@ _T = TypeVar("_T")
 _PVC: Final = "pvc://"
 SOURCE_MOUNT: Final = "/mnt/model-source"
 """Where the claim of a `pvc://` model is mounted, read-only."""
+CREDENTIALS_MOUNT: Final = "/mnt/model-credentials"
+"""Where the Secret with the credentials for the model's web server is mounted."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +33,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         model_uri: what the runtime fetches; a `pvc://` model is a file below `SOURCE_MOUNT` for it.
         model_claim: the claim to mount for that; empty when there is none.
         model_name: in the protocol's paths.
+        credentials_secret: mounted for the runtime, for the model's web server; empty when there is none.
         manual_replicas: spec.scaling.replicas.
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
         paused: the operator writes nothing for this resource.
@@ -47,6 +50,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     model_claim: str
     model_sha256: str
     model_name: str
+    credentials_secret: str
     millicores: int
     startup_millicores: int | None = None
     memory_bytes: int
@@ -96,6 +100,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
         model_claim=claim,
         model_sha256="" if spec.model.sha256 is UNSET else spec.model.sha256,
         model_name=meta.get("name", "") if spec.model.name is UNSET else spec.model.name,
+        credentials_secret="" if spec.model.credentials_secret is UNSET else spec.model.credentials_secret.name,
         millicores=millicores,
         startup_millicores=_startup(spec, millicores),
         memory_bytes=memory_bytes,

@@ -20,8 +20,8 @@ APPLICATION: Final = "application"
 URL: Final = f"http://127.0.0.1:{naming.SIDECAR_PORT_HTTP}"
 
 
-def rendered(service: Service, image: str) -> Manifest:
-    """What goes into a pod of the application; `image` is the runtime's where the resource names none."""
+def rendered(service: Service, image: str, *, link_local: bool = False) -> Manifest:
+    """What goes into a pod of the application; `image` and `link_local` as for `container.sidecar`."""
     application = {
         "name": APPLICATION,
         # Required, and never run: the template is only ever copied from.
@@ -35,7 +35,7 @@ def rendered(service: Service, image: str) -> Manifest:
             "annotations": {naming.ANNOTATION_ADMIN_PORT: str(BESIDE.admin_port)},
         },
         "spec": {
-            "initContainers": [container.sidecar(service, image)],
+            "initContainers": [container.sidecar(service, image, link_local=link_local)],
             "containers": [application],
             "volumes": container.volumes(service, BESIDE),
         },

@@ -56,8 +56,15 @@ def files(root: Path) -> dict[Path, str]:
     return {root / PLAIN: plain(), root / TEMPLATE: template()}
 
 
+class _Dumper(yaml.SafeDumper):
+    """Without anchors: a part that occurs twice is written twice, as people and diffs read it."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class asks for each part
+        return True
+
+
 def _yaml(document: dict[str, Any]) -> str:
-    text: str = yaml.safe_dump(document, sort_keys=False, width=116, allow_unicode=True)
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=116, allow_unicode=True)
     return text
 
 

@@ -45,6 +45,7 @@ async def _run(options: argparse.Namespace) -> None:
             operator_namespace=connection.own_namespace(),
             monitoring_namespaces=tuple(options.monitoring_namespace),
             startup_millicores=options.startup_cpu,
+            allow_link_local=options.allow_link_local,
         ),
         host=options.metrics_host,
         port=options.metrics_port,
@@ -73,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="CPU",
         help="CPU that pods start with where the resource doesn't say, e.g. 1500m (default: what it grants)",
+    )
+    run.add_argument(
+        "--allow-link-local", action="store_true", help="let models come from link-local and metadata addresses"
     )
     run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
     run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")

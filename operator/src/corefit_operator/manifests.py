@@ -32,12 +32,14 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
         operator_namespace: where the operator runs; empty when it runs outside the cluster.
         monitoring_namespaces: whose pods may reach the admin port too, for metrics.
         startup_millicores: CPU that pods start with where the resource doesn't say; 0 for what it grants anyway.
+        allow_link_local: whether models may come from link-local and cloud metadata addresses.
     """
 
     image: str
     operator_namespace: str = ""
     monitoring_namespaces: tuple[str, ...] = ()
     startup_millicores: int = 0
+    allow_link_local: bool = False
 
 
 def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
@@ -159,13 +161,23 @@ def _pod_template(service: Service, defaults: Defaults) -> Manifest:
     if application is None:
         grace = container.DRAIN_S + GRACE_MARGIN_S + round(service.objective.latency_s)
         held = {
-            "containers": [container.container(service, defaults.image, start_millicores(service, defaults))],
+            "containers": [
+                container.container(
+                    service,
+                    defaults.image,
+                    start_millicores(service, defaults),
+                    link_local=defaults.allow_link_local,
+                )
+            ],
             "volumes": container.volumes(service, container.ALONE),
         }
         return {"metadata": metadata, "spec": {**_pod(service, grace), **held}}
     held = {"containers": list(application.containers), "volumes": list(application.volumes)}
     pod = {**_pod(service, application.termination_grace_period_seconds), **held}
-    return sidecar.injected({"metadata": metadata, "spec": pod}, sidecar.rendered(service, defaults.image))
+    return sidecar.injected(
+        {"metadata": metadata, "spec": pod},
+        sidecar.rendered(service, defaults.image, link_local=defaults.allow_link_local),
+    )
 
 
 def _pod(service: Service, grace: int) -> dict[str, Any]:

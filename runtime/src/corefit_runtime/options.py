@@ -49,6 +49,18 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="/tmp/corefit-models",  # noqa: S108 - created 0700 by the store; the operator sets /models
         help="folder for downloaded models and calibration profiles",
     ),
+    Option(
+        field="credentials_dir",
+        kind="text",
+        default="",
+        help="folder with token, or username and password, for the model's web server",
+    ),
+    Option(
+        field="allow_link_local",
+        kind="flag",
+        default="false",
+        help="let models come from link-local and cloud metadata addresses",
+    ),
     Option(field="watch_model", kind="flag", default="false", help="reload a local model file when it changes"),
     Option(field="host", kind="text", default="0.0.0.0", help="address that both ports listen on"),  # noqa: S104 - a pod is reached by its IP
     Option(field="admin_host", kind="text", default="", help="address of the admin port, when it is another"),

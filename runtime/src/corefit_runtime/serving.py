@@ -164,7 +164,7 @@ def _rows(setting: str | int, found: int) -> int:
 
 def _load(settings: Settings, grant: Grant) -> Loaded:
     """Fetches, loads, warms up and measures. Blocking."""
-    stored = store.fetch(settings.model, settings.model_sha256, Path(settings.model_dir))
+    stored = store.fetch(settings.model, settings.model_sha256, Path(settings.model_dir), access=settings.access)
     engine = Engine(stored.path, Threads())
     first = calibrate.warm_up(engine)
     findings = _measured(settings, engine, first, stored.sha256, max(1, grant.millicores // 1000))

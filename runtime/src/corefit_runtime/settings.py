@@ -8,11 +8,13 @@ import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from corefit_core.errors import ConfigError, InvalidInput
 from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_runtime import options
+from corefit_runtime.access import Access
 from corefit_runtime.options import Option
 
 ENV_PREFIX: Final = "COREFIT_"
@@ -30,6 +32,8 @@ class Settings:
     name: str
     model_version: str
     model_dir: str
+    credentials_dir: str
+    allow_link_local: bool
     watch_model: bool
     host: str
     admin_host: str
@@ -66,6 +70,12 @@ class Settings:
     def objective_s(self) -> float:
         """The latency objective in seconds."""
         return self.objective_ms / 1000
+
+    @property
+    def access(self) -> Access:
+        """What a fetch of the model may reach, and with which credentials."""
+        folder = Path(self.credentials_dir) if self.credentials_dir else None
+        return Access(link_local=self.allow_link_local, credentials=folder)
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:

@@ -17,14 +17,13 @@ from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from corefit_core.errors import ChecksumMismatch, ConfigError, ModelUnavailable
+from corefit_runtime.access import Access
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
 log: Final = logging.getLogger(__name__)
 BLOCK: Final = 1 << 20
-TIMEOUT_S: Final = 30.0
-"""Seconds without a byte after which a download is given up, to be resumed."""
 PROGRESS_EVERY_S: Final = 5.0
 
 Progress = Callable[[int, int | None], None]
@@ -38,7 +37,9 @@ class StoredModel:
     sha256: str
 
 
-def fetch(uri: str, sha256: str, folder: Path, progress: Progress | None = None) -> StoredModel:
+def fetch(
+    uri: str, sha256: str, folder: Path, progress: Progress | None = None, access: Access | None = None
+) -> StoredModel:
     """The model as a local file.
 
     Raises:
@@ -52,7 +53,7 @@ def fetch(uri: str, sha256: str, folder: Path, progress: Progress | None = None)
         return _checked(path, sha256, uri)
     if parts.scheme not in {"http", "https"}:
         raise ConfigError(f"--model is {uri!r}: a path, file://, http:// or https:// is understood")
-    return _download(uri, sha256, folder, progress or reporter(uri))
+    return _download(uri, sha256, folder, progress or reporter(uri), access or Access())
 
 
 def digest(path: Path) -> str:
@@ -88,7 +89,7 @@ def _checked(path: Path, sha256: str, uri: str) -> StoredModel:
     return StoredModel(path=path, sha256=found)
 
 
-def _download(uri: str, sha256: str, folder: Path, progress: Progress) -> StoredModel:
+def _download(uri: str, sha256: str, folder: Path, progress: Progress, access: Access) -> StoredModel:
     # One file per URI and checksum: a changed URI never meets another model's bytes.
     stem = hashlib.sha256(f"{uri} {sha256}".encode()).hexdigest()[:16]
     target, part = folder / f"{stem}.onnx", folder / f"{stem}.part"
@@ -96,7 +97,7 @@ def _download(uri: str, sha256: str, folder: Path, progress: Progress) -> Stored
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if sha256 and target.exists() and digest(target) == sha256.lower():
             return StoredModel(path=target, sha256=sha256.lower())
-        _receive(uri, part, progress, resume=bool(sha256))
+        _receive(uri, part, progress, access, resume=bool(sha256))
         stored = _checked(part, sha256, uri)
         part.replace(target)
     except ChecksumMismatch:
@@ -107,16 +108,16 @@ def _download(uri: str, sha256: str, folder: Path, progress: Progress) -> Stored
     return StoredModel(path=target, sha256=stored.sha256)
 
 
-def _receive(uri: str, part: Path, progress: Progress, *, resume: bool) -> None:
+def _receive(uri: str, part: Path, progress: Progress, access: Access, *, resume: bool) -> None:
     # Imported here: a model on a disk needs neither http.client nor ssl (60 ms of CPU at start).
     import urllib.error  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
+
+    from corefit_runtime import web  # noqa: PLC0415
 
     # Without a checksum nobody would notice that the file has changed between the two halves.
     have = part.stat().st_size if resume and part.exists() else 0
-    request = urllib.request.Request(uri, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - the scheme is checked
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - likewise
+        with web.get(uri, {"Range": f"bytes={have}-"} if have else {}, access) as response:
             resumed = response.status == 206
             with part.open("ab" if resumed else "wb") as file:
                 _copy(response, file, have if resumed else 0, progress)

@@ -1,0 +1,141 @@
+"""One HTTP GET for the model store, with what it may reach and what it proves itself with.
+
+No connection is made to a link-local or metadata address unless that is allowed; credentials go to the origin that
+the URI names and to no other that it redirects to. Only http and https. Imports ssl: import it when it is needed.
+"""
+
+import base64
+import http.client
+import socket
+import ssl
+import urllib.request
+from functools import partial
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from corefit_core.errors import ModelUnavailable
+from corefit_runtime.access import Access, refused
+
+TIMEOUT_S: Final = 30.0
+"""Seconds without a byte after which a request is given up."""
+PORTS: Final = {"http": 80, "https": 443}
+
+
+def get(uri: str, headers: dict[str, str], access: Access) -> HTTPResponse:
+    """The answer to a GET, redirects followed; the caller closes it.
+
+    Raises:
+        ModelUnavailable: an address that isn't allowed, or credentials that aren't there.
+        OSError: no answer, or an `urllib.error.HTTPError` for a status that isn't a success.
+    """
+    request = urllib.request.Request(uri, headers=headers)  # noqa: S310 - the director below knows http and https only
+    response: HTTPResponse = _director(uri, access).open(request, timeout=TIMEOUT_S)
+    return response
+
+
+def _director(uri: str, access: Access) -> urllib.request.OpenerDirector:
+    """As `urllib.request.build_opener`, but without ftp, file and data, which a redirect could lead to."""
+    director = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Credentials(_origin(uri), access.credentials),
+        _Http(access),
+        _Https(access),
+    ):
+        director.add_handler(handler)
+    return director
+
+
+class _Credentials(urllib.request.BaseHandler):
+    """Adds the Authorization header to each request for one origin."""
+
+    def __init__(self, origin: tuple[str, str, int], folder: Path | None) -> None:
+        self._origin = origin
+        self._folder = folder
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        if self._folder is not None and _origin(request.full_url) == self._origin:
+            request.add_unredirected_header("Authorization", authorization(self._folder))
+        return request
+
+    https_request = http_request
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, access: Access) -> None:
+        super().__init__()
+        self._access = access
+
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(_connection, http.client.HTTPConnection, self._access), req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, access: Access) -> None:
+        super().__init__()
+        self._access = access
+
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        tls = partial(http.client.HTTPSConnection, context=ssl.create_default_context())
+        return self.do_open(partial(_connection, tls, self._access), req)
+
+
+def _connection(make: Any, access: Access, host: str, **options: Any) -> http.client.HTTPConnection:
+    """A connection that judges the address between resolving and connecting: no second look-up, no gap."""
+    connection: http.client.HTTPConnection = make(host, **options)
+    # Where http.client itself keeps what it connects with; there is no public way to give it another.
+    connection._create_connection = partial(_connect, access)  # type: ignore[attr-defined]  # noqa: SLF001
+    return connection
+
+
+def _connect(access: Access, address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
+    host, port = address
+    error: OSError = OSError(f"{host} has no address")
+    for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        where = str(found[0])
+        if refused(where) and not access.link_local:
+            raise ModelUnavailable(
+                f"{host} is {where}, a link-local or metadata address, which models may not come from "
+                "unless the administrator allows it (--allow-link-local, allowLinkLocal in the chart)"
+            )
+        try:
+            return socket.create_connection((where, int(found[1])), timeout, source)
+        except OSError as failed:
+            error = failed
+    raise error
+
+
+def authorization(folder: Path) -> str:
+    """The header's value, from the files of a Secret as the kubelet mounts it: read each time, since they rotate.
+
+    Raises:
+        ModelUnavailable: neither `token` nor `username` and `password` are there.
+    """
+    token = _read(folder / "token")
+    if token:
+        return f"Bearer {token}"
+    user, password = _read(folder / "username"), _read(folder / "password")
+    if user and password:
+        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    raise ModelUnavailable(
+        f"the credentials in {folder} are missing: the Secret needs token, or username and password "
+        "(a Secret that was made or changed just now arrives within a minute or two)"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _origin(uri: str) -> tuple[str, str, int]:
+    parts = urlsplit(uri)
+    return parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)

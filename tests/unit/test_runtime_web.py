@@ -1,0 +1,146 @@
+"""What a fetch may reach and whom it tells its credentials: over real servers, with names resolved as a test says."""
+
+import base64
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corefit_core.errors import ModelUnavailable
+from corefit_runtime import access, store, web
+from corefit_runtime.access import Access
+
+METADATA = "169.254.169.254"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        METADATA,
+        "169.254.0.1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "febf::1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "168.63.129.16",
+    ],
+)
+def test_link_local_and_metadata_addresses_are_refused_in_every_spelling(address: str) -> None:
+    assert access.refused(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "127.0.0.1", "169.253.255.255", "169.255.0.0", "fec0::1", "::1", "64:ff9b::808:808", "93.184.216.34"],
+)
+def test_other_addresses_are_not(address: str) -> None:
+    assert not access.refused(address)
+
+
+class Site:
+    """A server that redirects or answers, and notes the Authorization header of each request."""
+
+    def __init__(self) -> None:
+        self.redirect = ""
+        self.seen: list[str | None] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.seen.append(self.headers.get("Authorization"))
+                if site.redirect and self.path != "/end":
+                    self.send_response(302)
+                    self.send_header("Location", site.redirect)
+                else:
+                    self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def sites() -> Iterator[tuple[Site, Site]]:
+    made = (Site(), Site())
+    threads = [threading.Thread(target=site.server.serve_forever) for site in made]
+    for thread in threads:
+        thread.start()
+    yield made
+    for site, thread in zip(made, threads, strict=True):
+        site.server.shutdown()
+        site.server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Makes a name resolve to an address, as a DNS server of an attacker's would."""
+    known: dict[str, str] = {}
+    genuine = socket.getaddrinfo
+
+    def look_up(host: Any, *rest: Any, **options: Any) -> Any:
+        return genuine(known.get(host, host), *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known.__setitem__
+
+
+def test_a_literal_address_a_name_and_a_redirect_are_refused(
+    sites: tuple[Site, Site], resolve: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    resolve("metadata.example", METADATA)
+    site = sites[0]
+    site.redirect = f"http://{METADATA}/latest/meta-data/"
+    for uri in (f"http://{METADATA}/m.onnx", "https://metadata.example/m.onnx", f"{site.origin}/m.onnx"):
+        with pytest.raises(ModelUnavailable, match="link-local or metadata address") as caught:
+            store.fetch(uri, "", tmp_path)
+        assert METADATA in str(caught.value)
+
+
+def test_what_the_administrator_allows_is_connected_to(monkeypatch: pytest.MonkeyPatch, sites: Any) -> None:
+    monkeypatch.setattr(access, "METADATA", access.METADATA | {access.ipaddress.ip_address("127.0.0.1")})
+    with pytest.raises(ModelUnavailable, match="unless the administrator allows it"):
+        web.get(f"{sites[0].origin}/end", {}, Access())
+    with web.get(f"{sites[0].origin}/end", {}, Access(link_local=True)) as answer:
+        assert answer.status == 200
+
+
+def test_a_redirect_leads_to_http_only(sites: tuple[Site, Site], tmp_path: Path) -> None:
+    for other in ("ftp://127.0.0.1/m.onnx", "file:///etc/passwd"):
+        sites[0].redirect = other
+        with pytest.raises(ModelUnavailable):
+            store.fetch(f"{sites[0].origin}/m.onnx", "", tmp_path)
+
+
+def test_credentials_follow_to_the_same_origin_and_to_no_other(sites: tuple[Site, Site], tmp_path: Path) -> None:
+    first, other = sites
+    (tmp_path / "token").write_text("a-token\n")
+    allowed = Access(credentials=tmp_path)
+    first.redirect = f"{first.origin}/end"
+    web.get(f"{first.origin}/m.onnx", {}, allowed).close()
+    assert first.seen == ["Bearer a-token", "Bearer a-token"]
+    first.redirect = f"{other.origin}/end"
+    web.get(f"{first.origin}/m.onnx", {}, allowed).close()
+    assert other.seen == [None]
+
+
+def test_credentials_are_read_anew_and_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="token, or username and password"):
+        web.authorization(tmp_path)
+    (tmp_path / "username").write_text("me")
+    (tmp_path / "password").write_text("a:b")
+    assert web.authorization(tmp_path) == "Basic " + base64.b64encode(b"me:a:b").decode()
+    (tmp_path / "token").write_text("t")
+    assert web.authorization(tmp_path) == "Bearer t"
