@@ -20,6 +20,8 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "corefit"
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied-hash"
 """On every child: the hash of the manifest that was applied last, so that an equal one is not written again."""
+ANNOTATION_ASKED: Final = f"{GROUP}/asked-hash"
+"""On a Deployment: the hash of what the resource asked for, by which a change of the operator's own is told."""
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 """On an InferenceService: `"true"` stops every write that the operator would make for it."""
 

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from corefit_core import api, naming
 from corefit_core.api_application import Application
 from corefit_core.errors import InvalidInput
+from corefit_core.manifest import fingerprint
 from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_core.recommender import CpuRange, Policy, Price
 from corefit_core.sizing import Grant, Objective, SizingPlan, plan
@@ -36,6 +37,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         credentials_secret: mounted for the runtime, for the model's web server; empty when there is none.
         manual_replicas: spec.scaling.replicas.
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
+        asked: a hash of the spec without scaling and prices, the same whether a default was written out or not.
         paused: the operator writes nothing for this resource.
         millicores: CPU of a pod; where there is a range (`policy.cpu_range`) what it is never shrunk below.
         startup_millicores: CPU that a pod starts with by the resource's own word; None where it says nothing.
@@ -61,6 +63,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     image_pull_policy: str
     template: api.PodTemplate
     application: Application | None
+    asked: str
     paused: bool
     plan: SizingPlan
 
@@ -111,9 +114,21 @@ def decode(resource: Mapping[str, Any]) -> Service:
         image_pull_policy=spec.image_pull_policy,
         template=api.PodTemplate() if spec.template is UNSET else spec.template,
         application=None if spec.application is UNSET else spec.application,
+        asked=_asked(spec),
         paused=meta.get("annotations", {}).get(naming.ANNOTATION_PAUSED) == "true",
         plan=sizing,
     )
+
+
+def _asked(spec: api.InferenceServiceSpec) -> str:
+    told = {key: value for key, value in msgspec.to_builtins(spec).items() if key not in ("scaling", "price")}
+    return fingerprint(_said(told))
+
+
+def _said(told: dict[str, Any]) -> dict[str, Any]:
+    """Without parts that say nothing but their defaults, which msgspec leaves as empty ones."""
+    pairs = ((key, _said(value) if isinstance(value, dict) else value) for key, value in told.items())
+    return {key: value for key, value in pairs if value != {}}
 
 
 def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) -> Policy:

@@ -15,6 +15,8 @@ from corefit_operator import connection
 from corefit_operator.manifests import Defaults
 
 DEFAULT_IMAGE: Final = "corefit/runtime:0.1.0"
+UPGRADES_AT_ONCE: Final = 5
+"""Resources: each takes one pod more while it rolls; 500 of them are through in half an hour at 20 s each."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -51,6 +53,7 @@ async def _run(options: argparse.Namespace) -> None:
         port=options.metrics_port,
         round_s=options.round_seconds,
         via=options.reports_via,
+        upgrades_at_once=options.upgrades_at_once,
         identity=os.environ.get("POD_NAME") or socket.gethostname(),
     )
     await program.run(settings)
@@ -78,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--allow-link-local", action="store_true", help="let models come from link-local and metadata addresses"
     )
+    run.add_argument(
+        "--upgrades-at-once",
+        type=_positive_int,
+        default=UPGRADES_AT_ONCE,
+        metavar="N",
+        help="resources whose pods may be rolled at a time because the operator, not the resource, has changed",
+    )
     run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
     run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")
     run.add_argument("--round-seconds", type=_positive, default=3.0, help="seconds between collections of reports")
@@ -91,6 +101,13 @@ def _millicores(text: str) -> int:
         return parse_millicores(text)
     except InvalidInput as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    return value
 
 
 def _positive(text: str) -> float:

@@ -51,8 +51,10 @@ def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
         _manifest(service, "policy/v1", "PodDisruptionBudget", {"spec": _disruption_budget(service)}),
         _manifest(service, "apps/v1", "Deployment", {"spec": _deployment(service, defaults)}),
     )
+    # On the Deployment alone, whose pods roll when it changes: `upgrades` tells by it on whose account.
+    children[-1]["metadata"]["annotations"] = {naming.ANNOTATION_ASKED: service.asked}
     for child in children:
-        child["metadata"]["annotations"] = {naming.ANNOTATION_APPLIED: fingerprint(child)}
+        child["metadata"].setdefault("annotations", {})[naming.ANNOTATION_APPLIED] = fingerprint(child)
     return children
 
 

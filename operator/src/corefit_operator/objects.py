@@ -160,6 +160,11 @@ class Child(_Read, frozen=True, kw_only=True):
             or status.replicas > status.updated_replicas
         )
 
+    @property
+    def complete(self) -> bool:
+        """Whether every replica of a Deployment is of its newest template and available."""
+        return not self.rolling_out and self.status.available_replicas >= self.spec.replicas
+
 
 class _Partial(_Read, frozen=True, kw_only=True):
     """A child without spec and status."""

@@ -21,6 +21,7 @@ from corefit_operator.metrics import Metrics
 from corefit_operator.reconcile import Reconciler
 from corefit_operator.recorder import Recorder
 from corefit_operator.resync import Resync
+from corefit_operator.upgrades import Upgrades
 from corefit_operator.view import Key, View
 from corefit_operator.workqueue import WorkQueue
 
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         round_s: seconds between two collections of reports.
         via: how reports are asked for; auto is by pod address inside a cluster, by the API server's proxy outside.
         identity: who says Events.
+        upgrades_at_once: resources whose pods may be rolled at a time on the operator's own account.
     """
 
     kubeconfig: str | None
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     round_s: float
     via: Via
     identity: str
+    upgrades_at_once: int
 
 
 async def run(settings: Settings) -> None:
@@ -93,6 +96,7 @@ async def _operate(
         defaults=settings.defaults,
         clock=time.monotonic,
         round_s=settings.round_s,
+        upgrades=Upgrades(settings.upgrades_at_once),
     )
     informer = Informer(view, queue.add, partial(connection.kopf_login, configuration), settings.namespaces)
     background = (

@@ -25,6 +25,7 @@ from corefit_operator.metrics import Metrics
 from corefit_operator.objects import Child, DeploymentSpec, Pod
 from corefit_operator.recorder import Budget, Recorder, Said
 from corefit_operator.status import Found
+from corefit_operator.upgrades import Upgrades
 from corefit_operator.view import Key, View
 
 LOG: Final = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Reconciler:
     Args:
         clock: monotonic seconds.
         round_s: seconds between two looks at the same pods' reports.
+        upgrades: whose pods may be rolled on the operator's own account.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Reconciler:
         defaults: Defaults,
         clock: Callable[[], float],
         round_s: float,
+        upgrades: Upgrades,
     ) -> None:
         self._cluster = cluster
         self._view = view
@@ -85,6 +88,7 @@ class Reconciler:
         self._defaults = defaults
         self._clock = clock
         self._round_s = round_s
+        self._upgrades = upgrades
         self._remembered: dict[Key, Remembered] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -100,6 +104,7 @@ class Reconciler:
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._remembered.pop(key, None)
             self._metrics.forget(key)
+            self._upgrades.forget(key)
             return None
         remembered = self._memory(key, str(raw["metadata"].get("uid", "")))
         try:
@@ -108,6 +113,7 @@ class Reconciler:
             await self._say_unreadable(key, raw, remembered, error)
             return None
         if service.paused:
+            self._upgrades.forget(key)
             return None
         return await self._bring_in_order(key, raw, service, remembered)
 
@@ -115,9 +121,12 @@ class Reconciler:
         self, key: Key, raw: Mapping[str, Any], service: Service, remembered: Remembered
     ) -> float:
         wanted = manifests.desired(service, self._defaults)
-        outcome = await children.settle(self._cluster, self._view, service, wanted, remembered.applied)
+        waits = self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
+        outcome = await children.settle(
+            self._cluster, self._view, service, wanted[:-1] if waits else wanted, remembered.applied
+        )
         found = await self._look(key, service, remembered)
-        found = msgspec.structs.replace(found, refused=outcome.refused)
+        found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
         await self._scale(key, service, found, remembered)
         await self._say(key, raw, service, found, remembered)
         self._metrics.found(key, found)
@@ -131,6 +140,9 @@ class Reconciler:
             remembered = self._remembered[key] = Remembered(uid=uid)
         return remembered
 
+    def _deployment(self, key: Key, service: Service) -> Child | None:
+        return self._view.children(key).get(("Deployment", service.child_name))
+
     async def _look(self, key: Key, service: Service, remembered: Remembered) -> Found:
         """Asks the pods and decides."""
         live = [pod for pod in self._view.pods(key) if pod.live]
@@ -139,7 +151,7 @@ class Reconciler:
         live_uids = {pod.metadata.uid for pod in live}
         remembered.reports.update((uid, (now, report)) for uid, report in reports.items())
         remembered.reports = {uid: kept for uid, kept in remembered.reports.items() if uid in live_uids}
-        deployment = self._view.children(key).get(("Deployment", service.child_name))
+        deployment = self._deployment(key, service)
         decision = self._decide(service, remembered, live, deployment, now)
         return Found(
             deployment=deployment,

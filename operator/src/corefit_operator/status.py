@@ -22,6 +22,10 @@ from corefit_operator.objects import Child, Pod
 _HOLDING: Final = frozenset({"NoReports", "StaleReports"})
 """Decisions that are none: the recommender doesn't know and therefore holds."""
 _WHY_MAX: Final = 1024
+_UPGRADE_PENDING: Final = (
+    "All replicas run what the resource asks for. The operator, which was upgraded or configured anew, gives pods "
+    "another template; it rolls a few resources at a time, and this one has yet to come."
+)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +38,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         desired: what the Deployment is to have.
         problem: what keeps pods from serving.
         refused: what the API server refuses about the children.
+        upgrade_waits: the operator wants another pod template, and others are being rolled to theirs.
     """
 
     deployment: Child | None
@@ -43,6 +48,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     desired: int
     problem: Problem | None = None
     refused: Problem | None = None
+    upgrade_waits: bool = False
 
     @property
     def ready(self) -> int:
@@ -157,6 +163,8 @@ def _ready(found: Found) -> _Statement:
 def _progressing(found: Found) -> _Statement:
     trouble = found.refused or found.problem
     complete = found.deployment is not None and not found.deployment.rolling_out and found.serving >= found.desired
+    if complete and found.upgrade_waits:
+        return "Progressing", "True", "UpgradePending", _UPGRADE_PENDING
     if complete and not found.refused:
         return "Progressing", "True", "Complete", "All replicas run what the resource asks for."
     if trouble:

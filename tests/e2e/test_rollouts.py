@@ -1,0 +1,217 @@
+"""Requests during rollouts, scale-downs, a node's drain and a kill -9: open-loop load, and what became of each.
+
+`ROLLOUTS=100` makes as many changes in one run (`make bench-rollouts`); without it there are ten.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from corefit.demo.predictions import output, payload
+from corefit.load import Kind, Options, Recorder, Request, Step, intended_times, run
+from corefit.load.record import Sample
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
+Make = Callable[..., dict[str, Any]]
+CHANGES = int(os.environ.get("ROLLOUTS", "10"))
+RATE = 25.0
+"""Requests a second: a digits request takes under a millisecond of CPU, so pods of a fifth of a core stay calm, and
+every second of every change sees two dozen requests."""
+OBJECTIVE_MS = 500
+
+
+def _requests() -> list[Request]:
+    known = json.loads((ROOT / "examples/digits/rows.json").read_text())
+    rows, labels = known["rows"][:20], known["predictions"][:20]
+    return [_asked(known, row, label) for row, label in zip(rows, labels, strict=True)]
+
+
+def _asked(known: dict[str, Any], row: list[float], label: int) -> Request:
+    def wrong(body: bytes) -> str | None:
+        said = output(body, known["output"])
+        return None if said == [label] else f"{said} instead of {label}"
+
+    return Request(body=json.dumps(payload(known["input"], [row])).encode(), wrong=wrong)
+
+
+class Load:
+    """Open-loop load in a thread of its own while the block runs; afterwards what became of each request."""
+
+    def __init__(self, url: str, *, per_connection: int = 5) -> None:
+        self.recorder = Recorder()
+        self._options = Options(requests_per_connection=per_connection)
+        self._url = url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._drive)
+
+    def _drive(self) -> None:
+        times = itertools.takewhile(
+            lambda _: not self._stop.is_set(), intended_times([Step(rate=RATE, duration_s=7200)])
+        )
+        asyncio.run(run(self._url, _requests(), times, recorder=self.recorder, options=self._options))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def lost(self) -> list[Sample]:
+        """What got neither a right answer nor an honest refusal."""
+        return [s for s in self.recorder if s.kind in (Kind.ERROR, Kind.WRONG)]
+
+    def served_one_more(self) -> Callable[[], bool]:
+        """A condition: a request that is sent from now on has been answered."""
+        seen = len(self.recorder)
+        return lambda: any(s.kind is Kind.OK for s in itertools.islice(self.recorder, seen, None))
+
+
+def _figures(load: Load) -> str:
+    found = load.recorder.summary()
+    quantiles = [f"{q * 1000:.0f}" if q is not None else "-" for q in (found.p50_s, found.p99_s, found.max_s)]
+    late = (found.late_p99_s or 0.0) * 1000
+    return (
+        f"{found.sent} requests, {found.ok} answered, {found.shed} refused with 503, {found.lost} lost; "
+        f"p50/p99/max {'/'.join(quantiles)} ms; generator late p99 {late:.0f} ms; {found.details}"
+    )
+
+
+def _complete(kube: Any, replicas: int, generation: int) -> Callable[[], bool]:
+    """A condition: the change has been seen, every pod is of the newest template, and none of the old is left."""
+
+    def holds() -> bool:
+        status = kube.get("inferenceservice", "digits").get("status", {})
+        progressing = next((c for c in status.get("conditions", ()) if c["type"] == "Progressing"), {})
+        current = progressing.get("observedGeneration") == generation and progressing.get("reason") == "Complete"
+        pods = kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"] if current else []
+        ready = [p for p in pods if any(c["type"] == "Ready" and c["status"] == "True" for c in _conditions(p))]
+        return current and len(pods) == len(ready) == replicas
+
+    return holds
+
+
+def _conditions(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pod["status"].get("conditions", [])
+    return found
+
+
+def _changes(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Changes of the spec, each a patch: half of them rollouts for different causes, half of them scalings."""
+    cycle = itertools.cycle(["model", "down", "resources", "up", "objective", "down", "template", "up", "down", "up"])
+    for index, what in enumerate(itertools.islice(cycle, number)):
+        replicas = {"down": 1, "up": 3}.get(what)
+        yield (
+            what,
+            {
+                "model": {"model": {"uri": f"http://models/digits.onnx?v={index}"}},
+                "resources": {"resources": {"cpu": f"{200 + index % 7 + 1}m"}},
+                "objective": {"objective": {"latencyMilliseconds": OBJECTIVE_MS + index + 1}},
+                "template": {"template": {"annotations": {"change": str(index)}}},
+            }.get(what, {"scaling": {"replicas": replicas}}),
+        )
+
+
+def _patch(kube: Any, spec: dict[str, Any]) -> int:
+    """Changes the resource; its generation afterwards."""
+    kube.kubectl("patch", "cfis", "digits", "--type=merge", "-p", json.dumps({"spec": spec}))
+    return int(kube.get("inferenceservice", "digits")["metadata"]["generation"])
+
+
+def _serving(kube: Any, service: Make, replicas: int) -> None:
+    kube.apply(service(scaling={"mode": "Manual", "replicas": replicas}))
+    kube.until(f"{replicas} pods serve", _complete(kube, replicas, 1))
+
+
+@pytest.mark.timeout(60 * 60)
+def test_no_request_fails_in_rollouts_and_scalings(kube: Any, service: Make, record_property: Any) -> None:
+    replicas, done = 3, Counter[str]()
+    _serving(kube, service, replicas)
+    with Load(kube.url("digits")) as load:
+        for what, spec in _changes(CHANGES):
+            replicas = spec.get("scaling", {}).get("replicas", replicas)
+            before = len(load.lost())
+            kube.until(f"{what} is complete", _complete(kube, replicas, _patch(kube, spec)))
+            kube.until("and serves", load.served_one_more())
+            done[what] += 1
+            assert len(load.lost()) == before, (what, [s.detail for s in load.lost()], _figures(load))
+    print(f"\n{CHANGES} changes under {RATE:g} requests/s ({dict(done)}): {_figures(load)}")
+    assert load.lost() == [], _figures(load)
+
+
+def test_no_request_fails_when_the_node_is_drained(kube: Any, service: Make) -> None:
+    """There is one node: the drain waits at the disruption budget until there is room again, as on a full cluster."""
+    _serving(kube, service, 2)
+    node = kube.get("nodes")["items"][0]["metadata"]["name"]
+    before = _pod_uids(kube)
+    options = ("--pod-selector=serving.corefit.dev/inferenceservice=digits", "--delete-emptydir-data", "--force")
+    with Load(kube.url("digits")) as load:
+        drain = threading.Thread(target=kube.kubectl, args=("drain", node, *options, "--timeout=240s"))
+        drain.start()
+        try:
+            kube.until("a pod waits for a node", lambda: _reason(kube) == "Unschedulable")
+            assert len(_pod_uids(kube) & before) == 1, "the budget keeps one pod serving"
+        finally:
+            kube.kubectl("uncordon", node)
+        drain.join()
+        kube.until("all are new", lambda: not _pod_uids(kube) & before and _complete(kube, 2, 1)())
+        kube.until("and serve", load.served_one_more())
+    print(f"\nkubectl drain under {RATE:g} requests/s: {_figures(load)}")
+    assert load.lost() == [], _figures(load)
+
+
+def _reason(kube: Any) -> str:
+    return str(kube.condition("digits", "Progressing").get("reason"))
+
+
+def _pod_uids(kube: Any) -> set[str]:
+    items = kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"]
+    return {p["metadata"]["uid"] for p in items if "deletionTimestamp" not in p["metadata"]}
+
+
+def test_a_killed_process_loses_only_what_it_held(kube: Any, service: Make) -> None:
+    """Beside what was in flight, connections are refused until the kubelet has seen the end: nothing was sent on them,
+    so a client may try again without a doubt."""
+    _serving(kube, service, 2)
+    uid = min(_pod_uids(kube))
+    with Load(kube.url("digits"), per_connection=1) as load:
+        kube.until("it serves", load.served_one_more())
+        held = load.recorder.in_flight
+        _kill(uid)
+        kube.until("the container was restarted and all are ready", lambda: _restarts(kube) == 1)
+        kube.until("both serve", _complete(kube, 2, 1))
+        kube.until("and answer", load.served_one_more())
+    details = Counter("refused" if "Cannot connect" in s.detail else "broken" for s in load.lost())
+    print(f"\nkill -9 under {RATE:g} requests/s, {held} in flight: {dict(details)}; {_figures(load)}")
+    assert details["broken"] <= held + 1, [s.detail for s in load.lost()]  # one may have been sent in between
+    assert not any(s.kind is Kind.WRONG for s in load.lost())
+
+
+def _kill(uid: str) -> None:
+    """SIGKILL to the runtime of a pod: the kernel's view of its processes is that of the host."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = f"pod{uid}" in (process / "cgroup").read_text()
+            runtime = b"corefit_runtime" in (process / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        if ours and runtime:
+            os.kill(int(process.name), signal.SIGKILL)
+            return
+    pytest.skip("the pods' processes are not on this machine")
+
+
+def _restarts(kube: Any) -> int:
+    items = kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"]
+    return sum(c["restartCount"] for p in items for c in p["status"].get("containerStatuses", []))

@@ -1,0 +1,81 @@
+"""Rollouts on the operator's own account: told from those that a resource asks for, and a few at a time."""
+
+from typing import Any
+
+import pytest
+
+from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_ASKED
+from corefit_core.service import decode
+from corefit_operator import objects
+from corefit_operator.manifests import Defaults, desired
+from corefit_operator.objects import Child
+from corefit_operator.upgrades import Upgrades
+from corefit_operator.view import Key
+
+A, B, C = (Key("n", name) for name in "abc")
+OLD, NEW = Defaults(image="corefit/runtime:1"), Defaults(image="corefit/runtime:2")
+
+
+def _wanted(defaults: Defaults, **spec: Any) -> dict[str, Any]:
+    resource = {"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}, **spec}}
+    return desired(decode(resource), defaults)[-1]
+
+
+def _found(manifest: dict[str, Any], *, updated: int = 2, without: str = "") -> Child:
+    annotations = {k: v for k, v in manifest["metadata"]["annotations"].items() if k != without}
+    return objects.child(
+        "Deployment",
+        {
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "annotations": annotations},
+            "spec": {"replicas": 2},
+            "status": {"replicas": 2, "updatedReplicas": updated, "availableReplicas": 2},
+        },
+    )
+
+
+def test_another_operator_rolls_only_so_many_at_a_time_and_the_next_when_one_is_done() -> None:
+    upgrades = Upgrades(at_once=1)
+    wanted, before = _wanted(NEW), _found(_wanted(OLD))
+    assert [upgrades.waits(key, wanted, before) for key in (A, B, C)] == [False, True, True]
+    under_way = _found(wanted, updated=1)
+    assert not upgrades.waits(A, wanted, under_way)
+    assert upgrades.waits(B, wanted, before)
+    assert not upgrades.waits(A, wanted, _found(wanted))
+    assert not upgrades.waits(B, wanted, before)
+    upgrades.forget(B)
+    assert not upgrades.waits(C, wanted, before)
+
+
+def test_what_a_resource_asks_for_never_waits() -> None:
+    upgrades = Upgrades(at_once=1)
+    assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))
+    for change in ({"resources": {"cpu": "2"}}, {"objective": {"latencyMilliseconds": 50}}, {"image": "i"}):
+        assert not upgrades.waits(B, _wanted(NEW, **change), _found(_wanted(OLD)))
+
+
+def test_new_ones_equal_ones_and_broken_ones_never_wait() -> None:
+    upgrades = Upgrades(at_once=1)
+    assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))
+    for found in (None, _found(_wanted(NEW)), _found(_wanted(OLD), updated=1)):
+        assert not upgrades.waits(B, _wanted(NEW), found)
+
+
+def test_a_deployment_of_a_version_without_the_account_counts_as_unchanged() -> None:
+    upgrades = Upgrades(at_once=1)
+    assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))
+    assert upgrades.waits(B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_ASKED))
+    assert not upgrades.waits(B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_APPLIED))
+
+
+@pytest.mark.parametrize(
+    "written_out",
+    [
+        {"resources": {"cpu": "1", "memory": "512Mi"}},
+        {"objective": {"percentile": 99, "latencyMilliseconds": 100}, "imagePullPolicy": "IfNotPresent"},
+        {"scaling": {"minReplicas": 3}, "price": {"currency": "EUR"}},
+    ],
+)
+def test_defaults_written_out_and_scaling_are_no_change_of_what_is_asked_for(written_out: dict[str, Any]) -> None:
+    """The API server writes new fields' defaults out when the CRD is upgraded: that is not the user's doing."""
+    annotations = [_wanted(OLD, **spec)["metadata"]["annotations"] for spec in ({}, written_out)]
+    assert annotations[0] == annotations[1]
