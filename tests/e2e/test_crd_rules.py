@@ -37,6 +37,7 @@ ACCEPTED = {
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         }
     },
+    "sidecar": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "StatefulSet", "name": "web"}}},
     "application": {"application": {"containers": [{"name": "web", "image": "web"}], "port": 9000}},
 }
 
@@ -100,6 +101,19 @@ REFUSED = {
         {"application": {"containers": [{"name": "web"}], "terminationGracePeriodSeconds": 0}},
         "spec.application.terminationGracePeriodSeconds",
     ),
+    "mode-service": ({"mode": "Both"}, "spec.mode"),
+    "sidecar-application": (
+        {"mode": "Sidecar", "application": {"containers": [{"name": "web"}]}},
+        "application and mode Sidecar exclude each other",
+    ),
+    "target-of-service": (
+        {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}},
+        "scaling.targetRef is for mode Sidecar only",
+    ),
+    "target-kind": (
+        {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Job", "name": "web"}}},
+        "spec.scaling.targetRef.kind",
+    ),
     "unknown-field": ({"replicas": 3}, 'unknown field "spec.replicas"'),
 }
 
@@ -124,6 +138,11 @@ def test_refuses_and_names_the_field(api: Any, case: str) -> None:
     said = api.apply(_resource(spec), dry_run=True, check=False)
     assert words in said
     assert "created" not in said
+
+
+def test_the_mode_of_a_resource_stays(api: Any) -> None:
+    api.apply(_resource({}))
+    assert "mode can't be changed" in api.apply(_resource({"mode": "Sidecar"}), check=False)
 
 
 def test_defaults_are_filled_in(api: Any, service: Callable[..., dict[str, Any]]) -> None:

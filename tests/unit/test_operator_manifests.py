@@ -177,3 +177,7 @@ def test_only_the_admin_port_of_an_applications_pods_is_closed_to_others() -> No
 def test_the_template_of_an_application_does_not_know_the_operators_version() -> None:
     annotations = _children(application=APPLICATION)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
     assert naming.ANNOTATION_INJECTED not in annotations
+
+
+def test_a_resource_of_mode_sidecar_has_no_children() -> None:
+    assert _children(mode="Sidecar") == {}

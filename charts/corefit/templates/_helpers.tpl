@@ -40,8 +40,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [apps]
-  resources: [deployments/scale]
+  resources: [deployments/scale, statefulsets/scale]
   verbs: [patch]
+# What scaling.targetRef names, and whether someone else scales it already.
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch]
@@ -51,4 +58,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- end }}
+
+{{- /* Whether the policies that inject sidecars are installed. */}}
+{{- define "corefit.injection" -}}
+{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}
+{{- if or (eq .Values.injection.install "Always") (and (eq .Values.injection.install "Auto") $served) }}true{{ end }}
+{{- end }}
+
+{{- define "corefit.policy" -}}
+{{ include "corefit.name" . }}-inject-{{ .Release.Namespace }}
+{{- end }}
+
+{{- define "corefit.injectionNamespaces" -}}
+{{- with .Values.watchNamespaces -}}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values: {{ toJson . }}
+{{- end }}
 {{- end }}

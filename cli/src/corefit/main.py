@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from corefit import plan
+from corefit import inject, plan
 from corefit.demo import command as demo
 from corefit.load import command as load
 from corefit.simulate import options as simulate
@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     plan.register(commands)
     simulate.register(commands)
     load.register(commands)
+    inject.register(commands)
     demo.register(commands)
     return root
 

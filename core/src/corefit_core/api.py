@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from corefit_core.api_application import Application
+from corefit_core.api_application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
 from corefit_core.api_part import Opaque, Part, keyed, rules
 from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api_status import InferenceServiceStatus
@@ -116,6 +116,10 @@ class Scaling(Part, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=3600, description="Scaling down follows the highest recommendation of so many seconds."),
     ] = 300
+    target_ref: Annotated[
+        TargetRef | UnsetType,
+        Meta(description="In mode Sidecar: the workload that is scaled; without it status only says what would be."),
+    ] = UNSET
 
 
 _DECIMAL: Final = rules(
@@ -215,6 +219,7 @@ Image = Annotated[
 class InferenceServiceSpec(Part, frozen=True, kw_only=True):
     """What is asked for."""
 
+    mode: Annotated[ServiceMode, SERVICE_MODE] = "Service"
     model: Annotated[
         Model,
         Meta(
@@ -264,7 +269,7 @@ class InferenceService(Part, frozen=True, kw_only=True):
         InferenceServiceSpec,
         Meta(
             description="What is asked for.",
-            extra_json_schema=rules(*STARTUP_RULES),
+            extra_json_schema=rules(*STARTUP_RULES, *MODE_RULES),
         ),
     ]
     status: Annotated[InferenceServiceStatus | UnsetType, Meta(description="What is there.")] = UNSET

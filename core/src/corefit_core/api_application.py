@@ -1,6 +1,6 @@
-"""The part of an InferenceService that is an application beside the runtime. May not decide anything."""
+"""The parts of an InferenceService that put the runtime beside an application. May not decide anything."""
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -49,3 +49,24 @@ class Application(Part, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=3600, description="Seconds from SIGTERM within which the application and the runtime end."),
     ] = 40
+
+
+ServiceMode = Literal["Service", "Sidecar"]
+SERVICE_MODE: Final = Meta(
+    description="Service: pods, and what belongs to them, are made. Sidecar: none are; pods of yours that are labelled "
+    f"{naming.LABEL_INJECT}: NAME get the runtime as a sidecar. It can't be changed.",
+    extra_json_schema=rules(("self == oldSelf", "mode can't be changed: delete the resource and create it anew")),
+)
+MODE_RULES: Final = (
+    ("self.mode == 'Service' || !has(self.application)", "application and mode Sidecar exclude each other"),
+    ("self.mode == 'Sidecar' || !has(self.scaling.targetRef)", "scaling.targetRef is for mode Sidecar only"),
+)
+"""Of the whole spec: (expression that must hold, message when it doesn't)."""
+
+
+class TargetRef(Part, frozen=True, kw_only=True):
+    """A workload of yours that is to be scaled."""
+
+    api_version: Annotated[Literal["apps/v1"], Meta(description="Its API.")] = "apps/v1"
+    kind: Annotated[Literal["Deployment", "StatefulSet"], Meta(description="Its kind.")]
+    name: Annotated[str, Meta(description="Its name, in this namespace.", min_length=1, max_length=253)]

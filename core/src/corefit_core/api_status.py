@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from corefit_core.api_part import Part
+from corefit_core.api_part import Opaque, Part
 
 Text = Annotated[str, Meta(max_length=1024)]
 
@@ -59,6 +59,14 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
     observed_generation: int = 0
     replicas: int = 0
     ready_replicas: int = 0
+    stale_replicas: (
+        Annotated[int, Meta(description="Pods injected from an older state of the resource, or by another version.")]
+        | UnsetType
+    ) = UNSET
+    sidecar: (
+        Annotated[Opaque, Meta(description="In mode Sidecar: what pods get, as a pod template; admission copies it.")]
+        | UnsetType
+    ) = UNSET
     desired_replicas: Annotated[int, Meta(description="What the Deployment is to have.")] = 0
     recommended_replicas: Annotated[int, Meta(description="What the recommender would choose.")] | UnsetType = UNSET
     selector: Annotated[str, Meta(description="Label selector of the pods, for the scale subresource.")] = ""

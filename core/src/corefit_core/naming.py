@@ -35,6 +35,10 @@ LABEL_INJECT: Final = f"{GROUP}/inject"
 """On a pod template of others: the InferenceService of mode Sidecar whose runtime its pods are to have."""
 ANNOTATION_INJECTED: Final = f"{GROUP}/injected"
 """On a pod of others: the version and the hash of what was put into it (see `stamp`)."""
+ANNOTATION_INJECTABLE: Final = f"{GROUP}/injectable"
+"""On the operator's ServiceAccount: the resources of mode Sidecar as ",NAMESPACE/NAME,...,", by which the admission
+policies warn of names that are not there. A ServiceAccount, since API servers watch those for themselves: the watch
+of another built-in kind ends for good when the policy that it was begun for is deleted (seen on 1.36.3)."""
 ANNOTATION_ADMIN_PORT: Final = f"{GROUP}/admin-port"
 """On a pod whose runtime has its admin port elsewhere than `PORT_ADMIN`."""
 SIDECAR: Final = "corefit-runtime"

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from corefit_core import api, naming
-from corefit_core.api_application import Application
+from corefit_core.api_application import Application, TargetRef
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.quantity import parse_bytes, parse_millicores
@@ -36,6 +36,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         model_name: in the protocol's paths.
         credentials_secret: mounted for the runtime, for the model's web server; empty when there is none.
         manual_replicas: spec.scaling.replicas.
+        injected: it has no pods of its own; pods of others get the runtime (mode Sidecar).
+        target: the workload of others that is scaled; None when none is.
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
         asked: a hash of the spec without scaling and prices, the same whether a default was written out or not.
         paused: the operator writes nothing for this resource.
@@ -62,6 +64,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     image: str
     image_pull_policy: str
     template: api.PodTemplate
+    injected: bool
+    target: TargetRef | None
     application: Application | None
     asked: str
     paused: bool
@@ -113,6 +117,8 @@ def decode(resource: Mapping[str, Any]) -> Service:
         image="" if spec.image is UNSET else spec.image,
         image_pull_policy=spec.image_pull_policy,
         template=api.PodTemplate() if spec.template is UNSET else spec.template,
+        injected=spec.mode == "Sidecar",
+        target=None if spec.scaling.target_ref is UNSET else spec.scaling.target_ref,
         application=None if spec.application is UNSET else spec.application,
         asked=_asked(spec),
         paused=meta.get("annotations", {}).get(naming.ANNOTATION_PAUSED) == "true",

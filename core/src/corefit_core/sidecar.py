@@ -1,8 +1,8 @@
 """The runtime beside an application: what is put into a pod, and the putting in. May not do I/O.
 
 `rendered` is a pod template whose only init container is the runtime, and whose only container stands for each of
-the application's: its variables and its mount are what those get. The operator keeps it as a PodTemplate, from which
-the admission policy of the chart copies; `injected` does the same to a template at hand. Both leave alone what is
+the application's: its variables and its mount are what those get. The operator keeps it in the resource's status, from
+which the admission policy of the chart copies; `injected` does the same to a template at hand. Both leave alone what is
 there already: a variable or a mount of the same name is the application's word.
 """
 

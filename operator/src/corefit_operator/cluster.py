@@ -30,6 +30,8 @@ PATHS: Final[Mapping[str, tuple[str, str]]] = {
     "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Deployment": ("apis/apps/v1", "deployments"),
+    "StatefulSet": ("apis/apps/v1", "statefulsets"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
     "Event": ("apis/events.k8s.io/v1", "events"),
     "InferenceService": (CUSTOM, PLURAL),
 }
@@ -89,6 +91,11 @@ class Cluster:
             raise
         return any(resource.get("name") == PLURAL for resource in found.get("resources", ()))
 
+    async def injects(self) -> bool:
+        """Whether the API server serves MutatingAdmissionPolicy as v1 (Kubernetes 1.36)."""
+        found = await self._json("GET", "apis/admissionregistration.k8s.io/v1")
+        return any(resource.get("name") == "mutatingadmissionpolicies" for resource in found.get("resources", ()))
+
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """One object, None when there is none."""
         try:
@@ -127,8 +134,8 @@ class Cluster:
         }
         return await self._apply(f"{_path('InferenceService', namespace, name)}/status", body)
 
-    async def scale(self, namespace: str, name: str, *, uid: str, current: int, replicas: int) -> str:
-        """Sets the replicas of a Deployment, provided that it is the same one and has `current` of them.
+    async def scale(self, kind: str, namespace: str, name: str, *, uid: str, current: int, replicas: int) -> str:
+        """Sets the replicas of a workload, provided that it is the same one and has `current` of them.
 
         Returns its new resource version.
 
@@ -141,13 +148,13 @@ class Cluster:
             *tested,
             {"op": "add", "path": "/spec/replicas", "value": replicas},
         ]
-        path = f"{_path('Deployment', namespace, name)}/scale"
+        path = f"{_path(kind, namespace, name)}/scale"
         try:
             scale = await self._json("PATCH", path, query=_manager(), body=patch, content_type=_JSON_PATCH)
         except ApiError as error:
             if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise
-            raise ApiError(f"the Deployment changed meanwhile: {error}", status=HTTPStatus.CONFLICT) from error
+            raise ApiError(f"the {kind} changed meanwhile: {error}", status=HTTPStatus.CONFLICT) from error
         return str(scale["metadata"]["resourceVersion"])
 
     async def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Final
 
 from corefit_core.errors import CorefitError, InvalidInput
@@ -44,6 +45,7 @@ async def _run(options: argparse.Namespace) -> None:
         namespaces=tuple(options.namespace),
         defaults=Defaults(
             image=options.runtime_image,
+            version=version("corefit-operator"),
             operator_namespace=connection.own_namespace(),
             monitoring_namespaces=tuple(options.monitoring_namespace),
             startup_millicores=options.startup_cpu,
@@ -55,6 +57,7 @@ async def _run(options: argparse.Namespace) -> None:
         via=options.reports_via,
         upgrades_at_once=options.upgrades_at_once,
         identity=os.environ.get("POD_NAME") or socket.gethostname(),
+        injection_account=options.injection_account,
     )
     await program.run(settings)
 
@@ -87,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         default=UPGRADES_AT_ONCE,
         metavar="N",
         help="resources whose pods may be rolled at a time because the operator, not the resource, has changed",
+    )
+    run.add_argument(
+        "--injection-account",
+        default="",
+        metavar="NAME",
+        help="ServiceAccount of the operator, set by the chart with its admission policies: they read from it",
     )
     run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
     run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")

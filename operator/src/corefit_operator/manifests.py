@@ -31,11 +31,13 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
         image: of the runtime, where the resource names none.
         operator_namespace: where the operator runs; empty when it runs outside the cluster.
         monitoring_namespaces: whose pods may reach the admin port too, for metrics.
+        version: of the operator, for the stamp of what is put into pods of others.
         startup_millicores: CPU that pods start with where the resource doesn't say; 0 for what it grants anyway.
         allow_link_local: whether models may come from link-local and cloud metadata addresses.
     """
 
     image: str
+    version: str = ""
     operator_namespace: str = ""
     monitoring_namespaces: tuple[str, ...] = ()
     startup_millicores: int = 0
@@ -43,19 +45,31 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
-    """All children, in the order in which they are to be written, each with the hash of itself."""
-    children = (
+    """All children, in the order in which they are to be written, each with its hash; mode Sidecar has none."""
+    children = () if service.injected else _serving(service, defaults)
+    for child in children:
+        child["metadata"].setdefault("annotations", {})[naming.ANNOTATION_APPLIED] = fingerprint(child)
+    return children
+
+
+def beside(service: Service, defaults: Defaults) -> Manifest:
+    """What goes into pods of others, as a pod template."""
+    return sidecar.stamped(
+        sidecar.rendered(service, defaults.image, link_local=defaults.allow_link_local), defaults.version
+    )
+
+
+def _serving(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
+    deployment = _manifest(service, "apps/v1", "Deployment", {"spec": _deployment(service, defaults)})
+    # On the Deployment alone, whose pods roll when it changes: `upgrades` tells by it on whose account.
+    deployment["metadata"]["annotations"] = {naming.ANNOTATION_ASKED: service.asked}
+    return (
         _manifest(service, "v1", "ServiceAccount", {"automountServiceAccountToken": False}),
         _manifest(service, "networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(service, defaults)}),
         _manifest(service, "v1", "Service", {"spec": _service(service)}),
         _manifest(service, "policy/v1", "PodDisruptionBudget", {"spec": _disruption_budget(service)}),
-        _manifest(service, "apps/v1", "Deployment", {"spec": _deployment(service, defaults)}),
+        deployment,
     )
-    # On the Deployment alone, whose pods roll when it changes: `upgrades` tells by it on whose account.
-    children[-1]["metadata"]["annotations"] = {naming.ANNOTATION_ASKED: service.asked}
-    for child in children:
-        child["metadata"].setdefault("annotations", {})[naming.ANNOTATION_APPLIED] = fingerprint(child)
-    return children
 
 
 def start_millicores(service: Service, defaults: Defaults) -> int:

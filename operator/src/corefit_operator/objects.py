@@ -143,7 +143,7 @@ class DeploymentStatus(_Read, frozen=True, kw_only=True):
 
 
 class Child(_Read, frozen=True, kw_only=True):
-    """A child of a resource, of any kind; `spec` and `status` are a Deployment's and empty for others."""
+    """A child of a resource, or a workload that one names; `spec` and `status` are a workload's, else empty."""
 
     kind: str = ""
     metadata: ChildMeta
@@ -179,7 +179,7 @@ def pod(raw: Mapping[str, Any]) -> Pod:
 
 def child(kind: str, raw: Mapping[str, Any]) -> Child:
     """A child from the API server's JSON, which leaves the kind out of the items of a list."""
-    if kind == "Deployment":
+    if kind in ("Deployment", "StatefulSet"):
         return msgspec.structs.replace(msgspec.convert(dict(raw), Child), kind=kind)
     return Child(kind=kind, metadata=msgspec.convert(dict(raw), _Partial).metadata)
 

@@ -21,6 +21,7 @@ from corefit_operator.metrics import Metrics
 from corefit_operator.reconcile import Reconciler
 from corefit_operator.recorder import Recorder
 from corefit_operator.resync import Resync
+from corefit_operator.sidecars import Sidecars
 from corefit_operator.upgrades import Upgrades
 from corefit_operator.view import Key, View
 from corefit_operator.workqueue import WorkQueue
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         via: how reports are asked for; auto is by pod address inside a cluster, by the API server's proxy outside.
         identity: who says Events.
         upgrades_at_once: resources whose pods may be rolled at a time on the operator's own account.
+        injection_account: its ServiceAccount, where the chart's admission policies are installed; else empty.
     """
 
     kubeconfig: str | None
@@ -55,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     via: Via
     identity: str
     upgrades_at_once: int
+    injection_account: str
 
 
 async def run(settings: Settings) -> None:
@@ -93,6 +96,7 @@ async def _operate(
         collector=Collector(_fetch(settings.via, cluster, session), metrics.report),
         recorder=Recorder(cluster, settings.identity, time.monotonic),
         metrics=metrics,
+        sidecars=Sidecars(cluster, view, settings.defaults, settings.injection_account, time.monotonic),
         defaults=settings.defaults,
         clock=time.monotonic,
         round_s=settings.round_s,

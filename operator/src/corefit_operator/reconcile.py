@@ -18,12 +18,14 @@ from corefit_core.recommender import Decision, Observation, PodObservation, Stat
 from corefit_core.report import Report
 from corefit_core.service import Service
 from corefit_operator import children, diagnosis, manifests, status
+from corefit_operator.beside import Beside
 from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.objects import Child, DeploymentSpec, Pod
 from corefit_operator.recorder import Budget, Recorder, Said
+from corefit_operator.sidecars import Sidecars
 from corefit_operator.status import Found
 from corefit_operator.upgrades import Upgrades
 from corefit_operator.view import Key, View
@@ -74,6 +76,7 @@ class Reconciler:
         view: View,
         collector: Collector,
         recorder: Recorder,
+        sidecars: Sidecars,
         metrics: Metrics,
         defaults: Defaults,
         clock: Callable[[], float],
@@ -84,6 +87,7 @@ class Reconciler:
         self._view = view
         self._collector = collector
         self._recorder = recorder
+        self._sidecars = sidecars
         self._metrics = metrics
         self._defaults = defaults
         self._clock = clock
@@ -105,6 +109,7 @@ class Reconciler:
             self._remembered.pop(key, None)
             self._metrics.forget(key)
             self._upgrades.forget(key)
+            await self._sidecars.keep_list()
             return None
         remembered = self._memory(key, str(raw["metadata"].get("uid", "")))
         try:
@@ -121,10 +126,12 @@ class Reconciler:
         self, key: Key, raw: Mapping[str, Any], service: Service, remembered: Remembered
     ) -> float:
         wanted = manifests.desired(service, self._defaults)
-        waits = self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
+        waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
         outcome = await children.settle(
             self._cluster, self._view, service, wanted[:-1] if waits else wanted, remembered.applied
         )
+        if service.injected:
+            await self._sidecars.keep_list()
         found = await self._look(key, service, remembered)
         found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
         await self._scale(key, service, found, remembered)
@@ -151,40 +158,43 @@ class Reconciler:
         live_uids = {pod.metadata.uid for pod in live}
         remembered.reports.update((uid, (now, report)) for uid, report in reports.items())
         remembered.reports = {uid: kept for uid, kept in remembered.reports.items() if uid in live_uids}
-        deployment = self._deployment(key, service)
+        around = await self._sidecars.look(service, live) if service.injected else None
+        deployment = around.workload if around is not None else self._deployment(key, service)
         decision = self._decide(service, remembered, live, deployment, now)
         return Found(
             deployment=deployment,
             pods=tuple(live),
             reports=reports,
             decision=decision,
-            desired=_desired(service, decision, deployment),
+            desired=_desired(service, decision, deployment, around, len(live)),
+            beside=around,
             problem=diagnosis.problem(self._view.pods(key), reports, deployment),
         )
 
     def _decide(
         self, service: Service, remembered: Remembered, pods: list[Pod], deployment: Child | None, now: float
     ) -> Decision | None:
-        if deployment is None:
+        if deployment is None and not service.injected:
             return None
         observation = Observation(
             pods=tuple(_observed(pod, remembered, now) for pod in pods),
-            replicas=deployment.spec.replicas,
-            rollout=deployment.rolling_out,
+            replicas=deployment.spec.replicas if deployment else len(pods),
+            rollout=deployment is not None and deployment.rolling_out,
         )
         decision, remembered.state = decide(service.policy, remembered.state, observation, now)
         return decision
 
     async def _scale(self, key: Key, service: Service, found: Found, remembered: Remembered) -> None:
-        """Makes the Deployment have the replicas desired, unless that is left to others."""
+        """Makes the workload have the replicas desired, unless that is left to others."""
         if found.deployment is None or found.desired == found.deployment.spec.replicas:
             return
         current = found.deployment.spec.replicas
         meta = found.deployment.metadata
         version = await self._cluster.scale(
-            service.namespace, meta.name, uid=meta.uid, current=current, replicas=found.desired
+            found.deployment.kind, service.namespace, meta.name, uid=meta.uid, current=current, replicas=found.desired
         )
-        self._view.put_child(_rescaled(found.deployment, found.desired, version))
+        if not service.injected:  # a workload of others is looked at anew each time
+            self._view.put_child(_rescaled(found.deployment, found.desired, version))
         self._metrics.scaled(key, current, found.desired)
         decided = found.decision if service.mode == "Auto" else None
         why = f"{decided.reason}: {decided.message}" if decided else f"spec.scaling.replicas is {found.desired}"
@@ -228,8 +238,12 @@ def _observed(pod: Pod, remembered: Remembered, now: float) -> PodObservation:
     return PodObservation(uid=pod.metadata.uid, ready=pod.ready, report=report, age_s=now - at)
 
 
-def _desired(service: Service, decision: Decision | None, deployment: Child | None) -> int:
-    """The replicas that the Deployment is to have, by the mode: nobody's word but the one who rules counts."""
+def _desired(
+    service: Service, decision: Decision | None, deployment: Child | None, around: Beside | None, present: int
+) -> int:
+    """The replicas that the workload is to have, by the mode: nobody's word but the one who rules counts."""
+    if around is not None and not around.scalable:
+        return deployment.spec.replicas if deployment else present
     if service.mode == "Manual":
         return service.manual_replicas
     if service.mode == "Auto" and decision is not None:

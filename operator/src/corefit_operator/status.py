@@ -15,7 +15,9 @@ from corefit_core.recommender import Decision
 from corefit_core.report import PlanInForce, Report
 from corefit_core.service import Service
 from corefit_core.sizing import SizingPlan
-from corefit_operator import manifests
+from corefit_operator import beside, manifests
+from corefit_operator.beside import Beside
+from corefit_operator.beside import Statement as _Statement
 from corefit_operator.diagnosis import Problem
 from corefit_operator.objects import Child, Pod
 
@@ -39,6 +41,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         problem: what keeps pods from serving.
         refused: what the API server refuses about the children.
         upgrade_waits: the operator wants another pod template, and others are being rolled to theirs.
+        beside: around a resource of mode Sidecar; None for others.
     """
 
     deployment: Child | None
@@ -49,6 +52,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem | None = None
     refused: Problem | None = None
     upgrade_waits: bool = False
+    beside: Beside | None = None
 
     @property
     def ready(self) -> int:
@@ -57,7 +61,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def serving(self) -> int:
-        """Pods that have said so for long enough that requests reach them."""
+        """Pods that have said so for long enough that requests reach them; in mode Sidecar that is others' matter."""
+        if self.beside is not None:
+            return self.ready
         return min(self.ready, self.deployment.status.available_replicas) if self.deployment else 0
 
 
@@ -69,6 +75,8 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
         replicas=len(found.pods),
         ready_replicas=found.ready,
         desired_replicas=found.desired,
+        sidecar=found.beside.template if found.beside else UNSET,
+        stale_replicas=found.beside.stale if found.beside else UNSET,
         recommended_replicas=decision.replicas if decision else UNSET,
         selector=manifests.selector_text(service),
         plan=_plan(service.plan, found),
@@ -79,7 +87,7 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
             before,
             service.generation,
             now,
-            [_ready(found), _progressing(found), _sized(service), _scaling_active(service, decision)],
+            [*_state(service, found), _sized(service), _scaling_active(service, found)],
         ),
     )
 
@@ -116,10 +124,6 @@ def urgent(new: InferenceServiceStatus, old: InferenceServiceStatus) -> bool:
     return _settled(new) != _settled(old)
 
 
-_Statement = tuple[str, str, str, str]
-"""Type, status, reason, message of a condition."""
-
-
 def _settled(status: InferenceServiceStatus) -> InferenceServiceStatus:
     conditions = tuple(
         msgspec.structs.replace(c, message="", last_transition_time="") if c.type == "ScalingActive" else c
@@ -147,6 +151,19 @@ def _stamped(
         )
         for type_, status, reason, message in statements
     )
+
+
+def _state(service: Service, found: Found) -> list[_Statement]:
+    """What is said of the pods."""
+    around, trouble = found.beside, found.refused or found.problem
+    if around is None:
+        return [_ready(found), _progressing(found)]
+    present = len(found.pods)
+    return [
+        beside.ready(service, found.ready, present, trouble),
+        beside.progressing(around, present, trouble),
+        beside.injectable(around),
+    ]
 
 
 def _ready(found: Found) -> _Statement:
@@ -179,7 +196,11 @@ def _sized(service: Service) -> _Statement:
     return "Sized", "True", "Planned", service.plan.why[:_WHY_MAX]
 
 
-def _scaling_active(service: Service, decision: Decision | None) -> _Statement:
+def _scaling_active(service: Service, found: Found) -> _Statement:
+    decision = found.decision
+    hindered = beside.not_scaling(service, found.beside) if found.beside else None
+    if hindered is not None:
+        return hindered
     if service.mode == "Manual":
         return "ScalingActive", "False", "Manual", "spec.scaling.replicas rules; set mode to Auto to have it scaled."
     if service.mode == "Recommend":

@@ -1,0 +1,100 @@
+"""What is said of a resource of mode Sidecar: its pods belong to others. Pure; may not say more than was found."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from corefit_core import naming
+from corefit_core.manifest import Manifest
+from corefit_core.service import Service
+from corefit_operator.diagnosis import Problem
+from corefit_operator.objects import Child, Pod
+
+Statement = tuple[str, str, str, str]
+"""Type, status, reason, message of a condition."""
+Offer = Literal["AtAdmission", "NotServed", "NotInstalled"]
+OFFERS: Final[dict[Offer, str]] = {
+    "AtAdmission": f"Pods labelled {naming.LABEL_INJECT} get the sidecar when they are created.",
+    "NotServed": "The cluster does not serve MutatingAdmissionPolicy v1 (Kubernetes 1.36): "
+    "put the sidecar into manifests with `corefit inject`.",
+    "NotInstalled": "The chart's admission policies are not installed (injection.install): "
+    "install them, or put the sidecar into manifests with `corefit inject`.",
+}
+
+
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found around a resource of mode Sidecar.
+
+    Attributes:
+        template: what goes into pods.
+        offer: how pods come by it.
+        stale: live pods that were injected from an older state of the resource, or by another version.
+        workload: what scaling.targetRef names; None when it names none, or one that isn't there.
+        autoscaler: the HorizontalPodAutoscaler that scales it already; empty when there is none.
+    """
+
+    template: Manifest
+    offer: Offer
+    stale: int = 0
+    workload: Child | None = None
+    autoscaler: str = ""
+
+    @property
+    def scalable(self) -> bool:
+        """Whether there is a workload that nobody else scales."""
+        return self.workload is not None and not self.autoscaler
+
+
+def stale(pods: Sequence[Pod], stamp: str) -> int:
+    """How many of the pods bear another stamp than what would be put into them now."""
+    return sum(pod.metadata.annotations.get(naming.ANNOTATION_INJECTED) != stamp for pod in pods)
+
+
+def ready(service: Service, serving: int, present: int, trouble: Problem | None) -> Statement:
+    """The condition Ready."""
+    if serving:
+        return "Ready", "True", "Serving", f"{serving} of {present} pods with the sidecar serve."
+    if trouble:
+        return "Ready", "False", trouble.reason, trouble.message
+    if not present:
+        named = f"{naming.LABEL_INJECT}: {naming.label_value(service.name)}"
+        return "Ready", "False", "NoPods", f"No pod is labelled {named} yet."
+    return "Ready", "False", "Starting", "No pod is ready yet; the sidecar loads its model first."
+
+
+def progressing(beside: Beside, present: int, trouble: Problem | None) -> Statement:
+    """The condition Progressing."""
+    if trouble:
+        return "Progressing", "False", trouble.reason, trouble.message
+    if beside.stale:
+        renew = "restart their workload to renew them (kubectl rollout restart)"
+        found = f"{beside.stale} of {present} pods have the sidecar of before: {renew}."
+        return "Progressing", "True", "StalePods", found
+    return "Progressing", "True", "Complete", "All pods with the sidecar have the one that the resource asks for."
+
+
+def injectable(beside: Beside) -> Statement:
+    """The condition Injectable."""
+    status = "True" if beside.offer == "AtAdmission" else "False"
+    return "Injectable", status, beside.offer, OFFERS[beside.offer]
+
+
+def not_scaling(service: Service, beside: Beside) -> Statement | None:
+    """The condition ScalingActive where nothing is scaled because of how things are; None where that isn't so."""
+    target = service.target
+    if target is None:
+        return (
+            "ScalingActive",
+            "False",
+            "NoTarget",
+            "Without spec.scaling.targetRef status only says what would be done.",
+        )
+    named = f"{target.kind} {target.name}"
+    if beside.workload is None:
+        return "ScalingActive", "False", "TargetNotFound", f"There is no {named}, which spec.scaling.targetRef names."
+    if beside.autoscaler:
+        already = f"HorizontalPodAutoscaler {beside.autoscaler} scales {named} already, so Corefit leaves it alone."
+        mend = "Delete it, or take spec.scaling.targetRef out."
+        return "ScalingActive", "False", "OtherAutoscaler", f"{already} {mend}"
+    return None

@@ -1,0 +1,141 @@
+"""What a resource of mode Sidecar needs to know of the cluster: is the sidecar offered there, what is to be scaled.
+
+Looks, and keeps the list of names by which `kubectl apply` is warned. May not decide anything.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from corefit_core import sidecar
+from corefit_core.naming import ANNOTATION_INJECTABLE, child_name
+from corefit_core.service import Service
+from corefit_operator import beside, manifests, objects
+from corefit_operator.beside import Beside, Offer
+from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.manifests import Defaults
+from corefit_operator.objects import Child, Pod
+from corefit_operator.view import Key, View
+
+LOG: Final = logging.getLogger(__name__)
+FRESH_S: Final = 30.0
+"""Seconds that an answer about autoscalers and about the API server's version is taken for true: both are changed
+by people, and a reconcile comes every few seconds."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """An answer, and when it came."""
+
+    at: float
+    value: Any
+
+
+class Sidecars:
+    """What is known of mode Sidecar in this cluster.
+
+    Args:
+        account: the operator's ServiceAccount, whose annotation holds the names that can be injected; empty where
+            the admission policies are not installed.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, cluster: Cluster, view: View, defaults: Defaults, account: str, clock: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._view = view
+        self._defaults = defaults
+        self._account = account
+        self._clock = clock
+        self._answers: dict[str, _Kept] = {}
+        self._listed: frozenset[str] | None = None
+        self._lock = asyncio.Lock()
+
+    async def look(self, service: Service, pods: list[Pod]) -> Beside:
+        """What is around one resource.
+
+        Raises:
+            ApiError: the API server can't be asked.
+        """
+        workload = await self._workload(service)
+        template = manifests.beside(service, self._defaults)
+        return Beside(
+            template=template,
+            offer=await self._offer(),
+            stale=beside.stale(pods, sidecar.stamp_of(template)),
+            workload=workload,
+            autoscaler=await self._autoscaler(service) if workload is not None else "",
+        )
+
+    async def keep_list(self) -> None:
+        """Brings the list of names that can be injected up to date: only a warning depends on it."""
+        if not (self._account and self._defaults.operator_namespace):
+            return
+        async with self._lock:
+            wanted = frozenset(names(self._view))
+            if wanted == self._listed:
+                return
+            try:
+                await self._cluster.apply(self._list(wanted))
+            except ApiError as error:
+                LOG.warning("the list of sidecars for warnings is not up to date: %s", error)
+            else:
+                self._listed = wanted
+
+    def _list(self, wanted: frozenset[str]) -> Mapping[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {
+                "name": self._account,
+                "namespace": self._defaults.operator_namespace,
+                "annotations": {ANNOTATION_INJECTABLE: f",{','.join(sorted(wanted))},"},
+            },
+        }
+
+    async def _offer(self) -> Offer:
+        served = await self._fresh("served", self._cluster.injects)
+        if not served:
+            return "NotServed"
+        return "AtAdmission" if self._account else "NotInstalled"
+
+    async def _workload(self, service: Service) -> Child | None:
+        target = service.target
+        if target is None:
+            return None
+        raw = await self._cluster.get(target.kind, service.namespace, target.name)
+        return objects.child(target.kind, raw) if raw is not None else None
+
+    async def _autoscaler(self, service: Service) -> str:
+        async def found() -> list[dict[str, Any]]:
+            listed = await self._cluster.list("HorizontalPodAutoscaler", service.namespace, ours=False)
+            return listed.items
+
+        target = service.target
+        for item in await self._fresh(f"autoscalers/{service.namespace}", found):
+            scaled = item["spec"]["scaleTargetRef"]
+            if target is not None and (scaled.get("kind"), scaled.get("name")) == (target.kind, target.name):
+                return str(item["metadata"]["name"])
+        return ""
+
+    async def _fresh(self, what: str, ask: Callable[[], Any]) -> Any:
+        now, kept = self._clock(), self._answers.get(what)
+        if kept is None or now - kept.at > FRESH_S:
+            kept = self._answers[what] = _Kept(now, await ask())
+        return kept.value
+
+
+def names(view: View) -> list[str]:
+    """The resources of mode Sidecar as the admission policy looks them up: NAMESPACE/NAME, by the label's value."""
+    return [_listed_name(key) for key in view.services() if _is_sidecar(view.service(key))]
+
+
+def _is_sidecar(raw: Mapping[str, Any] | None) -> bool:
+    return raw is not None and raw.get("spec", {}).get("mode") == "Sidecar"
+
+
+def _listed_name(key: Key) -> str:
+    return f"{key.namespace}/{child_name(key.name)}"

@@ -1,0 +1,304 @@
+"""The runtime beside an application: in pods of a service, and put into a workload of others at admission."""
+
+import asyncio
+import itertools
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from corefit.load import Options, Recorder, run
+from corefit.load.target import json_request
+from corefit_core import naming
+from corefit_core.report import decode
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "sidecar"
+KNOWN = json.loads((ROOT / "examples/digits/rows.json").read_text())
+SERVICE = yaml.safe_load((EXAMPLE / "inferenceservice.yaml").read_text())
+WORKLOAD = next(yaml.safe_load_all((EXAMPLE / "deployment.yaml").read_text()))
+INJECT = f"{naming.GROUP}/inject"
+CORES = {"cpu": "150m", "memory": "256Mi"}
+
+
+def _resource(**changes: Any) -> dict[str, Any]:
+    return {**SERVICE, "spec": {**SERVICE["spec"], "resources": CORES, **changes}}
+
+
+def _workload(**labels: str) -> dict[str, Any]:
+    changed: dict[str, Any] = json.loads(json.dumps(WORKLOAD))
+    changed["spec"]["template"]["metadata"]["labels"].update(labels)
+    return changed
+
+
+def _address(kube: Any, service: str = "draw") -> str:
+    found = kube.get("service", service)["spec"]
+    return f"http://{found['clusterIP']}:{found['ports'][0]['port']}"
+
+
+def _read(url: str, row: list[int], timeout: float = 30) -> tuple[int, dict[str, Any]]:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/read", json.dumps(row).encode(), headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - a cluster address of our own
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def _reads_as_the_model_does(url: str) -> None:
+    said = [_read(url, row)[1]["digit"] for row in KNOWN["rows"][:10]]
+    assert said == KNOWN["predictions"][:10]
+
+
+def _pods(kube: Any) -> list[dict[str, Any]]:
+    """The live pods with a runtime beside an application."""
+    items = kube.get("pods", "-l", naming.LABEL_SERVICE)["items"]
+    return [p for p in items if "deletionTimestamp" not in p["metadata"] and p["status"]["phase"] == "Running"]
+
+
+def _status(kube: Any, name: str = "digits") -> dict[str, Any]:
+    found: dict[str, Any] = kube.get("inferenceservice", name).get("status", {})
+    return found
+
+
+def _reason(kube: Any, condition: str) -> str:
+    return str(kube.condition("digits", condition).get("reason", ""))
+
+
+def _sized_and_counted_as_any_pod(kube: Any) -> None:
+    """The report of a pod, whoever's it is: the same document, and the plan for the sidecar's own limit."""
+    name = _pods(kube)[0]["metadata"]["name"]
+    path = f"/api/v1/namespaces/{kube.namespace}/pods/{name}:{naming.SIDECAR_PORT_ADMIN}/proxy/report"
+    found = decode(kube.kubectl("get", "--raw", path).encode())
+    assert (found.state, found.model.name) == ("Ready", "digits")
+    assert (found.plan.grant_millicores, found.plan.workers, found.plan.threads_per_worker) == (150, 1, 1)
+    assert found.plan.queue_depth >= 1
+    assert found.counters.completed >= 10
+
+
+def _rolled_out(kube: Any, name: str = "draw") -> None:
+    kube.kubectl("rollout", "status", f"deployment/{name}", "--timeout=240s")
+
+
+def _install(kube: Any, **changes: Any) -> None:
+    """The resource, then the application that names it."""
+    kube.apply(_resource(**changes))
+    kube.until("it is rendered", lambda: _status(kube).get("sidecar"))
+    _files(kube)
+    kube.kubectl("apply", "-f", f"{EXAMPLE}/deployment.yaml")
+
+
+def _files(kube: Any) -> None:
+    files = (f"--from-file={EXAMPLE}/{name}" for name in ("app.py", "index.html"))
+    kube.kubectl("create", "configmap", "draw", *files)
+
+
+def _expect(digit: int) -> Callable[[bytes], str | None]:
+    return lambda body: None if json.loads(body)["digit"] == digit else "another digit"
+
+
+@contextmanager
+def _load(url: str, rate: float = 20) -> Iterator[Recorder]:
+    """Drawings at fixed times, whatever becomes of them, for as long as what is inside takes."""
+    recorder, stop = Recorder(), threading.Event()
+    pairs = zip(KNOWN["rows"], KNOWN["predictions"], strict=True)
+    requests = [json_request(row, wrong=_expect(digit)) for row, digit in pairs]
+
+    def times() -> Iterator[float]:
+        yield from itertools.takewhile(lambda _: not stop.is_set(), (n / rate for n in itertools.count()))
+
+    # A connection a request: a Service balances connections, and only new ones go to a new pod.
+    options = Options(requests_per_connection=1)
+    send = run(f"{url}/read", requests, times(), recorder=recorder, options=options)
+    thread = threading.Thread(target=asyncio.run, args=(send,))
+    thread.start()
+    try:
+        yield recorder
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _restarted_under_load(kube: Any, url: str, name: str) -> None:
+    with _load(url) as recorder:
+        kube.kubectl("rollout", "restart", f"deployment/{name}")
+        _rolled_out(kube, name)
+    summary = recorder.summary()
+    assert (summary.lost, summary.shed) == (0, 0), summary
+    assert summary.ok > 100
+
+
+def test_a_label_puts_the_runtime_into_a_workload_of_others(kube: Any) -> None:
+    _install(kube)
+    _rolled_out(kube)
+    url = _address(kube)
+    _reads_as_the_model_does(url)
+    kube.wait_condition("digits", "Ready", "True")
+    assert _reason(kube, "Injectable") == "AtAdmission"
+    assert not kube.find("deployment", "digits")
+    _only_what_is_stated_was_added(kube)
+    _sized_and_counted_as_any_pod(kube)
+    # Corefit's minimum, then an autoscaler of theirs on the same workload.
+    kube.apply(_resource(scaling={**SERVICE["spec"]["scaling"], "minReplicas": 2}))
+    kube.until("two replicas", lambda: kube.get("deployment", "draw")["spec"]["replicas"] == 2)
+    kube.until("status knows two", lambda: _status(kube).get("readyReplicas") == 2)
+    status = _status(kube)
+    assert status["plan"]["workers"] == 1
+    assert float(status["costPerHour"].split()[0]) > 0
+    assert status["recommendedReplicas"] == 2
+    assert status["staleReplicas"] == 0
+    # What is put into pods changes: those that are there are stale until they are restarted, which loses nothing.
+    kube.apply(_resource(objective={"percentile": 99, "latencyMilliseconds": 400}))
+    kube.until("both pods are stale", lambda: _status(kube).get("staleReplicas") == 2)
+    assert _reason(kube, "Progressing") == "StalePods"
+    _restarted_under_load(kube, url, "draw")
+    kube.until("none is stale", lambda: _status(kube)["staleReplicas"] == 0)
+    kube.kubectl("autoscale", "deployment/draw", "--min=1", "--max=3", "--cpu=80%")
+    kube.until(
+        "the other autoscaler is named",
+        lambda: kube.condition("digits", "ScalingActive")["reason"] == "OtherAutoscaler",
+    )
+
+
+def _only_what_is_stated_was_added(kube: Any) -> None:
+    template = kube.get("deployment", "draw")["spec"]["template"]
+    (pod,) = _pods(kube)
+    before, after = template["spec"]["containers"], pod["spec"]["containers"]
+    assert [v["name"] for v in after[0].pop("env")] == ["COREFIT_URL", "COREFIT_SOCKET"]
+    mounts = after[0]["volumeMounts"]
+    assert mounts.pop()["mountPath"] == naming.SOCKET_DIR
+    assert after == before
+    assert pod["spec"]["securityContext"] == template["spec"]["securityContext"]
+    runtime = pod["spec"]["initContainers"][0]
+    assert not any(
+        "serviceaccount" in m["mountPath"] and m["name"] != "corefit-no-token" for m in runtime["volumeMounts"]
+    )
+    added = set(pod["metadata"]["annotations"]) - set(template["metadata"].get("annotations", {}))
+    assert added == {naming.ANNOTATION_INJECTED, naming.ANNOTATION_ADMIN_PORT}
+
+
+def test_an_application_of_a_service_has_the_runtime_beside_it(kube: Any) -> None:
+    _files(kube)
+    whole = yaml.safe_load((EXAMPLE / "application.yaml").read_text())
+    kube.apply({**whole, "spec": {**whole["spec"], "resources": CORES}})
+    kube.wait_condition("draw-whole", "Ready", "True")
+    url = _address(kube, "draw-whole")
+    _reads_as_the_model_does(url)
+    _sized_and_counted_as_any_pod(kube)
+    _restarted_under_load(kube, url, "draw-whole")
+    assert "less than a core" in _status(kube, "draw-whole")["plan"]["why"]
+
+
+def test_a_job_with_the_sidecar_completes(kube: Any) -> None:
+    kube.apply(_resource(scaling={}))
+    kube.until("it is rendered", lambda: _status(kube).get("sidecar"))
+    script = "import os, urllib.request as u; print(u.urlopen(os.environ['COREFIT_URL'] + '/v2/models/digits').status)"
+    web = WORKLOAD["spec"]["template"]["spec"]
+    kept = ("image", "imagePullPolicy", "securityContext", "resources", "name")
+    container = {k: v for k, v in web["containers"][0].items() if k in kept}
+    kube.apply(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "once"},
+            "spec": {
+                "backoffLimit": 0,
+                "template": {
+                    "metadata": {"labels": {INJECT: "digits"}},
+                    "spec": {
+                        "restartPolicy": "Never",
+                        "securityContext": web["securityContext"],
+                        "containers": [{**container, "command": ["python3", "-c", script]}],
+                    },
+                },
+            },
+        }
+    )
+    kube.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=240s")
+    assert kube.kubectl("logs", "job/once", "--container", "web").strip() == "200"
+
+
+def test_the_command_line_puts_in_what_admission_does(kube: Any) -> None:
+    kube.apply(_resource(scaling={}))
+    kube.until("it is rendered", lambda: _status(kube).get("sidecar"))
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, **WORKLOAD["spec"]["template"]}
+    pod["metadata"] = {"name": "a", "labels": {INJECT: "digits"}}
+    given = json.dumps(pod)
+    command = ("corefit", "inject", "--namespace", kube.namespace, "-f", "-")
+    by_command = kube.run(*command, stdin=given).stdout
+    at_admission, ours = (
+        json.loads(kube.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=text))
+        for text in (given, by_command)
+    )
+    for made in (at_admission, ours):
+        for field in ("uid", "creationTimestamp"):
+            made["metadata"].pop(field, None)
+    assert at_admission == ours
+    assert at_admission["spec"]["initContainers"][0]["name"] == naming.SIDECAR
+
+
+def test_a_crash_of_the_runtime_is_an_error_at_once_and_leaves_the_application_alone(kube: Any) -> None:
+    _install(kube)
+    _rolled_out(kube)
+    (pod,) = _pods(kube)
+    name, url = pod["metadata"]["name"], f"http://{pod['status']['podIP']}:8080"
+    _reads_as_the_model_does(url)
+    # By pod address: the Service leaves a pod out whose sidecar isn't ready.
+    crash = "import os, signal; os.kill(1, signal.SIGTERM); os.kill(1, signal.SIGTERM)"
+    kube.kubectl("exec", name, "--container", naming.SIDECAR, "--", "python3", "-c", crash, check=False)
+    refused = kube.until("a call is refused", lambda: _refused(url))
+    assert "can't be asked" in refused["error"]
+    kube.until("the runtime is back", lambda: _read(url, KNOWN["rows"][0])[0] == 200)
+    status = kube.get("pod", name)["status"]
+    assert [c["restartCount"] for c in status["containerStatuses"]] == [0]
+    assert [c["restartCount"] for c in status["initContainerStatuses"]] == [1]
+
+
+def _refused(url: str) -> dict[str, Any]:
+    """What the application says when it can't ask; a call that hangs fails the test by its time limit."""
+    status, said = _read(url, KNOWN["rows"][0], timeout=9)
+    return said if status == 502 else {}
+
+
+def test_a_name_that_is_not_there_is_warned_of_and_refused_and_a_deleted_one_leaves_its_pods(kube: Any) -> None:
+    kube.apply(_resource(scaling={}))
+    kube.until("it is rendered", lambda: _status(kube).get("sidecar"))
+    _files(kube)
+    said = kube.run(
+        "kubectl", "-n", kube.namespace, "apply", "-f", "-", stdin=json.dumps(_workload(**{INJECT: "typo"}))
+    )
+    assert "Warning" in said.stderr
+    assert "InferenceService of mode Sidecar named typo" in said.stderr
+    refused = kube.until("its pods are refused", lambda: _replica_failure(kube))
+    assert "InferenceService of mode Sidecar named typo" in refused
+    kube.until("the warning knows the name", lambda: _warned(kube, WORKLOAD) == "")
+    kube.apply(WORKLOAD)
+    _rolled_out(kube)
+    taken = _workload()
+    taken["spec"]["template"]["spec"]["containers"][0]["name"] = naming.SIDECAR
+    assert "as the sidecar would be" in _warned(kube, taken)
+    kube.kubectl("delete", "inferenceservice", "digits")
+    (pod,) = _pods(kube)
+    _reads_as_the_model_does(f"http://{pod['status']['podIP']}:8080")
+    kube.until("the name is warned of again", lambda: "named digits" in _warned(kube, WORKLOAD))
+    kube.apply(_resource(scaling={}))
+    kube.until("the pod of before is known again", lambda: _status(kube).get("readyReplicas") == 1)
+
+
+def _replica_failure(kube: Any) -> str:
+    conditions = kube.get("deployment", "draw").get("status", {}).get("conditions", [])
+    return next((c["message"] for c in conditions if c["type"] == "ReplicaFailure"), "")
+
+
+def _warned(kube: Any, workload: dict[str, Any]) -> str:
+    command = ("kubectl", "-n", kube.namespace, "apply", "--dry-run=server", "-f", "-")
+    return str(kube.run(*command, stdin=json.dumps(workload), check=False).stderr)

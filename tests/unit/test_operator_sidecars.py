@@ -1,0 +1,167 @@
+"""What the operator finds and says of resources of mode Sidecar, whose pods belong to others."""
+
+from typing import Any, cast
+
+import pytest
+
+from corefit_core import naming, sidecar
+from corefit_core.service import Service, decode
+from corefit_operator import beside, manifests, objects
+from corefit_operator.beside import Beside
+from corefit_operator.cluster import ApiError, Cluster, Listed
+from corefit_operator.diagnosis import Problem
+from corefit_operator.manifests import Defaults
+from corefit_operator.sidecars import FRESH_S, Sidecars, names
+from corefit_operator.view import View
+
+DEFAULTS = Defaults(image="i", version="1", operator_namespace="corefit-system")
+TARGET = {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}}
+WEB = {"metadata": {"name": "web", "namespace": "n", "uid": "w"}, "spec": {"replicas": 3}}
+
+
+def _raw(name: str = "digits", **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "n", "uid": f"u-{name}", "generation": 1},
+        "spec": {"model": {"uri": "http://models/a.onnx"}, "mode": "Sidecar", **spec},
+    }
+
+
+def _pod(stamp: str) -> objects.Pod:
+    meta = {"name": "p", "annotations": {naming.ANNOTATION_INJECTED: stamp, naming.ANNOTATION_ADMIN_PORT: "18081"}}
+    return objects.pod({"metadata": meta})
+
+
+def _stamp(service: Service) -> str:
+    return sidecar.stamp_of(manifests.beside(service, DEFAULTS))
+
+
+class _Api:
+    """What the API server would answer; counts what it is asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers: dict[str, Any] = {"injects": True, "workload": None, "autoscalers": [], **answers}
+        self.asked: list[str] = []
+        self.applied: list[Any] = []
+
+    async def injects(self) -> bool:
+        self.asked.append("injects")
+        return bool(self.answers["injects"])
+
+    async def get(self, kind: str, namespace: str, name: str) -> Any:
+        self.asked.append(f"{kind}/{namespace}/{name}")
+        return self.answers["workload"]
+
+    async def list(self, kind: str, namespace: str, *, ours: bool) -> Listed:
+        self.asked.append(kind)
+        return Listed(self.answers["autoscalers"], "1")
+
+    async def apply(self, manifest: Any) -> Any:
+        if "refuses" in self.answers:
+            raise ApiError("forbidden", status=403)
+        self.applied.append(manifest)
+        return manifest
+
+
+def _sidecars(api: _Api, view: View | None = None, at: list[float] | None = None, account: str = "l") -> Sidecars:
+    now = at or [0.0]
+    return Sidecars(cast("Cluster", api), view or View(), DEFAULTS, account, lambda: now[0])
+
+
+def _autoscaler(kind: str, name: str) -> dict[str, Any]:
+    return {"metadata": {"name": "hpa"}, "spec": {"scaleTargetRef": {"kind": kind, "name": name}}}
+
+
+@pytest.mark.parametrize(
+    ("injects", "account", "offer"),
+    [(True, "l", "AtAdmission"), (True, "", "NotInstalled"), (False, "l", "NotServed")],
+)
+async def test_how_pods_come_by_the_sidecar(injects: bool, account: str, offer: str) -> None:
+    found = await _sidecars(_Api(injects=injects), account=account).look(decode(_raw()), [])
+    kind, status, reason, message = beside.injectable(found)
+    assert (kind, status, reason) == ("Injectable", "True" if offer == "AtAdmission" else "False", offer)
+    assert offer == "AtAdmission" or "corefit inject" in message
+
+
+async def test_pods_of_another_stamp_are_stale() -> None:
+    service = decode(_raw())
+    pods = [_pod(_stamp(service)), _pod("0.9-other"), _pod("")]
+    assert (await _sidecars(_Api()).look(service, pods)).stale == 2
+
+
+@pytest.mark.parametrize(
+    ("autoscaler", "scalable"),
+    [(("Deployment", "web"), False), (("StatefulSet", "web"), True), (("Deployment", "b"), True)],
+)
+async def test_a_workload_that_an_hpa_scales_is_left_to_it(autoscaler: tuple[str, str], scalable: bool) -> None:
+    service = decode(_raw(**TARGET))
+    found = await _sidecars(_Api(workload=WEB, autoscalers=[_autoscaler(*autoscaler)])).look(service, [])
+    assert found.scalable == scalable
+    said = beside.not_scaling(service, found)
+    assert (said is None) == scalable
+    assert said is None or (said[2] == "OtherAutoscaler" and "hpa" in said[3])
+
+
+async def test_no_target_and_a_missing_one_are_told_apart() -> None:
+    for spec, reason in (({}, "NoTarget"), (TARGET, "TargetNotFound")):
+        service = decode(_raw(**spec))
+        found = await _sidecars(_Api()).look(service, [])
+        said = beside.not_scaling(service, found)
+        assert said is not None
+        assert said[2] == reason
+        assert not found.scalable
+
+
+async def test_what_people_change_is_asked_for_now_and_then_only() -> None:
+    api, now = _Api(workload=WEB), [0.0]
+    sidecars, service = _sidecars(api, at=now), decode(_raw(**TARGET))
+    for now[0] in (0.0, 3.0, FRESH_S + 1):
+        await sidecars.look(service, [])
+    assert api.asked.count("injects") == api.asked.count("HorizontalPodAutoscaler") == 2
+    assert api.asked.count("Deployment/n/web") == 3
+
+
+async def test_the_list_of_names_is_written_when_it_changes() -> None:
+    view, api = View(), _Api()
+    sidecars = _sidecars(api, view)
+    await sidecars.keep_list()
+    view.put_service(_raw())
+    view.put_service({**_raw("other"), "spec": {"mode": "Service"}})
+    await sidecars.keep_list()
+    await sidecars.keep_list()
+    assert names(view) == ["n/digits"]
+    assert [_listed(manifest) for manifest in api.applied] == [",,", ",n/digits,"]
+    view.drop_service(_raw())
+    await sidecars.keep_list()
+    assert _listed(api.applied[-1]) == ",,"
+
+
+def _listed(manifest: Any) -> str:
+    assert manifest["kind"] == "ServiceAccount"
+    return str(manifest["metadata"]["annotations"][naming.ANNOTATION_INJECTABLE])
+
+
+async def test_a_list_that_cannot_be_written_is_no_reason_to_fail() -> None:
+    await _sidecars(_Api(refuses=True)).keep_list()
+    unlisted = _Api()
+    await _sidecars(unlisted, account="").keep_list()
+    assert unlisted.applied == []
+
+
+def test_ready_and_progressing_of_pods_of_others() -> None:
+    service, trouble = decode(_raw()), Problem(reason="ModelUnavailable", message="404")
+    here = Beside(template={}, offer="AtAdmission", stale=1)
+    assert beside.ready(service, 0, 0, None)[2] == "NoPods"
+    assert "inject: digits" in beside.ready(service, 0, 0, None)[3]
+    assert beside.ready(service, 0, 2, None)[2] == "Starting"
+    assert beside.ready(service, 0, 2, trouble)[1:3] == ("False", "ModelUnavailable")
+    assert beside.ready(service, 1, 2, trouble)[1:3] == ("True", "Serving")
+    assert beside.progressing(here, 2, None)[1:3] == ("True", "StalePods")
+    assert beside.progressing(here, 2, trouble)[1] == "False"
+    assert beside.progressing(Beside(template={}, offer="AtAdmission"), 2, None)[2] == "Complete"
+
+
+def test_a_pod_says_where_its_admin_port_is() -> None:
+    assert _pod("").admin_port == naming.SIDECAR_PORT_ADMIN
+    assert objects.pod({"metadata": {"name": "p"}}).admin_port == naming.PORT_ADMIN
+    odd = {"metadata": {"name": "p", "annotations": {naming.ANNOTATION_ADMIN_PORT: "80/../x"}}}
+    assert objects.pod(odd).admin_port == naming.PORT_ADMIN
