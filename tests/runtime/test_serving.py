@@ -182,6 +182,7 @@ def test_a_client_that_hangs_up_frees_its_place(start: Any, slow: str) -> None:
     clients = [socket.create_connection(("127.0.0.1", runtime.port)) for _ in range(12)]
     for client in clients:
         client.sendall(head + body)
+    runtime.wait(lambda: runtime.report()["counters"].get("admitted") == len(clients), "all admitted")
     for client in clients:
         # With SO_LINGER 0 the close is a reset: the client is gone, not merely done sending.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

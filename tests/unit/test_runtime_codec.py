@@ -1,4 +1,5 @@
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime import datatypes, protocol
+from corefit_runtime import datatypes, json_data
 from corefit_runtime.engine import TensorSpec
-from corefit_runtime.protocol import Signature
+from corefit_runtime.forms import Signature
+from corefit_runtime.protocol import Codec
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 DATATYPES = sorted(datatypes.NUMPY)
@@ -23,7 +25,7 @@ def tensors(draw: st.DrawFn) -> tuple[str, np.ndarray[Any, Any]]:
     datatype = draw(st.sampled_from(DATATYPES))
     shape = draw(SHAPES)
     if datatype == "BYTES":
-        number = datatypes.count(shape)
+        number = math.prod(shape)
         flat = np.empty(number, np.object_)
         flat[:] = draw(st.lists(TEXT, min_size=number, max_size=number))
         return datatype, flat.reshape(shape)
@@ -35,6 +37,10 @@ def signature(datatype: str, ndim: int) -> Signature:
         return TensorSpec(name=name, datatype=datatype, shape=(-1,) * ndim)
 
     return Signature({"x": spec("x")}, {"y": spec("y")})
+
+
+def codec(datatype: str, ndim: int) -> Codec:
+    return Codec("m", "1", signature(datatype, ndim), max_tensors=8, max_depth=32)
 
 
 def same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
@@ -53,9 +59,10 @@ def test_every_datatype_and_shape_survives_the_binary_extension(case: tuple[str,
         {"datatype": datatype, "shape": array.shape, "parameters": {"binary_data_size": len(data)}},
         parameters={"binary_data_output": True},
     )
-    request = protocol.parse(memoryview(head + data), len(head), signature(datatype, array.ndim), 8)
+    used = codec(datatype, array.ndim)
+    request = used.parse(memoryview(head + data), len(head))
     assert same(request.feeds["x"], array)
-    length, pieces = protocol.render(request, [request.feeds["x"]], "m", "1")
+    length, pieces = used.render(request, [request.feeds["x"]])
     answer = b"".join(bytes(p) for p in pieces)
     [output] = json.loads(answer[:length])["outputs"]
     assert output["parameters"]["binary_data_size"] == len(answer) - (length or 0)
@@ -70,18 +77,19 @@ def test_every_datatype_and_shape_survives_json(case: tuple[str, np.ndarray[Any,
         array = np.nan_to_num(array, nan=0.5, posinf=1.0, neginf=-1.0)
     data = array.tolist() if nested and array.ndim else array.ravel().tolist()
     head = message({"datatype": datatype, "shape": array.shape, "data": data})
-    request = protocol.parse(memoryview(head), None, signature(datatype, array.ndim), 8)
+    used = codec(datatype, array.ndim)
+    request = used.parse(memoryview(head), None)
     assert same(request.feeds["x"], array)
-    length, pieces = protocol.render(request, [request.feeds["x"]], "m", "1")
+    length, pieces = used.render(request, [request.feeds["x"]])
     assert length is None
-    [output] = json.loads(pieces[0])["outputs"]
+    [output] = json.loads(bytes(pieces[0]))["outputs"]
     assert output["data"] == array.ravel().tolist()
 
 
 @given(body=st.binary(max_size=200), length=st.none() | st.integers(0, 300))
 def test_whatever_comes_is_answered_or_refused(body: bytes, length: int | None) -> None:
     with pytest.raises(InvalidInput):
-        protocol.parse(memoryview(body), length, signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(body), length)
 
 
 @given(body=st.recursive(
@@ -92,7 +100,7 @@ def test_whatever_comes_is_answered_or_refused(body: bytes, length: int | None) 
 ))  # fmt: skip
 def test_json_of_any_form_is_refused_with_a_reason(body: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
-        protocol.parse(memoryview(json.dumps(body).encode()), None, signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(json.dumps(body).encode()), None)
     assert str(refused.value)
 
 
@@ -120,59 +128,104 @@ FLOATS = {"datatype": "FP32", "shape": [2], "data": [1, 2]}
 def test_what_is_wrong_is_named(tensor: dict[str, Any], says: str) -> None:
     head = message(tensor)
     with pytest.raises(InvalidInput, match=says):
-        protocol.parse(memoryview(head), len(head), signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(head), len(head))
 
 
 def test_a_short_buffer_is_named_with_what_would_be_right() -> None:
     head = message({"datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 4}})
     with pytest.raises(InvalidInput, match=r"has 4 bytes of data; FP32 \[2\] takes 8"):
-        protocol.parse(memoryview(head + b"1234"), len(head), signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(head + b"1234"), len(head))
 
 
 def test_bytes_that_no_input_claims_are_refused() -> None:
     head = message(FLOATS)
     with pytest.raises(InvalidInput, match="3 bytes of binary data belong to no input"):
-        protocol.parse(memoryview(head + b"123"), len(head), signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(head + b"123"), len(head))
 
 
 def test_broken_json_is_refused_with_its_position() -> None:
     with pytest.raises(InvalidInput, match="byte 11"):
-        protocol.parse(memoryview(b'{"inputs":[}'), None, signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(b'{"inputs":[}'), None)
 
 
 def test_deep_nesting_is_refused() -> None:
     deep = message(FLOATS)[:-1] + b',"outputs":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     with pytest.raises(InvalidInput):
-        protocol.parse(memoryview(deep), None, signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(deep), None)
     data = message({**FLOATS, "data": 0}).replace(b'"data": 0', b'"data": ' + b"[" * 100_000 + b"]" * 100_000)
     with pytest.raises(InvalidInput):
-        protocol.parse(memoryview(data), None, signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(data), None)
+
+
+nested = st.recursive(
+    st.none() | st.integers() | st.text(alphabet='[]{}"\\a', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='[{"\\', max_size=3), inner, max_size=3)
+    ),
+)
+
+
+def deep(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(deep, inner), default=0)
+
+
+@given(nested)
+def test_the_depth_of_json_is_that_of_what_it_says(value: Any) -> None:
+    assert json_data.depth(json.dumps(value).encode()) == deep(value)
+
+
+def test_json_that_is_nested_deeper_than_allowed_is_refused_with_the_option() -> None:
+    data = message({**FLOATS, "data": 0}).replace(b'"data": 0', b'"data": ' + b"[" * 30 + b"1,2" + b"]" * 30)
+    with pytest.raises(InvalidInput, match="33 deep, at most 32 is taken"):
+        codec("FP32", 1).parse(memoryview(data), None)
+
+
+@given(tensors(), st.lists(st.integers(0, 3), min_size=1, max_size=4))
+def test_what_is_remembered_of_a_request_answers_the_next_one_as_if_it_were_the_first(
+    case: tuple[str, np.ndarray[Any, Any]], order: list[int]
+) -> None:
+    datatype, array = case
+    used = codec(datatype, array.ndim)
+    variants = [array[: max(0, len(array) - cut)] if array.ndim else array for cut in range(4)]
+    for index in order:
+        variant = variants[index]
+        data = bytes(datatypes.to_bytes(datatype, variant))
+        tensor = {"datatype": datatype, "shape": variant.shape, "parameters": {"binary_data_size": len(data)}}
+        head = message(tensor, parameters={"binary_data_output": True})
+        body = memoryview(head + data)
+        request, fresh = used.parse(body, len(head)), codec(datatype, array.ndim)
+        assert same(request.feeds["x"], variant)
+        outputs = [variants[(index + 1) % 4]]
+        first = fresh.render(fresh.parse(body, len(head)), outputs)
+        length, pieces = used.render(request, outputs)
+        assert (length, b"".join(pieces)) == (first[0], b"".join(first[1]))
 
 
 def test_too_many_tensors_are_too_large() -> None:
     body = json.dumps({"inputs": [{"name": "x", **FLOATS}] * 9}).encode()
     with pytest.raises(TooLarge, match="--max-tensors"):
-        protocol.parse(memoryview(body), None, signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(body), None)
 
 
 @pytest.mark.parametrize(("value", "seconds"), [(1500, 1500), ("1500", 1500), (0, 0)])
 def test_the_timeout_is_in_microseconds_as_tritons_clients_send_it(value: Any, seconds: float) -> None:
     head = message(FLOATS, parameters={"timeout": value})
-    assert protocol.parse(memoryview(head), None, signature("FP32", 1), 8).timeout_us == seconds
+    assert codec("FP32", 1).parse(memoryview(head), None).form.timeout_us == seconds
 
 
 @pytest.mark.parametrize("value", [-1, True, "soon", None])
 def test_a_timeout_that_is_none_is_refused(value: Any) -> None:
     head = message(FLOATS, parameters={"timeout": value})
     with pytest.raises(InvalidInput, match="timeout"):
-        protocol.parse(memoryview(head), None, signature("FP32", 1), 8)
+        codec("FP32", 1).parse(memoryview(head), None)
 
 
 @pytest.mark.parametrize(("datatype", "data"), [("UINT8", [256]), ("UINT8", [-1]), ("INT64", [2**63]), ("BOOL", [1])])
 def test_numbers_out_of_range_are_refused(datatype: str, data: list[Any]) -> None:
     head = message({"datatype": datatype, "shape": [1], "data": data})
     with pytest.raises(InvalidInput):
-        protocol.parse(memoryview(head), None, signature(datatype, 1), 8)
+        codec(datatype, 1).parse(memoryview(head), None)
 
 
 @given(offset=st.integers(0, 70), length=st.integers(0, 200))

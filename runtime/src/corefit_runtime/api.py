@@ -23,7 +23,7 @@ from corefit_runtime.http_messages import OCTETS, Response, error_body
 from corefit_runtime.jobs import Job, Model
 from corefit_runtime.offload import Offload
 from corefit_runtime.pool import Pool
-from corefit_runtime.protocol import InferRequest, Signature
+from corefit_runtime.protocol import Codec, InferRequest
 from corefit_runtime.service import VERSION, Service
 
 log: Final = logging.getLogger(__name__)
@@ -63,47 +63,45 @@ class InferenceApi:
 
     def _infer(self, exchange: Exchange) -> None:
         service = self._service
-        if service.model is None or service.signature is None:
+        if service.model is None or service.codec is None:
             self._meter.arrivals += 1
             raise Shed(service.message or "the model is not loaded yet", cause="loading", retry_after_s=1)
         head = exchange.head
         length = _header_length(head.headers)
         encoding = head.headers.get(b"content-encoding")
         if encoding or (length or len(exchange.body)) > OFFLOAD_JSON:
-            self._parse_aside(exchange, service.model, service.signature, length)
+            self._parse_aside(exchange, service.model, service.codec, length)
         else:
-            request = protocol.parse(exchange.body, length, service.signature, service.settings.max_tensors)
-            self._submit(exchange, service.model, request)
+            self._submit(exchange, service.model, service.codec, service.codec.parse(exchange.body, length))
 
-    def _parse_aside(self, exchange: Exchange, model: Model, signature: Signature, length: int | None) -> None:
-        settings = self._service.settings
+    def _parse_aside(self, exchange: Exchange, model: Model, codec: Codec, length: int | None) -> None:
+        max_body = self._service.settings.max_body
         encoding = exchange.head.headers.get(b"content-encoding", b"")
         if self._pool.full():
             self._meter.arrivals += 1  # Before it costs anything to read.
             raise Shed("the queue is full", cause="queue-full", retry_after_s=1)
 
         def parse() -> InferRequest:
-            body = compression.expand(exchange.body, encoding, settings.max_body)
-            return protocol.parse(body, length, signature, settings.max_tensors)
+            return codec.parse(compression.expand(exchange.body, encoding, max_body), length)
 
         def parsed(outcome: InferRequest | Exception) -> None:
             if isinstance(outcome, Exception):
                 self._fail(exchange, outcome)
                 return
             try:
-                self._submit(exchange, model, outcome)
+                self._submit(exchange, model, codec, outcome)
             except CorefitError as error:
                 self._fail(exchange, error)
 
         self._offload.submit(parse, parsed)
 
-    def _submit(self, exchange: Exchange, model: Model, request: InferRequest) -> None:
+    def _submit(self, exchange: Exchange, model: Model, codec: Codec, request: InferRequest) -> None:
         meter, pool = self._meter, self._pool
         arrived = exchange.arrived_s
         compress = exchange.head.headers.get(b"accept-encoding", b"")
 
         def finish(outputs: list[Any]) -> Response:
-            length, pieces = protocol.render(request, outputs, model.name, model.version)
+            length, pieces = codec.render(request, outputs)
             if length is None:
                 return compression.compressed(Response(200, pieces), compress)
             return Response(200, pieces, OCTETS, [(HEADER_LENGTH, b"%d" % length)])
@@ -118,8 +116,8 @@ class InferenceApi:
         job = Job(
             model=model,
             feeds=request.feeds,
-            outputs=[spec.name for spec, _ in request.outputs],
-            rows=request.rows,
+            outputs=request.form.names,
+            rows=request.form.rows,
             arrived_s=arrived,
             deadline_s=self._deadline(exchange, request),
             finish=finish,
@@ -135,7 +133,7 @@ class InferenceApi:
             self._meter.cancelled += 1
 
     def _deadline(self, exchange: Exchange, request: InferRequest) -> float | None:
-        seconds = request.timeout_us / 1e6 or _header_timeout_s(exchange.head.headers) or self._timeout_s
+        seconds = request.form.timeout_us / 1e6 or _header_timeout_s(exchange.head.headers) or self._timeout_s
         return exchange.arrived_s + seconds if seconds else None
 
     def _fail(self, exchange: Exchange, error: Exception, *, counted: bool = False) -> None:
@@ -187,10 +185,10 @@ class InferenceApi:
         return Response(200, [b'{"ready":true}']) if self._service.ready else Response(503, [b'{"ready":false}'])
 
     def _model(self) -> Response:
-        signature = self._service.signature
-        if signature is None:
+        codec = self._service.codec
+        if codec is None:
             return Response(503, [error_body("the model is not loaded yet")])
-        return Response(200, [protocol.model_metadata(self._name, self._version, signature)])
+        return Response(200, [codec.metadata()])
 
 
 def status_of(error: Exception) -> int:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, head_bytes, parse_head
+from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, head_bytes
 
 if TYPE_CHECKING:
     from corefit_runtime.http_server import Server
@@ -157,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
         """A head is complete: checks it, and makes room for its body."""
         self._started_s = time.monotonic()
         try:
-            head = parse_head(raw)
+            head = self._server.head_of(raw)
             self._check(head)
         except BadHead as error:
             self._refuse(error.status, str(error))

@@ -11,7 +11,8 @@ from typing import Final
 
 from corefit_runtime.http_connection import SCRATCH, Connection
 from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import HttpLimits
+from corefit_runtime.http_messages import Head, HttpLimits, parse_head
+from corefit_runtime.memo import MAX_KEY, Memo
 
 Handler = Callable[[Exchange], None]
 ErrorBody = Callable[[str], bytes]
@@ -54,6 +55,7 @@ class Server:
         self.align_header = align_header
         self.refused = refused
         self.connections: set[Connection] = set()
+        self._heads: Memo[bytes, Head] = Memo(128)
         self.body_bytes = 0
         self.draining = False
         self.scratch = bytearray(SCRATCH)
@@ -78,6 +80,19 @@ class Server:
         listener = _bound(path)
         server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
         self._listening.append(server)
+
+    def head_of(self, raw: bytes) -> Head:
+        """The head from its bytes; a client sends the same one again and again.
+
+        Raises:
+            BadHead: it is none.
+        """
+        head = self._heads.get(raw)
+        if head is None:
+            head = parse_head(raw)
+            if not head.chunked and len(raw) <= MAX_KEY:  # That of a chunked body holds its parser and what has come.
+                self._heads.put(raw, head)
+        return head
 
     def drain(self) -> None:
         """From now on every response ends its connection, so that clients go to another pod."""

@@ -3,17 +3,41 @@
 May not know messages. Flat lists are decoded by type (a third of the time of untyped ones).
 """
 
+import math
+import re
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from corefit_core.errors import InvalidInput
-from corefit_runtime.datatypes import NUMPY, Array, count
+from corefit_runtime.datatypes import NUMPY, Array
 
 _KIND: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool, "O": str}
 _FLAT: Final = {kind: msgspec.json.Decoder(list[python]) for kind, python in _KIND.items()}  # type: ignore[valid-type]  # a type made at run time
 _ANY: Final = msgspec.json.Decoder()
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def check_depth(text: memoryview, limit: int) -> None:
+    """Sees that JSON is nested no deeper than `limit`, before anything is made of it.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    whole = bytes(text)
+    if whole.count(b"[") + whole.count(b"{") <= limit:
+        return  # However they are nested.
+    if (found := depth(whole)) > limit:
+        raise InvalidInput(f"bad JSON: nested {found} deep, at most {limit} is taken (--max-json-depth)")
+
+
+def depth(text: bytes) -> int:
+    """How deeply it is nested. A fifth of the time that parsing takes: brackets are all that is left to look at."""
+    brackets = np.frombuffer(_STRING.sub(b"", text).translate(None, _NO_BRACKETS), np.uint8)
+    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
+    return int(np.cumsum(steps).max(initial=0))
 
 
 def parse(datatype: str, shape: tuple[int, ...], data: msgspec.Raw, what: str) -> Array:
@@ -29,8 +53,8 @@ def parse(datatype: str, shape: tuple[int, ...], data: msgspec.Raw, what: str) -
         flat = _FLAT[dtype.kind].decode(data)
     except msgspec.ValidationError:
         flat = _flatten(_nested(data, what), shape, dtype.kind, what)
-    if len(flat) != count(shape):
-        raise InvalidInput(f"{what} has {len(flat)} elements of data; its shape {list(shape)} takes {count(shape)}")
+    if len(flat) != math.prod(shape):
+        raise InvalidInput(f"{what} has {len(flat)} elements of data; its shape {list(shape)} takes {math.prod(shape)}")
     return _array(flat, dtype, what).reshape(shape)
 
 

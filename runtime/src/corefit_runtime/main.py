@@ -11,7 +11,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import uvloop  # noqa: E402 - see above
 
 from corefit_core.errors import CorefitError  # noqa: E402
-from corefit_runtime import logs, settings  # noqa: E402
+from corefit_runtime import heap, logs, settings  # noqa: E402
 from corefit_runtime.app import App  # noqa: E402
 
 
@@ -23,6 +23,7 @@ def main() -> None:
         print(f"corefit-runtime: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     logs.configure(given.log_level, given.log_format)
+    heap.configure()
 
     async def serve() -> None:
         await App(given).run()

@@ -5,126 +5,112 @@ Shapes are checked against the model and against the bytes before anything is al
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime import datatypes, json_data
+from corefit_core.errors import InvalidInput
+from corefit_runtime import datatypes, forms, json_data
 from corefit_runtime.datatypes import Array
-from corefit_runtime.engine import TensorSpec
-
-MAX_DIMENSION: Final = 2**40
-Parameters = dict[str, bool | int | float | str | None]
-
-
-class WireTensor(msgspec.Struct):
-    """One input as it comes; `data` is parsed when its datatype is known."""
-
-    name: str
-    datatype: str
-    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=MAX_DIMENSION)]], msgspec.Meta(max_length=16)]
-    parameters: Parameters = {}
-    data: msgspec.Raw = msgspec.Raw(b"")
-
-
-class WireOutput(msgspec.Struct):
-    """One output as it is asked for."""
-
-    name: str
-    parameters: Parameters = {}
-
-
-class WireRequest(msgspec.Struct):
-    """An inference request's JSON part."""
-
-    inputs: list[WireTensor]
-    id: str = ""
-    parameters: Parameters = {}
-    outputs: list[WireOutput] = []
+from corefit_runtime.forms import Form, Part, Signature
+from corefit_runtime.memo import MAX_KEY, Memo
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """What the model takes and gives, by name."""
-
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
-
-
-@dataclass(slots=True)
 class InferRequest:
-    """A request that is checked and ready to run.
+    """A request that is checked and ready to run: `feeds` are its inputs by name."""
 
-    Attributes:
-        id: to be repeated in the response; may be empty.
-        feeds: inputs by name.
-        outputs: names and whether each is wanted as binary, in the order of the response.
-        rows: size of the leading dimension that all inputs share; 0 when they don't.
-        timeout_us: the client's deadline in microseconds, as Triton's clients count it; 0 for none.
-    """
-
-    id: str
+    form: Form
     feeds: dict[str, Array]
-    outputs: list[tuple[TensorSpec, bool]]
-    rows: int
-    timeout_us: float
 
 
-_REQUEST: Final = msgspec.json.Decoder(WireRequest)
 _ENCODER: Final = msgspec.json.Encoder()
+_NO_DATA: Final = memoryview(b"")
 
 
-def parse(body: memoryview, header_length: int | None, signature: Signature, max_tensors: int) -> InferRequest:
-    """The request from a body, of which the first `header_length` bytes are JSON (None: all of it).
+class Codec:
+    """Requests to one model, and the responses.
 
-    Raises:
-        InvalidInput: naming what is wrong with it.
+    Clients repeat themselves: what depends on a request's JSON part alone is worked out once for each such part.
+
+    Args:
+        name: the model's, as responses repeat it.
+        version: likewise.
+        signature: what requests are checked against.
+        max_tensors: most inputs and outputs that a request may name.
+        max_depth: how deeply JSON may be nested; the outermost object counts as 1.
     """
-    if header_length is not None and header_length > len(body):
-        raise InvalidInput(f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes")
-    wire = _wire(body if header_length is None else body[:header_length])
-    if len(wire.inputs) + len(wire.outputs) > max_tensors:
-        raise TooLarge(f"{len(wire.inputs)} inputs and {len(wire.outputs)} outputs: over --max-tensors {max_tensors}")
-    feeds = _feeds(wire.inputs, body[len(body) if header_length is None else header_length :], signature)
-    return InferRequest(
-        id=wire.id,
-        feeds=feeds,
-        outputs=_outputs(wire, signature),
-        rows=_rows(feeds),
-        timeout_us=_number(wire.parameters, "timeout"),
-    )
 
+    def __init__(self, name: str, version: str, signature: Signature, *, max_tensors: int, max_depth: int) -> None:
+        self.signature = signature
+        self._name = name
+        self._version = version
+        self._max_tensors = max_tensors
+        self._max_depth = max_depth
+        self._forms: Memo[bytes, Form] = Memo(128)
 
-def render(
-    request: InferRequest, outputs: list[Array], model_name: str, model_version: str
-) -> tuple[int | None, list[bytes | memoryview]]:
-    """The response: the length of its JSON part (None without binary data), and its pieces."""
-    tensors: list[dict[str, Any]] = []
-    pieces: list[bytes | memoryview] = [b""]
-    for (spec, binary), array in zip(request.outputs, outputs, strict=True):
-        tensor: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": array.shape}
-        if binary:
-            data = datatypes.to_bytes(spec.datatype, array)
-            tensor["parameters"] = {"binary_data_size": len(data)}
-            pieces.append(data)
-        else:
-            tensor["data"] = datatypes.to_list(spec.datatype, array)
-        tensors.append(tensor)
-    message: dict[str, Any] = {"model_name": model_name, "model_version": model_version, "outputs": tensors}
-    if request.id:
-        message["id"] = request.id
-    pieces[0] = _ENCODER.encode(message)
-    return (len(pieces[0]) if len(pieces) > 1 else None), pieces
+    def parse(self, body: memoryview, header_length: int | None) -> InferRequest:
+        """The request from a body, of which the first `header_length` bytes are JSON (None: all of it).
 
+        Raises:
+            InvalidInput: naming what is wrong with it.
+        """
+        if header_length is None:
+            form = self._read(body)
+            return InferRequest(form, _feeds(form.parts, _NO_DATA))
+        if header_length > len(body):
+            raise InvalidInput(f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes")
+        key = bytes(body[: min(header_length, MAX_KEY + 1)])
+        form = self._forms.get(key) or self._read(body[:header_length])
+        # With an id or with elements in it, it is not going to come again.
+        if not form.id and len(key) <= MAX_KEY and all(part.size is not None for part in form.parts):
+            self._forms.put(key, form)
+        return InferRequest(form, _feeds(form.parts, body[header_length:]))
 
-def model_metadata(name: str, version: str, signature: Signature) -> bytes:
-    """The answer to GET v2/models/NAME."""
-    described = {
-        part: [{"name": s.name, "datatype": s.datatype, "shape": s.shape} for s in specs.values()]
-        for part, specs in (("inputs", signature.inputs), ("outputs", signature.outputs))
-    }
-    return _ENCODER.encode({"name": name, "versions": [version], "platform": "onnxruntime_onnx", **described})
+    def render(self, request: InferRequest, outputs: list[Array]) -> tuple[int | None, list[bytes | memoryview]]:
+        """The response: the length of its JSON part (None without binary data), and its pieces."""
+        form = request.form
+        data = [
+            datatypes.to_bytes(spec.datatype, array) if binary else None
+            for (spec, binary), array in zip(form.outputs, outputs, strict=True)
+        ]
+        binary = [piece for piece in data if piece is not None]
+        if not form.all_binary:
+            head = self._response(form, outputs, data)
+            return (len(head) if binary else None), [head, *binary]
+        shapes = tuple([array.shape for array in outputs])
+        known = form.heads.get(shapes)
+        if known is None:
+            known = self._response(form, outputs, data)
+            form.heads.put(shapes, known)
+        return len(known), [known, *binary]
+
+    def metadata(self) -> bytes:
+        """The answer to GET v2/models/NAME."""
+        described = {
+            part: [{"name": s.name, "datatype": s.datatype, "shape": s.shape} for s in specs.values()]
+            for part, specs in (("inputs", self.signature.inputs), ("outputs", self.signature.outputs))
+        }
+        return _ENCODER.encode(
+            {"name": self._name, "versions": [self._version], "platform": "onnxruntime_onnx", **described}
+        )
+
+    def _read(self, text: memoryview) -> Form:
+        return forms.read(text, self.signature, max_tensors=self._max_tensors, max_depth=self._max_depth)
+
+    def _response(self, form: Form, outputs: list[Array], data: list[memoryview | None]) -> bytes:
+        tensors: list[dict[str, Any]] = []
+        for (spec, _), array, piece in zip(form.outputs, outputs, data, strict=True):
+            tensor: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": array.shape}
+            if piece is None:
+                tensor["data"] = datatypes.to_list(spec.datatype, array)
+            else:
+                tensor["parameters"] = {"binary_data_size": len(piece)}
+            tensors.append(tensor)
+        message: dict[str, Any] = {"model_name": self._name, "model_version": self._version, "outputs": tensors}
+        if form.id:
+            message["id"] = form.id
+        return _ENCODER.encode(message)
 
 
 def server_metadata(version: str) -> bytes:
@@ -132,89 +118,18 @@ def server_metadata(version: str) -> bytes:
     return _ENCODER.encode({"name": "corefit", "version": version, "extensions": ["binary_tensor_data"]})
 
 
-def _wire(text: memoryview) -> WireRequest:
-    try:
-        return _REQUEST.decode(text)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"not an inference request: {error}") from error
-    except msgspec.DecodeError as error:
-        raise InvalidInput(f"bad JSON: {error}") from error
-    except RecursionError:
-        raise InvalidInput("bad JSON: nested too deeply") from None
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"bad JSON: not UTF-8 at byte {error.start}") from error
-
-
-def _feeds(tensors: list[WireTensor], binary: memoryview, signature: Signature) -> dict[str, Array]:
+def _feeds(parts: list[Part], binary: memoryview) -> dict[str, Array]:
     feeds: dict[str, Array] = {}
     start = 0
-    for tensor in tensors:
-        _check(tensor, signature, feeds)
-        what = f"input {tensor.name!r}"
-        size = tensor.parameters.get("binary_data_size")
-        if size is None:
-            feeds[tensor.name] = json_data.parse(tensor.datatype, tuple(tensor.shape), tensor.data, what)
+    for part in parts:
+        if part.size is None:
+            feeds[part.name] = json_data.parse(part.datatype, part.shape, part.data, part.what)
             continue
-        stop = start + _size(size, what)
+        stop = start + part.size
         if stop > len(binary):
-            raise InvalidInput(f"{what} takes bytes {start} to {stop} of the binary data, which has {len(binary)}")
-        if bytes(tensor.data):
-            raise InvalidInput(f"{what} has both data and binary_data_size")
-        feeds[tensor.name] = datatypes.from_bytes(tensor.datatype, tuple(tensor.shape), binary[start:stop], what)
+            raise InvalidInput(f"{part.what} takes bytes {start} to {stop} of the binary data, which has {len(binary)}")
+        feeds[part.name] = datatypes.from_bytes(part.datatype, part.shape, binary[start:stop], part.name)
         start = stop
     if start != len(binary):
         raise InvalidInput(f"{len(binary) - start} bytes of binary data belong to no input")
-    missing = [name for name in signature.inputs if name not in feeds]
-    if missing:
-        raise InvalidInput(f"input {missing[0]!r} is missing; the model takes {', '.join(signature.inputs)}")
     return feeds
-
-
-def _check(tensor: WireTensor, signature: Signature, seen: dict[str, Array]) -> None:
-    spec = signature.inputs.get(tensor.name)
-    if spec is None:
-        raise InvalidInput(f"unknown input {tensor.name!r}; the model takes {', '.join(signature.inputs)}")
-    if tensor.name in seen:
-        raise InvalidInput(f"input {tensor.name!r} is given twice")
-    if tensor.datatype != spec.datatype:
-        raise InvalidInput(f"input {tensor.name!r} is {spec.datatype}, not {tensor.datatype}")
-    if len(tensor.shape) != len(spec.shape) or any(
-        want not in {-1, got} for want, got in zip(spec.shape, tensor.shape, strict=True)
-    ):
-        raise InvalidInput(f"input {tensor.name!r} has shape {tensor.shape}; the model takes {list(spec.shape)}")
-
-
-def _outputs(wire: WireRequest, signature: Signature) -> list[tuple[TensorSpec, bool]]:
-    default = wire.parameters.get("binary_data_output") is True
-    if not wire.outputs:
-        return [(spec, default) for spec in signature.outputs.values()]
-    wanted: dict[str, tuple[TensorSpec, bool]] = {}
-    for output in wire.outputs:
-        spec = signature.outputs.get(output.name)
-        if spec is None:
-            raise InvalidInput(f"unknown output {output.name!r}; the model gives {', '.join(signature.outputs)}")
-        if output.name in wanted:
-            raise InvalidInput(f"output {output.name!r} is asked for twice")
-        binary = output.parameters.get("binary_data", default)
-        wanted[output.name] = (spec, binary is True)
-    return list(wanted.values())
-
-
-def _rows(feeds: dict[str, Array]) -> int:
-    sizes = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
-    return sizes.pop() if len(sizes) == 1 else 0
-
-
-def _size(value: object, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidInput(f"{what} has a binary_data_size of {value!r}; it must be a number of bytes")
-    return value
-
-
-def _number(parameters: Parameters, name: str) -> float:
-    value = parameters.get(name, 0)
-    if isinstance(value, str):
-        value = float(value) if value.replace(".", "", 1).isdigit() else -1
-    if value is None or isinstance(value, bool) or not value >= 0:
-        raise InvalidInput(f"parameter {name!r} is {parameters[name]!r}; it must be a positive number")
-    return value

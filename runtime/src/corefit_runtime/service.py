@@ -27,7 +27,7 @@ from corefit_runtime.settings import Settings
 if TYPE_CHECKING:
     from corefit_runtime.jobs import Model
     from corefit_runtime.pool import Pool
-    from corefit_runtime.protocol import Signature
+    from corefit_runtime.protocol import Codec
 
 VERSION: Final = version("corefit-runtime")
 
@@ -37,7 +37,7 @@ class Service:
 
     Attributes:
         model: what is served, None until it is loaded and warm.
-        signature: of that model.
+        codec: of its requests and responses.
         plan: the plan in force.
         profile: calibrated service times.
         notes: findings that a person should see, by a short key.
@@ -54,7 +54,7 @@ class Service:
         self.startup_s = 0.0
         self.pool: Pool | None = None
         self.model: Model | None = None
-        self.signature: Signature | None = None
+        self.codec: Codec | None = None
         self.plan = PlanInForce(grant_millicores=0, workers=0, threads_per_worker=0, queue_depth=0)
         self.profile: tuple[ServiceTime, ...] = ()
         self.notes: dict[str, str] = {}

@@ -5,6 +5,7 @@ and then exchanged by one assignment: runs under way keep the old one until they
 """
 
 import asyncio
+import gc
 import logging
 import math
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from corefit_core.batching import Line
 from corefit_core.errors import ModelError
 from corefit_core.report import PlanInForce
 from corefit_core.sizing import Grant, Objective, SizingPlan
-from corefit_runtime import calibrate, profiles, store
+from corefit_runtime import calibrate, heap, profiles, store
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.forms import Signature
 from corefit_runtime.jobs import Model
 from corefit_runtime.pool import Pool
-from corefit_runtime.protocol import Signature
+from corefit_runtime.protocol import Codec
 from corefit_runtime.schedule import Limits
 from corefit_runtime.service import Service
 from corefit_runtime.settings import Settings
@@ -98,13 +100,13 @@ class Serving:
             model.engine = await asyncio.to_thread(_rethreaded, model.engine, threads, findings)
         self._pool.apply(limits)
         self._publish(model, grant, plan, limits)
+        # What calibration, an earlier model or an earlier plan has left.
+        await asyncio.to_thread(heap.give_back)
 
     def _publish(self, model: Model, grant: Grant, plan: SizingPlan, limits: Limits) -> None:
         service, findings = self._service, self._findings
         service.model = model
-        service.signature = Signature(
-            {spec.name: spec for spec in model.engine.inputs}, {spec.name: spec for spec in model.engine.outputs}
-        )
+        service.codec = _codec(service.settings, model)
         service.profile = findings.profile
         service.plan = PlanInForce(
             grant_millicores=grant.millicores,
@@ -126,6 +128,17 @@ class Serving:
             plan.why,
             findings.why,
         )
+
+
+def _codec(settings: Settings, model: Model) -> Codec:
+    inputs, outputs = ({spec.name: spec for spec in specs} for specs in (model.engine.inputs, model.engine.outputs))
+    return Codec(
+        model.name,
+        model.version,
+        Signature(inputs, outputs),
+        max_tensors=settings.max_tensors,
+        max_depth=settings.max_json_depth,
+    )
 
 
 def sized(settings: Settings, grant: Grant, findings: Findings) -> SizingPlan:
@@ -169,6 +182,10 @@ def _load(settings: Settings, grant: Grant) -> Loaded:
     first = calibrate.warm_up(engine)
     findings = _measured(settings, engine, first, stored.sha256, max(1, grant.millicores // 1000))
     model = Model(engine, name=settings.name, version=settings.model_version, sha256=stored.sha256)
+    if gc.get_freeze_count() == 0:
+        # The objects of the libraries stay for ever: 20 ms of collector in which the loop would stand, each time.
+        gc.collect()
+        gc.freeze()
     return Loaded(model=model, findings=findings)
 
 

@@ -57,6 +57,7 @@ class Settings:
     max_body_memory: int
     max_header: int
     max_tensors: int
+    max_json_depth: int
     max_connections: int
     header_timeout: float
     body_timeout: float
