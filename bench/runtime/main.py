@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{name} could not be run: {error}", file=sys.stderr)
                 failed = True
         results.show(bench)
-        results.save(bench)
+        results.save(bench, keep=arguments.only is not None)
     if failed:
         return 2
     return 0 if all(finding.met for finding in bench.findings if finding.wanted) else 1
@@ -47,7 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What the runtime costs beside onnxruntime itself.")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter windows: about 3 minutes")
-    parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME", help=", ".join(EXPERIMENTS))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(EXPERIMENTS),
+        metavar="NAME",
+        help=", ".join(EXPERIMENTS) + "; the results of the others are kept",
+    )
     parser.add_argument("--server-cpu", type=int, default=0, help="that the contenders are pinned to (0)")
     parser.add_argument("--client-cpu", type=int, default=1, help="that the client is pinned to (1)")
     arguments = parser.parse_args(argv)

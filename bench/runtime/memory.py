@@ -30,7 +30,7 @@ def workers(bench: Bench) -> None:
             resident.append(procstat.memory_bytes(server.pid))
     one, two = resident
     note = f"{one / _MIB:.0f} MiB with one worker, {two / _MIB:.0f} MiB with two; the model is 99 MiB"
-    bench.found("memory", "a second worker", (two - one) / _MIB, "MiB", at_most=20.0, note=note, steady=True)
+    bench.found("workers", "a second worker", (two - one) / _MIB, "MiB", at_most=20.0, note=note, steady=True)
 
 
 def _after(bench: Bench, server: contenders.Server, rate: float, seconds: float) -> int:

@@ -53,13 +53,30 @@ def disturbance(bench: Bench) -> str:
     )
 
 
-def save(bench: Bench, folder: Path = FOLDER) -> None:
-    """Write `results.json` and `results.png`."""
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What one invocation found, under which conditions, and the windows that it rests on by experiment."""
+
+    conditions: dict[str, Any]
+    findings: list[Finding]
+    windows: dict[str, Any]
+
+    def without(self, experiments: set[str]) -> "Run":
+        """What is left of it when these have been run anew."""
+        findings = [finding for finding in self.findings if finding.experiment not in experiments]
+        windows = {name: windows for name, windows in self.windows.items() if name not in experiments}
+        return Run(conditions=self.conditions, findings=findings, windows=windows)
+
+
+def save(bench: Bench, folder: Path = FOLDER, *, keep: bool = False) -> None:
+    """Write `results.json` and `results.png`; with `keep`, beside the experiments of earlier invocations."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"conditions": _conditions(bench), "findings": bench.findings, "windows": bench.details}
-    text = json.dumps(msgspec.to_builtins(document), indent=1)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-    _picture(bench.findings, folder / "results.png")
+    path = folder / "results.json"
+    run = Run(conditions=_conditions(bench), findings=bench.findings, windows=bench.details)
+    earlier = msgspec.json.decode(path.read_bytes(), type=list[Run]) if keep and path.exists() else []
+    anew = {finding.experiment for finding in bench.findings}
+    runs = [kept for kept in (old.without(anew) for old in earlier) if kept.findings] + [run]
+    path.write_text(json.dumps(msgspec.to_builtins(runs), indent=1) + "\n", encoding="utf-8")
+    _picture([finding for run in runs for finding in run.findings], folder / "results.png")
 
 
 def _conditions(bench: Bench) -> dict[str, Any]:

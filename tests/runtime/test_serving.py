@@ -312,6 +312,24 @@ def test_debugging_is_off_unless_switched_on(start: Any, negate: str) -> None:
     assert runtime.call("GET /debug/pprof/profile?seconds=none", admin=True)[0] == 400
 
 
+def test_the_time_of_each_operator_is_traced_while_requests_are_answered(start: Any, negate: str) -> None:
+    runtime = start("--no-calibrate", "--debug", model=negate)
+    with ThreadPoolExecutor(1) as aside:
+        traced = aside.submit(runtime.call, "GET /debug/ort?seconds=1", admin=True)
+        answered = 0
+        while not traced.done():
+            status, answer, _ = runtime.infer([ROW])
+            assert (status, answer["outputs"][0]["data"]) == (200, [-v for v in ROW])
+            answered += 1
+    status, body, _ = traced.result()
+    assert status == 200
+    operators = [event for event in json.loads(body) if event.get("args", {}).get("op_name") == "Neg"]
+    assert answered > 1
+    assert len(operators) > 1  # More than the run that warmed the session.
+    assert runtime.infer([ROW])[0] == 200
+    assert runtime.call("GET /debug/ort?seconds=0", admin=True)[0] == 400
+
+
 def test_a_watched_file_is_taken_when_it_changes(start: Any, tmp_path: Path, negate: str, coupled: str) -> None:
     path = tmp_path / "watched.onnx"
     shutil.copy(negate, path)

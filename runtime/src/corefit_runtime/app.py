@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from corefit_core.batching import Line
-from corefit_core.errors import CorefitError
+from corefit_core.errors import CorefitError, ModelUnavailable
 from corefit_core.sizing import Grant
 from corefit_runtime import grant as cpu
 from corefit_runtime import logs
@@ -172,7 +172,12 @@ class App:
             return {}
         from corefit_runtime import debug  # noqa: PLC0415 - only where it is switched on
 
-        return debug.routes(self._service, self._background)
+        return debug.routes(self._service, self._background, self._trace)
+
+    async def _trace(self, seconds: float) -> bytes:
+        if self._serving is None:
+            raise ModelUnavailable("the runtime is still starting")
+        return await self._serving.trace(seconds)
 
     def _reload(self, exchange: "Exchange") -> None:
         """POST /reload on the admin port: answers when the new model serves, or with why it doesn't."""

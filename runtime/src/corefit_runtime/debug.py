@@ -2,6 +2,7 @@
 
 `/debug/sched` tells, for each thread, the time lost to scheduling rather than to compute. `/debug/pprof/profile`
 is a flame graph by py-spy, native frames of onnxruntime included, where py-spy is installed and may trace.
+`/debug/ort` is onnxruntime's own account of the time that each operator took.
 """
 
 import asyncio
@@ -14,10 +15,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from corefit_core.errors import CorefitError
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import OCTETS, TEXT, Response
 from corefit_runtime.service import Service
 
+Trace = Callable[[float], Awaitable[bytes]]
 TASKS: Final = Path("/proc/self/task")
 MAX_SECONDS: Final = 120.0
 _SWITCHES: Final = {
@@ -35,13 +38,26 @@ def schedule(service: Service, tasks: Path = TASKS) -> bytes:
 
 
 def routes(
-    service: Service, background: Callable[[Awaitable[None]], None]
+    service: Service, background: Callable[[Awaitable[None]], None], trace: Trace
 ) -> dict[tuple[bytes, str], Callable[[Exchange], None]]:
-    """The routes for `AdminApi`. `background` runs what takes longer than the loop may wait."""
+    """The routes for `AdminApi`. `background` runs what takes longer than the loop may wait; `trace` traces it."""
     return {
         (b"GET", "/debug/sched"): lambda exchange: exchange.reply(Response(200, [schedule(service)])),
         (b"GET", "/debug/pprof/profile"): lambda exchange: background(profile(exchange)),
+        (b"GET", "/debug/ort"): lambda exchange: background(operators(exchange, trace)),
     }
+
+
+async def operators(exchange: Exchange, trace: Trace) -> None:
+    """Traces the operators for `?seconds=N` and answers with a file for ui.perfetto.dev or chrome://tracing."""
+    seconds = _seconds(exchange.head.query)
+    if seconds is None:
+        exchange.reply(Response(400, [f"?seconds=N, up to {MAX_SECONDS:g}\n".encode()], TEXT))
+        return
+    try:
+        exchange.reply(Response(200, [await trace(seconds)]))
+    except CorefitError as error:
+        exchange.reply(Response(503, [str(error).encode() + b"\n"], TEXT))
 
 
 async def profile(exchange: Exchange) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from corefit_core import batching, sizing
 from corefit_core.batching import Line
-from corefit_core.errors import ModelError
+from corefit_core.errors import ModelError, ModelUnavailable
 from corefit_core.report import PlanInForce
 from corefit_core.sizing import Grant, Objective, SizingPlan
 from corefit_runtime import calibrate, heap, profiles, store
@@ -53,6 +53,7 @@ class Serving:
         self._findings = Findings()
         self._grant: Grant | None = None
         self._changing = asyncio.Lock()
+        self._tracing = asyncio.Lock()
 
     async def load(self, grant: Grant) -> None:
         """Fetches the model and brings it into service; again, to reload it.
@@ -88,6 +89,30 @@ class Serving:
                 return
             self._grant = grant
             await self._adopt(model, grant)
+
+    async def trace(self, seconds: float) -> bytes:
+        """The time of each operator in the runs of the next seconds, in Chrome's trace format.
+
+        By a session of its own that takes the other's place meanwhile; it needs the memory of a second model.
+
+        Raises:
+            ModelError: there is no model, or a trace is being made already.
+        """
+        model = self._service.model
+        if model is None or self._tracing.locked():
+            raise ModelUnavailable("no model is loaded yet" if model is None else "a trace is being made already")
+        async with self._tracing:
+            async with self._changing:
+                plain = model.engine
+                prefix = Path(self._service.settings.model_dir) / "trace"
+                traced = await asyncio.to_thread(_traced, plain, prefix, self._findings)
+                model.engine = traced
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                if model.engine is traced:  # Else a new plan has brought another session.
+                    model.engine = plain
+            return await asyncio.to_thread(traced.end_trace)
 
     async def _adopt(self, model: Model, grant: Grant) -> None:
         settings, findings = self._service.settings, self._findings
@@ -205,8 +230,16 @@ def _measured(settings: Settings, engine: Engine, first: Findings, sha256: str, 
     return findings
 
 
+def _traced(engine: Engine, prefix: Path, findings: Findings) -> Engine:
+    prefix.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return _warmed(engine.traced(prefix), findings)
+
+
 def _rethreaded(engine: Engine, threads: Threads, findings: Findings) -> Engine:
-    changed = engine.with_threads(threads)
+    return _warmed(engine.with_threads(threads), findings)
+
+
+def _warmed(engine: Engine, findings: Findings) -> Engine:
     if findings.line is not None:
-        changed.run(None, calibrate.made_up(changed.inputs, 1, findings.free_size))
-    return changed
+        engine.run(None, calibrate.made_up(engine.inputs, 1, findings.free_size))
+    return engine
