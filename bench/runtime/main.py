@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.runtime import limits, memory, mixed, overload, results, speed
+from bench.runtime import limits, memory, mixed, overload, results, speed, spinning
 from bench.runtime.harness import Bench, opened
 
 EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
@@ -18,6 +18,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
     "limit": limits.against_naive,
     "mixed": mixed.traffic,
     "workers": memory.workers,
+    "spinning": spinning.measured,
     "memory": memory.growth,
 }
 

@@ -1,7 +1,12 @@
+import importlib.metadata
+import subprocess
+import sys
+
 import pytest
 
 from corefit_core.errors import ConfigError
 from corefit_runtime import options, settings
+from corefit_runtime.service import VERSION
 
 
 def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
@@ -49,3 +54,15 @@ def test_a_wrong_variable_is_refused_with_its_name() -> None:
 def test_every_option_has_a_setting_and_a_help_text() -> None:
     assert {o.field for o in options.OPTIONS} == set(settings.Settings.__annotations__)
     assert all(o.help for o in options.OPTIONS)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert importlib.metadata.version("corefit-runtime") == VERSION
+
+
+def test_the_admin_port_opens_without_what_only_serving_needs() -> None:
+    code = "import sys, corefit_runtime.main; print(*sys.modules)"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    )
+    assert not loaded & {"numpy", "onnxruntime", "prometheus_client", "http.client", "importlib.metadata", "aiohttp"}

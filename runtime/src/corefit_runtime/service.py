@@ -7,7 +7,6 @@ load: on a tenth of a core that takes seconds.
 import os
 import time
 import uuid
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from corefit_core.report import (
     ServiceTime,
     State,
 )
+from corefit_runtime import __version__
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.meter import Meter, RunQueueWait
 from corefit_runtime.settings import Settings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from corefit_runtime.pool import Pool
     from corefit_runtime.protocol import Codec
 
-VERSION: Final = version("corefit-runtime")
+VERSION: Final = __version__
 
 
 class Service:
