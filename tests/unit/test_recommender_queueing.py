@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_core.recommender import growth, queueing
-from corefit_core.recommender.state import Errors, Sample
+from corefit_core.recommender import queueing
 
 SERVICE = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=2, pooling=1.0)
 loads = st.floats(0.0, 300.0)
@@ -73,30 +72,6 @@ def test_separate_queues_need_more_than_a_shared_one() -> None:
     assert queueing.pods_needed(10.0, [(1.0, 1.0)], apart, 0.01, 1000) > 2 * queueing.pods_needed(
         10.0, [(1.0, 1.0)], shared, 0.01, 1000
     )
-
-
-def test_growth_that_came_before_is_provided_for() -> None:
-    errors = growth.learned((), [], 1.0, 5.0)
-    for _ in range(100):
-        errors = growth.learned(errors, [growth.Prediction(0.0, (10.0, 10.0, 20.0))], 20.0, 5.0)
-    assert growth.outlook(errors[0]) == [(pytest.approx(1.0), pytest.approx(2.0))]
-    assert growth.best(errors, 0.01) in {0, 1, 2}
-
-
-def test_the_predictor_that_errs_least_is_used() -> None:
-    errors: tuple[Errors, ...] = ()
-    for step in range(200):
-        actual = 10.0 + step % 7
-        wild = actual * (0.5 if step % 2 else 2.0)
-        errors = growth.learned(errors, [growth.Prediction(0.0, (wild, 13.0, actual))], actual, 5.0)
-    assert growth.PREDICTORS[growth.best(errors, 0.01)] == "trend of 60 s"
-
-
-@given(st.lists(st.floats(0, 1000), min_size=1, max_size=12), st.floats(0, 600))
-def test_predictions_are_loads(values: list[float], ahead_s: float) -> None:
-    samples = [Sample(at=5.0 * i, erlangs=v, ceiling=v) for i, v in enumerate(values)]
-    predicted = growth.predict(samples, 5.0 * (len(values) - 1), ahead_s)
-    assert all(0 <= p <= 2 * max(values) + 1e-9 for p in predicted)
 
 
 @pytest.mark.parametrize("latency_s", [0.051, 0.06, 0.07, 0.1])

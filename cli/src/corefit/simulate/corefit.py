@@ -28,12 +28,11 @@ class Flaws(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Corefit:
-    """`decide`, each 5 s: the rhythm of the operator's collector."""
-
-    period_s = 5.0
+    """`decide`, in the rhythm of the operator's collector."""
 
     def __init__(self, policy: Policy, flaws: Flaws = Flaws(), seed: int = 1) -> None:  # noqa: B008  # frozen
         self.policy, self.flaws = policy, flaws
+        self.period_s = policy.round_s
         self.state = State()
         self.decisions: list[Decision] = []
         self._past: deque[tuple[float, dict[str, Report]]] = deque()

@@ -5,14 +5,14 @@ May not do I/O, and raises nothing for any observation that can be decoded.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import growth, load, memory, queueing, vertical
-from corefit_core.recommender.state import Errors, State
+from corefit_core.recommender import errors, growth, load, memory, queueing, vertical
+from corefit_core.recommender.state import State
 from corefit_core.recommender.types import Decision, Observation, Policy, Reason
 
 
@@ -37,8 +37,10 @@ class _Made(NamedTuple):
 
 COVERAGE: Final = 0.5
 """With less than half of the ready pods reporting, what the others carry is a guess: hold."""
-SURGE: Final = 3.0
-"""Standard errors of one round: by chance once in 740 rounds, an hour."""
+SURGE: Final = 3.5
+"""Standard errors of one round: by chance once in 4,300 rounds, two hours of 2 s."""
+LEAST_S: Final = 0.1
+"""Rounds closer together than that measure nothing."""
 SURE: Final = ((1.0, 1.0),)
 """An outlook without growth."""
 DEAD_BAND: Final = 1.0
@@ -58,16 +60,16 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
         state = State()
     measured = load.measure(policy, state, observation, now)
     # What this round says of earlier predictions counts from the next one on: more load now then never asks for less.
-    errors, state = state.errors, memory.remembered(policy, state, measured, now)
+    before, state = state, memory.remembered(policy, state, measured, now)
     hold = _ignorance(observation, measured)
     if hold is not None:
         return _decision(policy, state, observation, measured, _Made(None, observation.replicas, *hold)), state
-    wanted = _wanted(policy, state, observation, errors, measured)
+    wanted = _wanted(policy, state, before, observation, measured)
     state = msgspec.structs.replace(
         state,
         since=_since(policy, state, now),
         known_at=now,
-        window=window.pushed(state.window, now, wanted.floor, _window_s(policy, state)),
+        window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
         peaks=window.pushed(state.peaks, now, wanted.soon, vertical.HOLD_S),
         asked=vertical.asked(policy, state, observation, wanted.grants, now),
     )
@@ -87,29 +89,29 @@ def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reaso
     return None
 
 
-def _wanted(
-    policy: Policy, state: State, seen: Observation, errors: Sequence[Errors], measured: load.Measured
-) -> _Wanted:
+def _wanted(policy: Policy, state: State, before: State, seen: Observation, measured: load.Measured) -> _Wanted:
     """What the load asks for, and what it asks for if every silent pod is busy."""
     service = _service(policy, state, measured.workers)
-    need = _need(policy, state, errors, measured, service)
+    need = _need(policy, state, before, measured, service)
     if policy.cpu_range is not None:
         grown = vertical.grown(policy, state, seen, service, need)
         return _Wanted(grown.replicas, grown.floor, need.soon, grown.millicores, grown.grants)
     at_most = 4 * max(1, policy.max_replicas)
-    surge = queueing.pods_needed(state.correction * _surge(service, state), SURE, service, need.allowed, at_most)
-    pods = max(surge, queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most))
+    there = max(_surge(service, state), growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S))
+    now_needed = queueing.pods_needed(state.correction * there, SURE, service, need.allowed, at_most)
+    pods = max(now_needed, queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most))
     floor = queueing.pods_needed(need.ahead + need.floor - need.lasting, need.outlook, service, need.allowed, at_most)
     return _Wanted(pods, max(pods, floor), need.soon)
 
 
 def _need(
-    policy: Policy, state: State, errors: Sequence[Errors], measured: load.Measured, service: queueing.Service
+    policy: Policy, state: State, before: State, measured: load.Measured, service: queueing.Service
 ) -> vertical.Need:
     now, span_s = state.samples[-1].at, memory.ahead_s(policy, state)
     allowed = memory.allowed(policy, state)
-    number = growth.best(errors, allowed)
-    predicted = state.correction * growth.predict(state.samples, now, span_s)[number]
+    number = errors.best(before.errors, allowed, memory.most(before))
+    by_each = state.predictions[-1].erlangs
+    predicted = state.correction * (by_each[number] or by_each[0])
     lasting = state.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
     silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
     soon = vertical.soon(state.samples, _surge(service, state), policy.resize_s + policy.round_s)
@@ -117,7 +119,7 @@ def _need(
         soon=state.correction * (soon + _spread(service, soon)),
         lasting=lasting,
         ahead=predicted,
-        outlook=growth.outlook(errors[number]) if errors else SURE,
+        outlook=errors.outlook(before.errors[number], memory.most(before)) if before.errors else SURE,
         floor=lasting + silent + DEAD_BAND * _spread(service, predicted),
         allowed=allowed,
     )
@@ -128,9 +130,10 @@ def _surge(service: queueing.Service, state: State) -> float:
 
     A mean of three rounds takes three to believe in a step; a step is seen in the first.
     """
-    last = state.samples[-1]
+    last, before = state.samples[-1], state.samples[-2:][0]
     mean = growth.mean(state.samples, last.at, growth.FAST_S)
-    noise = math.sqrt(max(0.0, mean) * service.service_s * (1 + service.scv) / memory.ROUND_S)
+    span_s = max(LEAST_S, last.at - before.at)
+    noise = math.sqrt(max(0.0, mean) * service.service_s * (1 + service.scv) / span_s)
     return last.erlangs if last.erlangs > mean + SURGE * noise else 0.0
 
 
@@ -161,10 +164,6 @@ def _since(policy: Policy, state: State, now: float) -> float:
     return state.since
 
 
-def _window_s(policy: Policy, state: State) -> float:
-    return max(policy.down_window_s, min(memory.MAX_AHEAD_S, state.startup_s or 0.0))
-
-
 def _choice(policy: Policy, state: State, observation: Observation, wanted: _Wanted, now: float) -> _Made:
     current, asked = observation.replicas, wanted.replicas
     bounded = max(policy.min_replicas, min(policy.max_replicas, asked))
@@ -178,7 +177,7 @@ def _choice(policy: Policy, state: State, observation: Observation, wanted: _Wan
 
 def _down(policy: Policy, state: State, wanted: _Wanted, step: tuple[int, int], now: float) -> _Made:
     """From the first number of replicas toward the second, no further than the window allows."""
-    (current, bounded), span_s = step, _window_s(policy, state)
+    (current, bounded), span_s = step, memory.window_s(policy, state)
     if state.since is None or now - state.since < span_s:
         why = f"the load asks for {wanted.replicas}, but is known for less than {span_s:.0f} s: not down yet"
         return _Made(wanted, current, "WindowFilling", why)

@@ -9,12 +9,12 @@ from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import growth, load, queueing
-from corefit_core.recommender.state import Moments, Prediction, Sample, Served, State
+from corefit_core.recommender import errors, growth, load, queueing
+from corefit_core.recommender.state import Compared, Moments, Prediction, Sample, Served, State
 from corefit_core.recommender.types import Policy
 from corefit_core.report import Histogram
 
-SPENT: Final = 0.7
+SPENT: Final = 0.5
 """Of the misses that the objective allows, what is planned to be spent: the rest is for what was never seen."""
 MOST_ALLOWED: Final = 3.0
 """However few were missed: three times the target is one pod less of those that the formulas count, not several."""
@@ -37,8 +37,6 @@ FINE: Final = 100
 """Fading counts become whole ones in hundredths: what has faded below that is no request any more."""
 SERVED_S: Final = 3600.0
 """Seconds after which an answer counts half in how the objective was kept."""
-ROUND_S: Final = 5.0
-"""A load that has just begun to rise is seen by the next round of collection."""
 MAX_AHEAD_S: Final = 600.0
 """No start-up is planned for that takes longer: such a pod is broken, and predictions so far ahead are idle."""
 POOLING_REQUESTS: Final = 50
@@ -76,19 +74,40 @@ def remembered(policy: Policy, state: State, measured: load.Measured, now: float
 
 def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: float, now: float) -> State:
     """The state with what this round says of the predictions that are due, and of how pods share their load."""
-    span_s = ahead_s(policy, state)
-    due = [p for p in state.predictions if p.at <= now - span_s]
+    span_s, held_s = ahead_s(policy, state), window_s(policy, state)
+    due = [p for p in state.predictions if state.judged_at < p.at <= now - span_s]
+    holding = [errors.held(state.predictions, p, held_s) for p in due]
     actual = growth.mean(state.samples, now, growth.FAST_S)
+    # The two that look back no further than the window: what both miss was a burst.
+    grew = any(actual > errors.BURST * max(each[:2]) > 0 for each in holding)
+    seen = errors.bursts(state.bursts, grew, now, span_s + growth.FAST_S)
+    ripe, pending = errors.ripened(state.pending, [Compared(now, h, actual) for h in holding], seen, now, span_s)
+    levels = growth.levelled(state.levels, state.samples, now)
+    since = state.since if state.since is not None else now
     return msgspec.structs.replace(
         state,
-        errors=growth.learned(state.errors, due, actual, elapsed_s),
+        levels=levels,
+        errors=errors.learned(state.errors, ripe, elapsed_s),
+        pending=pending,
+        judged_at=max([state.judged_at, *(p.at for p in due)]),
+        bursts=seen,
         predictions=(
-            *(p for p in state.predictions if p.at > now - span_s),
-            Prediction(now, growth.predict(state.samples, now, span_s)),
+            *(p for p in state.predictions if p.at > now - span_s - held_s),
+            Prediction(now, growth.predict(state.samples, levels, now, span_s, since)),
         ),
         pooling=_pooling(state.pooling, measured),
         correction=_corrected(policy, state, elapsed_s),
     )
+
+
+def most(state: State) -> float:
+    """The load over the predicted one that pods are held for: bursts are provided for once they recur."""
+    return errors.MOST if len(state.bursts) >= errors.RECURS else errors.BURST
+
+
+def window_s(policy: Policy, state: State) -> float:
+    """The stabilisation window: as the policy has it, or a start-up when that is longer."""
+    return max(policy.down_window_s, min(MAX_AHEAD_S, state.startup_s or 0.0))
 
 
 def _corrected(policy: Policy, state: State, elapsed_s: float) -> float:
@@ -170,7 +189,7 @@ def allowed(policy: Policy, state: State) -> float:
 
 def ahead_s(policy: Policy, state: State) -> float:
     """Seconds from a decision until what it asks for serves."""
-    return min(MAX_AHEAD_S, max(0.0, policy.startup_s if state.startup_s is None else state.startup_s)) + ROUND_S
+    return min(MAX_AHEAD_S, max(0.0, policy.startup_s if state.startup_s is None else state.startup_s)) + policy.round_s
 
 
 def latency_s(policy: Policy, state: State) -> float | None:

@@ -3,6 +3,7 @@
 May not decide anything.
 """
 
+import math
 from typing import Final
 
 import msgspec
@@ -103,16 +104,42 @@ class Prediction(msgspec.Struct, frozen=True):
     erlangs: tuple[float, ...]
 
 
+class Level(msgspec.Struct, frozen=True):
+    """The load of half a minute: since when, how many rounds and the sum of their Erlangs, the highest 15 s mean."""
+
+    begin: float
+    rounds: int
+    erlangs: float
+    highest: float
+
+
 class Errors(msgspec.Struct, frozen=True):
-    """How far one predictor was off: load over prediction, in bins, forgotten slowly.
+    """How far one predictor was off, in bins of load over prediction, forgotten slowly.
 
     Attributes:
-        weights: of each bin.
-        ratios: weight times ratio, summed for each bin.
+        weights: predicted Erlangs, summed for each bin.
+        loads: those that came.
+        judged_s: seconds for which it was compared.
     """
 
     weights: tuple[float, ...] = ()
-    ratios: tuple[float, ...] = ()
+    loads: tuple[float, ...] = ()
+    judged_s: float = 0.0
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What each predictor was held for, and the load that came; in Erlangs."""
+
+    at: float
+    held: tuple[float, ...]
+    actual: float
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """When a burst that outran the predictors was first and last seen."""
+
+    first: float
+    last: float
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,8 +161,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         samples: offered load lately, oldest first.
         service: moments of the service time.
         startup_s: the longest start-up that a pod has reported; None before one has.
-        predictions: not yet compared with what came.
+        levels: the load of the last quarter of an hour, in blocks.
+        predictions: those not yet compared with what came, and a stabilisation window before them.
+        pending: compared, but not learned from yet.
+        judged_at: the newest prediction that was compared.
         errors: of each predictor.
+        bursts: of the last hour.
         served: how the objective was kept.
         within: how it was kept in the rounds in which the pods were not full.
         pooling: how far the pods share their load, from 0 (each has its own queue) to 1 (all serve one queue).
@@ -153,8 +184,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     samples: tuple[Sample, ...] = ()
     service: Moments = Moments()
     startup_s: float | None = None
+    levels: tuple[Level, ...] = ()
     predictions: tuple[Prediction, ...] = ()
+    pending: tuple[Compared, ...] = ()
+    judged_at: float = -math.inf
     errors: tuple[Errors, ...] = ()
+    bursts: tuple[Burst, ...] = ()
     served: Served = Served()
     within: Served = Served()
     pooling: float = 1.0

@@ -1,0 +1,117 @@
+"""Predictors and their errors: what came is provided for, the cheapest is used, one burst is no evidence of another."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_core.recommender import errors, growth
+from corefit_core.recommender.state import Burst, Compared, Errors, Level, Prediction, Sample
+
+BURST, MOST = errors.BURST, errors.MOST
+
+
+def taught(rounds: list[tuple[tuple[float, ...], float]]) -> tuple[Errors, ...]:
+    known: tuple[Errors, ...] = ()
+    for held, actual in rounds:
+        known = errors.learned(known, [Compared(0.0, held, actual)], 5.0)
+    return known
+
+
+def samples_of(values: list[float]) -> list[Sample]:
+    return [Sample(at=5.0 * i, erlangs=v, ceiling=v) for i, v in enumerate(values)]
+
+
+def test_growth_that_came_before_is_provided_for() -> None:
+    known = taught([((10.0, 10.0, 20.0, 0.0, 0.0, 0.0), 20.0)] * 100)
+    assert errors.outlook(known[0], MOST) == [(pytest.approx(0.5), pytest.approx(2.0))]
+
+
+def test_the_cheapest_predictor_is_used() -> None:
+    rounds = []
+    for step in range(200):
+        actual = 10.0 + step % 7
+        wild = actual * (0.5 if step % 2 else 2.0)
+        rounds.append(((wild, 16.5, actual, 0.0, 0.0, 40.0), actual))
+    assert growth.PREDICTORS[errors.best(taught(rounds), 0.01, MOST)] == "trend of 60 s"
+
+
+def test_load_that_comes_and_goes_is_held_for() -> None:
+    """Ones and fours: who follows is late at each rise and each fall, who stays is not."""
+    turns = ((1.0, 4.0), (4.0, 4.0), (4.0, 1.0), (1.0, 1.0))
+    rounds = [((held, held, held, 2.5, 4.0, 4.0), actual) for held, actual in turns * 50]
+    assert growth.SPANS_S[errors.best(taught(rounds), 0.01, MOST)] >= 300
+
+
+def test_a_predictor_that_was_never_judged_is_not_used() -> None:
+    known = taught([((5.0, 0.0, 0.0, 0.0, 0.0, 0.0), 20.0)] * 100)
+    assert errors.best(known, 0.01, MOST) == 0
+
+
+def test_a_prediction_counts_as_the_highest_of_the_window_before_it() -> None:
+    past = [Prediction(at, (value, 1.0)) for at, value in ((0.0, 9.0), (50.0, 4.0), (70.0, 3.0), (80.0, 99.0))]
+    assert errors.held(past, past[2], 60.0) == (4.0, 1.0)
+
+
+def test_one_burst_and_its_shoulders_teach_nothing_two_do() -> None:
+    waiting = [Compared(float(at), (1.0,), 3.0) for at in range(60, 140)]
+    first = (Burst(90.0, 110.0),)
+    ripe, pending = errors.ripened(waiting, [], first, 140.0, 20.0)
+    assert {c.at for c in ripe} == set(range(60, 71))
+    assert {c.at for c in pending} == set(range(130, 140))
+    ripe, _ = errors.ripened(waiting, [], (*first, Burst(135.0, 136.0)), 140.0, 20.0)
+    assert len(ripe) == 61
+
+
+def test_bursts_apart_are_counted_and_forgotten_after_an_hour() -> None:
+    seen: tuple[Burst, ...] = ()
+    for now in (100.0, 102.0, 110.0, 700.0):
+        seen = errors.bursts(seen, True, now, 35.0)
+    assert seen == (Burst(100.0, 110.0), Burst(700.0, 700.0))
+    assert errors.bursts(seen, False, 110.0 + errors.MEMORY_S, 35.0) == (Burst(700.0, 700.0),)
+
+
+def test_long_windows_answer_when_they_are_full() -> None:
+    samples, levels = samples_of([4.0] * 12), (Level(0.0, 3, 24.0, 9.0),)
+    early = growth.predict(samples, levels, 55.0, 20.0, since=0.0)
+    assert early[3:] == (0.0, 0.0, 0.0)
+    assert growth.predict(samples, levels, 55.0, 20.0, since=-300.0)[3:] == (0.0, 9.0, 0.0)
+    assert growth.predict(samples, levels, 55.0, 20.0, since=-900.0)[3:] == (8.0, 9.0, 9.0)
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=400))
+def test_levels_keep_a_quarter_of_an_hour_and_its_highest(values: list[float]) -> None:
+    levels: tuple[Level, ...] = ()
+    samples = samples_of(values)
+    for index, sample in enumerate(samples):
+        levels = growth.levelled(levels, samples[max(0, index - 12) : index + 1], sample.at)
+    assert len(levels) <= max(growth.SPANS_S) / growth.BLOCK_S + 2
+    assert levels[-1].begin <= samples[-1].at
+    assert max(level.highest for level in levels) <= max(values) * (1 + 1e-9)
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=12), st.floats(0, 600), st.floats(0, 2000))
+def test_predictions_are_loads(values: list[float], ahead_s: float, known_s: float) -> None:
+    samples = samples_of(values)
+    now = samples[-1].at
+    levels = growth.levelled((), samples, now)
+    predicted = growth.predict(samples, levels, now, ahead_s, now - known_s)
+    assert len(predicted) == len(growth.PREDICTORS) == len(growth.SPANS_S)
+    assert all(0 <= p <= 2 * max(values) * (1 + 1e-9) for p in predicted)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=60),
+    st.floats(0.0, 0.1),
+    st.sampled_from([BURST, MOST]),
+)
+def test_the_outlook_is_of_all_requests_and_the_cost_is_finite(
+    pairs: list[tuple[float, float]], allowed: float, most: float
+) -> None:
+    known = taught([((held,) * 6, actual) for held, actual in pairs])
+    outlook = errors.outlook(known[0], most)
+    assert all(weight >= 0 and ratio <= most * (1 + 1e-9) for weight, ratio in outlook)
+    assert sum(weight * ratio for weight, ratio in outlook) <= 1 + 1e-9 or outlook == [(1.0, 1.0)]
+    assert math.isfinite(errors._cost(outlook, allowed))
+    assert 0 <= errors.best(known, allowed, most) < len(growth.PREDICTORS)
