@@ -82,8 +82,13 @@ BARS: tuple[Callable[[Case, Sequence[str]], str | None], ...] = (
 )
 
 
-def summary(cases: Sequence[Case], rivals: Sequence[str], flawed: dict[str, dict[str, Outcome]]) -> str:
-    """Markdown: each bar, how many cases meet it, and those that don't."""
+def summary(
+    cases: Sequence[Case],
+    rivals: Sequence[str],
+    flawed: dict[str, dict[str, Outcome]],
+    ranged: dict[str, dict[str, Outcome]],
+) -> str:
+    """Markdown: each bar, how many cases meet it, those that don't; flawed reports; the second dimension."""
     lines = [f"# {len(cases)} cases", "", "| bar | met | not met |", "|---|---|---|"]
     details: list[str] = []
     for bar in BARS:
@@ -92,7 +97,7 @@ def summary(cases: Sequence[Case], rivals: Sequence[str], flawed: dict[str, dict
         lines.append(f"| {(bar.__doc__ or '').strip()} | {len(judged) - len(failed)} | {len(failed)} |")
         details += ["", f"## Not met: {(bar.__doc__ or '').strip()}", ""] if failed else []
         details += [f"- {key}: {why}" for key, why in failed.items()]
-    return "\n".join([*lines, "", *_ratios(cases), "", *_flawed(flawed), *details, ""])
+    return "\n".join([*lines, "", *_ratios(cases), "", *_flawed(flawed), "", *_ranged(ranged), *details, ""])
 
 
 def _ratios(cases: Sequence[Case]) -> list[str]:
@@ -105,6 +110,17 @@ def _ratios(cases: Sequence[Case]) -> list[str]:
         kept = sorted(100 * c.outcomes[name].attainment for c in cases)
         middle = len(cases) // 2
         lines.append(f"| {name} | {ratios[middle]:.2f}, {ratios[-1]:.2f} | {kept[middle]:.2f}, {kept[0]:.2f} |")
+    return lines
+
+
+def _ranged(ranged: dict[str, dict[str, Outcome]]) -> list[str]:
+    """Core-hours over the clairvoyant's and requests in time, by pods alone and with CPU a pod at each head-room."""
+    names = [name for name in next(iter(ranged.values()), {}) if name != "clairvoyant"]
+    lines = ["| CPU a pod, trace | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for trace, rows in ranged.items():
+        least = rows["clairvoyant"].core_hours
+        cells = [f"{rows[n].core_hours / least:.2f} at {100 * rows[n].attainment:.2f} %" for n in names]
+        lines.append(f"| {trace} | " + " | ".join(cells) + " |")
     return lines
 
 

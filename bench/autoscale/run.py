@@ -25,6 +25,7 @@ from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Service
 from corefit.simulate.run import Outcome, Setting, simulate
 from corefit.simulate.traces import Trace
+from corefit_core.recommender import CpuRange
 from corefit_core.sizing import Objective
 
 RESULTS = Path(__file__).parents[1] / "results" / "autoscale"
@@ -41,6 +42,7 @@ RIVALS = (
     "ray:70",
 )
 POLICIES = ("corefit", "clairvoyant", "static", "naive", *RIVALS)
+HEADROOMS = (0.0, 0.5, 1.0)
 FLAWS = {
     "none": Flaws(),
     "service time 30 % too low": Flaws(service_factor=0.7),
@@ -101,6 +103,21 @@ def sensitivity(found: list[Trace], unsized: float) -> dict[str, dict[str, Outco
     }
 
 
+def second_dimension(found: list[Trace], unsized: float) -> dict[str, dict[str, Outcome]]:
+    """Corefit with pods alone, and with CPU of 1 to 8 cores a pod at three head-rooms, on every trace."""
+    given = setting(20.0, 0.05, 2, unsized)
+    span = CpuRange(min_millicores=1000, max_millicores=8000)
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    for trace in track(found, console=Console(stderr=True)):
+        rows = {name: brief(simulate(name, trace, given)) for name in ("clairvoyant", "corefit")}
+        for headroom in HEADROOMS:
+            service = msgspec.structs.replace(given.service, cpu_range=span, headroom=headroom)
+            ranged = msgspec.structs.replace(given, service=service)
+            rows[f"head-room {100 * headroom:g} %"] = brief(simulate("corefit", trace, ranged))
+        outcomes[trace.name] = rows
+    return outcomes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--traces", type=Path, default=os.environ.get("COREFIT_TRACES"))
@@ -124,7 +141,7 @@ def main() -> None:
         random.Random(1).shuffle(chosen)
         chosen = chosen[: options.cases]
     cases = list(run_cases(chosen, options.unsized, done))
-    text = summary(cases, RIVALS, sensitivity(found, options.unsized))
+    text = summary(cases, RIVALS, sensitivity(found, options.unsized), second_dimension(found, options.unsized))
     (RESULTS / "summary.md").write_text(text)
     print(text)
 

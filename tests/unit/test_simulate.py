@@ -19,6 +19,7 @@ from corefit.simulate.run import Setting, simulate
 from corefit.simulate.scalers import View
 from corefit_core import report as reports
 from corefit_core.errors import InvalidInput
+from corefit_core.recommender import CpuRange
 from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
@@ -112,6 +113,45 @@ def test_pods_that_are_not_ready_go_first() -> None:
     fleet.scale(2, 1.0)
     fleet.scale(1, 2.0)
     assert [pod.uid for pod in fleet.pods] == ["pod-1"]
+
+
+# --- CPU of a pod ---------------------------------------------------------------------------------------------
+
+RANGED = msgspec.structs.replace(ONE, cpu_range=CpuRange(min_millicores=500, max_millicores=4000), resize_s=0.5)
+
+
+def test_a_resize_arrives_late_and_costs_from_when_it_is_asked_for() -> None:
+    fleet = fleet_of(1, [0.0, 0.1, 0.6, 0.7], [1.0] * 4, RANGED)
+    fleet.resize({"pod-1": 4000}, 0.0)
+    fleet.advance(0.0, 10.0)
+    assert fleet.requests.load.latencies.tolist() == pytest.approx([1.0, 1.9, 1.0, 1.0])
+    assert fleet.core_seconds(10.0) == pytest.approx(40.0)
+    assert fleet.report(fleet.pods[0], 10.0).plan.workers == 4
+
+
+def test_a_fraction_of_a_core_stretches_runs() -> None:
+    fleet = fleet_of(1, [1.0], [1.0], RANGED)
+    fleet.resize({"pod-1": 500}, 0.0)
+    fleet.advance(0.0, 10.0)
+    assert fleet.requests.load.latencies.tolist() == pytest.approx([2.0])
+    assert fleet.core_seconds(10.0) == pytest.approx(5.0)
+
+
+def test_the_room_is_what_the_nodes_have_free_and_what_pods_gave_back() -> None:
+    fleet = fleet_of(2, [], [], msgspec.structs.replace(RANGED, headroom=0.5))
+    assert fleet.headroom() == 1000
+    fleet.resize({"pod-1": 500}, 0.0)
+    assert fleet.headroom() == 1500
+    fleet.resize({"pod-2": 2500}, 0.0)
+    assert fleet.headroom() == 0
+
+
+def test_cpu_meets_a_flash_crowd_that_pods_are_too_late_for() -> None:
+    trace = synthetic.trace("flash", 120.0, duration_s=900)
+    ranged = Service(cpu_range=CpuRange(min_millicores=1000, max_millicores=8000), headroom=4.0)
+    by_pods, by_cpu = (simulate(name, trace, Setting(service=ranged)) for name in ("corefit:pods", "corefit"))
+    assert by_cpu.attainment > by_pods.attainment
+    assert by_cpu.attainment >= 0.99
 
 
 # --- scalers --------------------------------------------------------------------------------------------------
@@ -261,7 +301,14 @@ def test_the_command_writes_a_table_json_and_a_picture(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--service-ms", "0"], ["--percentile", "100"], ["--reports-silent", "2"], ["--policy", "x"], ["--scale", "nan"]],
+    [
+        ["--service-ms", "0"],
+        ["--percentile", "100"],
+        ["--reports-silent", "2"],
+        ["--policy", "x"],
+        ["--scale", "nan"],
+        ["--cpu-range", "4:1"],
+    ],
 )
 def test_a_wrong_option_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
     (tmp_path / "t.txt").write_text("2\n" * 10)

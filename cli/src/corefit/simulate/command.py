@@ -14,8 +14,13 @@ from corefit.simulate import traces
 from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Service
 from corefit.simulate.run import ALL, Outcome, Setting, check, simulate
+from corefit_core import sizing
 from corefit_core.errors import ConfigError
+from corefit_core.recommender import CpuRange
 from corefit_core.sizing import Objective
+
+MOST_CORES = 256
+"""Of a simulated pod: more than most machines have."""
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +133,8 @@ def _setting(arguments: argparse.Namespace) -> Setting:
         objective=Objective(
             percentile=percentile, latency_s=_positive("--objective-ms", arguments.objective_ms) / 1000
         ),
+        cpu_range=_cpu_range(arguments.cpu_range),
+        headroom=_positive("--headroom", arguments.headroom, zero=True) / 100,
         balancing=arguments.balancing,
     )
     return Setting(
@@ -141,6 +148,19 @@ def _setting(arguments: argparse.Namespace) -> Setting:
         max_replicas=int(_positive("--max-replicas", arguments.max_replicas)),
         seed=arguments.seed,
     )
+
+
+def _cpu_range(text: str | None) -> CpuRange | None:
+    if text is None:
+        return None
+    low, _, high = text.partition(":")
+    try:
+        span = CpuRange(min_millicores=round(1000 * float(low)), max_millicores=round(1000 * float(high)))
+    except (ValueError, OverflowError):
+        span = CpuRange(min_millicores=0, max_millicores=0)
+    if not sizing.MIN_MILLICORES <= span.min_millicores <= span.max_millicores <= 1000 * MOST_CORES:
+        raise ConfigError(f"--cpu-range {text}; it must be MIN:MAX in cores, from 0.1 to {MOST_CORES}, as 1:4")
+    return span
 
 
 def _positive(option: str, value: float, *, zero: bool = False) -> float:

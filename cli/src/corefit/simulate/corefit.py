@@ -12,6 +12,9 @@ from corefit.simulate.scalers import View
 from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
 from corefit_core.report import Histogram, Report
 
+NODE = "node"
+"""All pods are simulated on one: what it has free is what the service's nodes have free together."""
+
 
 class Flaws(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong with the reports.
@@ -46,13 +49,20 @@ class Corefit:
         at, reports = self._past[0]
         pods = tuple(
             PodObservation(
-                uid=pod.uid, ready=pod.ready(view.now), report=self._heard(reports, pod.uid), age_s=view.now - at
+                uid=pod.uid,
+                ready=pod.ready(view.now),
+                report=self._heard(reports, pod.uid),
+                age_s=view.now - at,
+                millicores=pod.millicores,
+                node=NODE,
             )
             for pod in view.pods
         )
-        seen = Observation(pods=pods, replicas=view.replicas)
+        headroom = {NODE: view.fleet.headroom()}
+        seen = Observation(pods=pods, replicas=view.replicas, headroom_millicores=headroom)
         decision, self.state = decide(self.policy, self.state, seen, view.now)
         self.decisions.append(decision)
+        view.fleet.resize(decision.grants, view.now)
         return decision.replicas
 
     def _heard(self, reports: dict[str, Report], uid: str) -> Report | None:

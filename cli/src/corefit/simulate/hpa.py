@@ -1,8 +1,9 @@
 """The HorizontalPodAutoscaler v2 on CPU, as kube-controller-manager computes it.
 
-Source: kubernetes/pkg/controller/podautoscaler, replica_calculator.go and horizontal.go (1.36): tolerance 0.1,
-15 s sync, 300 s of down-stabilisation, up by +4 pods or +100 % a 15 s whichever is more, unready and missing pods
-counted as 0 % for going up and missing ones as 100 % for going down. May not know of queues or objectives.
+Compared with kubernetes/kubernetes pkg/controller/podautoscaler/replica_calculator.go (GetResourceReplicas and
+groupPods, at commit 0006726): utilisation in whole percent, tolerance 0.1, unready and missing pods counted as 0 %
+for going up and missing ones as 100 % for going down. The rest by the defaults of autoscaling/v2: 15 s sync, 300 s of
+down-stabilisation, up by +4 pods or +100 % a 15 s whichever is more. May not know of queues or objectives.
 """
 
 import math
@@ -67,7 +68,7 @@ class Hpa:
         ready = {uid: used for uid, used in metrics.items() if uid not in unready}
         if not ready:
             return current
-        ratio = sum(ready.values()) / len(ready) / self.target
+        ratio = self._ratio(ready)
         rebalance = bool(unready) and ratio > 1
         if not rebalance and not missing:
             return current if abs(ratio - 1) <= TOLERANCE else math.ceil(ratio * len(ready))
@@ -78,18 +79,22 @@ class Hpa:
             filled.update(dict.fromkeys(missing, 0.0))
         if rebalance:
             filled.update(dict.fromkeys(unready, 0.0))
-        again = sum(filled.values()) / len(filled) / self.target
+        again = self._ratio(filled)
         if abs(again - 1) <= TOLERANCE or (ratio < 1 < again) or (ratio > 1 > again):
             return current
         wanted = math.ceil(again * len(filled))
         reversed_ = (again < 1 and wanted > current) or (again > 1 and wanted < current)
         return current if reversed_ else wanted
 
+    def _ratio(self, metrics: dict[str, float]) -> float:
+        """Of the utilisation to its target; the original keeps the utilisation in whole percent."""
+        return math.floor(sum(metrics.values()) / len(metrics)) / self.target
+
     def _unready(self, pod: Pod, now: float, measured: bool) -> bool:
         if now < pod.created + CPU_INITIALISATION_S:
             # Its metric must be of a window that lies wholly after it became ready.
-            return pod.ready_at > now or (measured and now < pod.ready_at + METRIC_WINDOW_S) or not measured
-        return pod.ready_at > now and pod.created + INITIAL_READINESS_DELAY_S > pod.ready_at
+            return measured and (pod.ready_at > now or now < pod.ready_at + METRIC_WINDOW_S)
+        return measured and pod.ready_at > now and pod.created + INITIAL_READINESS_DELAY_S > pod.ready_at
 
     def _limit_up(self, current: int, now: float) -> int:
         self._ups = [(at, n) for at, n in self._ups if now - at < UP_PERIOD_S]

@@ -35,11 +35,15 @@ _STEPS: Final = 4.0 / float(np.log(2.0))
 class Rows(NamedTuple):
     """All pods, one to a row; a row is used again after its pod is gone.
 
-    free: when each worker is. starts: a ring of when the waiting requests begin; ends: its head and tail.
+    free: when each worker is. width, depth, cores: how many workers run, how many requests may wait, and how many
+    workers the CPU lets compute at once. starts: a ring of when the waiting requests begin; ends: its head and tail.
     counts: arrived, rejected, served. sums, squares, buckets: of service time, wait and total time.
     """
 
     free: Floats
+    width: Ints
+    depth: Ints
+    cores: Floats
     starts: Floats
     ends: Ints
     counts: Ints
@@ -90,7 +94,7 @@ def _waiting(rows: Rows, slot: int, now: float) -> int:
 
 @njit(cache=True)
 def _in_flight(rows: Rows, slot: int, now: float) -> int:
-    workers = rows.free.shape[1]
+    workers = rows.width[slot]
     busy = 0
     for worker in range(workers):
         busy += rows.free[slot, worker] > now
@@ -117,7 +121,7 @@ def _soonest(rows: Rows, ready: Ints, now: float, offset: int) -> int:
     best, soonest = ready[offset], np.inf
     for step in range(len(ready)):
         slot = ready[(offset + step) % len(ready)]
-        for worker in range(rows.free.shape[1]):
+        for worker in range(rows.width[slot]):
             if rows.free[slot, worker] < soonest:
                 best, soonest = slot, rows.free[slot, worker]
         if soonest <= now:
@@ -137,13 +141,13 @@ def _choose(load: Load, rows: Rows, ready: Ints, now: float) -> int:
 
 @njit(cache=True)
 def _full(load: Load, rows: Rows, ready: Ints, slot: int, now: float) -> bool:
-    depth = rows.starts.shape[1] - 1
     if load.balancing != CENTRAL:
-        return bool(_waiting(rows, slot, now) >= depth)
-    total = 0
+        return bool(_waiting(rows, slot, now) >= rows.depth[slot])
+    waiting = depth = 0
     for other in ready:
-        total += _waiting(rows, other, now)
-    return bool(total >= depth * len(ready))
+        waiting += _waiting(rows, other, now)
+        depth += rows.depth[other]
+    return bool(waiting >= depth)
 
 
 @njit(cache=True)
@@ -158,11 +162,23 @@ def _spread(concurrency: Floats, begin: float, end: float) -> None:
 
 
 @njit(cache=True)
+def _stretch(rows: Rows, slot: int, begin: float) -> float:
+    """How much longer a run takes when more workers run than the CPU lets compute at once: throttling, spread out."""
+    width = rows.width[slot]
+    if rows.cores[slot] >= width:
+        return 1.0
+    busy = 1
+    for worker in range(width):
+        busy += rows.free[slot, worker] > begin
+    return float(max(1.0, min(busy, width) / rows.cores[slot]))
+
+
+@njit(cache=True)
 def _admit(load: Load, rows: Rows, ready: Ints, slot: int, number: int) -> float:
     """When the request is answered; infinite when it is turned away."""
     now, service = load.arrivals[number], load.services[number]
     rows.counts[slot, ARRIVED] += 1
-    worker = int(np.argmin(rows.free[slot]))
+    worker = int(np.argmin(rows.free[slot, : rows.width[slot]]))
     begin = max(now, rows.free[slot, worker])
     if begin > now:
         if _full(load, rows, ready, slot, now):
@@ -171,6 +187,7 @@ def _admit(load: Load, rows: Rows, ready: Ints, slot: int, number: int) -> float
         _waiting(rows, slot, now)
         rows.starts[slot, rows.ends[slot, 1] % rows.starts.shape[1]] = begin
         rows.ends[slot, 1] += 1
+    service *= _stretch(rows, slot, begin)
     end = float(begin + service)
     rows.free[slot, worker] = end
     rows.counts[slot, SERVED] += 1

@@ -1,7 +1,8 @@
 """The Knative Pod Autoscaler on concurrency.
 
-Source: knative/serving pkg/autoscaler/scaling/autoscaler.go and config-autoscaler: windows of 60 s and 6 s, panic
-at 200 %, 70 % of the container's concurrency, rates 1000 up and 2 down, a tick of 2 s. May not know of objectives.
+Compared with knative/serving pkg/autoscaler/scaling/autoscaler.go (Scale, at commit 00a4a55); the rest by
+the defaults of config-autoscaler: windows of 60 s and 6 s, panic at 200 %, 70 % of the container's concurrency, rates
+1000 up and 2 down, a tick of 2 s. May not know of objectives.
 """
 
 import math

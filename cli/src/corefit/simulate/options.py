@@ -21,7 +21,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--policy",
         action="append",
         metavar="NAME",
-        help="corefit, hpa:70, kpa:70, ray, ray:70, static, clairvoyant, naive or all; repeatable (corefit)",
+        help="corefit, corefit:pods (without resizes), hpa:70, kpa:70, ray, ray:70, static, clairvoyant, naive or all; "
+        "repeatable (corefit)",
     )
     add("--json", type=Path, metavar="OUT", help="write the outcomes as JSON ('-': to standard output)")
     add("--plot", type=Path, metavar="OUT.png", help="draw load, capacity, p99 and cost")
@@ -43,6 +44,14 @@ def _service(parser: argparse.ArgumentParser) -> None:
         choices=("least-loaded", "random", "central"),
         default="least-loaded",
         help="who gets a request: the pod with the fewest, any pod, or one queue for all (least-loaded)",
+    )
+    add(
+        "--cpu-range",
+        metavar="MIN:MAX",
+        help="cores that Corefit may resize a pod to while it runs, as 1:4 (none: as many as workers, always)",
+    )
+    add(
+        "--headroom", type=float, default=100.0, help="CPU free on the nodes, percent of what the pods begin with (100)"
     )
     add("--max-replicas", type=int, default=1000, help="for every policy (1000)")
     add("--unsized", type=float, default=0.6, help="naive: an unsized pod's throughput over a sized one's (0.6)")

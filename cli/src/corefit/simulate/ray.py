@@ -1,7 +1,8 @@
 """Ray Serve's replica autoscaling on ongoing requests.
 
-Source: ray/serve autoscaling_policy.py and config.py (2.x): replicas times ongoing requests a replica over the
-target, looked back over 30 s, up after 30 s and down after 600 s of the same wish. May not know of objectives.
+Compared with ray-project/ray python/ray/serve/autoscaling_policy.py (_core_replica_queue_length_policy and
+_apply_delay_logic, at commit 00590c4); defaults of AutoscalingConfig: replicas times ongoing requests a replica over
+the target, looked back over 30 s, up after 30 s and down after 600 s of the same wish. May not know of objectives.
 """
 
 import math

@@ -24,6 +24,8 @@ FIRST_S: Final = 60.0
 """All policies begin with what the first minute of the trace needs: none is judged by its first guess."""
 STATIC_S: Final = 60.0
 """A plan that never changes needs no rhythm of its own."""
+RANGED_ROUND_S: Final = 1.0
+"""With a range of CPU the round is what answers a surge: longer than a resize takes, it is the larger half."""
 SEARCH_STEPS: Final = 5
 """Halvings of the misses that the clairvoyant may plan for: to within a sixth of them, a percent of its cost."""
 
@@ -121,32 +123,38 @@ def check(name: str, setting: Setting) -> None:
 
 def _scaler(name: str, kind: str, argument: str, setting: Setting) -> Scaler:
     try:
-        target = float(argument) if argument else None
+        target = float(argument) if argument and kind != "corefit" else None
     except ValueError:
         target = -1.0
     workers, most = setting.service.workers, setting.max_replicas
     if target is None or target > 0:
         match kind:
-            case "corefit" if not argument:
-                return Corefit(corefit_policy(setting), setting.flaws, setting.seed)
+            case "corefit" if argument in {"", "pods"}:
+                return Corefit(corefit_policy(setting, argument), setting.flaws, setting.seed)
             case "hpa" | "naive":
                 return Hpa(target or 70.0, most)
             case "kpa":
                 return Kpa(target or 70.0, workers, most)
             case "ray":
                 return Ray(DEFAULT_TARGET if target is None else target / 100 * workers, most)
-    raise InvalidInput(f"no policy {name!r}: corefit, hpa:70, kpa:70, ray, ray:70, static, clairvoyant, naive, all")
+    raise InvalidInput(
+        f"no policy {name!r}: corefit[:pods], hpa:70, kpa:70, ray, ray:70, static, clairvoyant, naive, all"
+    )
 
 
-def corefit_policy(setting: Setting) -> Policy:
-    """Corefit's policy for the simulated service."""
+def corefit_policy(setting: Setting, dimensions: str = "") -> Policy:
+    """Corefit's policy for the simulated service; without its range of CPU when `dimensions` is "pods"."""
     service = setting.service
+    ranged = service.cpu_range is not None and dimensions != "pods"
     return msgspec.structs.replace(
         setting.policy,
         objective=service.objective,
         max_replicas=setting.max_replicas,
         workers_per_pod=service.workers,
-        millicores_per_pod=1000 * service.workers,
+        millicores_per_pod=service.millicores,
+        cpu_range=service.cpu_range if ranged else None,
+        resize_s=service.resize_s,
+        round_s=RANGED_ROUND_S if ranged else setting.policy.round_s,
     )
 
 
