@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
     run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")
-    run.add_argument("--round-seconds", type=_positive, default=3.0, help="seconds between collections of reports")
+    run.add_argument("--round-seconds", type=_positive, default=2.0, help="seconds between collections of reports")
     run.add_argument("--reports-via", choices=("auto", "pod", "proxy"), default="auto", help="how pods are asked")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser
