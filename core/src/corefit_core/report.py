@@ -27,6 +27,8 @@ differences and sums of histograms need equal bounds.
 """
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Small = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""A count that goes into a status: what a pod claims must fit what the API server takes."""
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 State = Literal["Loading", "Ready", "Draining", "Failed"]
 
@@ -140,12 +142,12 @@ class PlanInForce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         why: in words.
     """
 
-    grant_millicores: Count
-    workers: Count
-    threads_per_worker: Count
-    queue_depth: Count
-    chunk_rows: Count = 0
-    batch_rows: Count = 0
+    grant_millicores: Small
+    workers: Small
+    threads_per_worker: Small
+    queue_depth: Small
+    chunk_rows: Small = 0
+    batch_rows: Small = 0
     why: str = ""
 
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientSession, TCPConnector
 
 from corefit_core import report
 from corefit_core.errors import CorefitError, InvalidInput
@@ -22,6 +22,11 @@ CONCURRENCY: Final = 64
 """Requests in flight over all services: 5,000 pods in a round of 10 s at 100 ms each."""
 
 Fetch = Callable[[Pod], Awaitable[bytes]]
+
+
+def session() -> ClientSession:
+    """What reports are asked with. Bodies are not decompressed: a few KB could become more than there is memory."""
+    return ClientSession(connector=TCPConnector(limit=CONCURRENCY), auto_decompress=False)
 
 
 def direct(session: ClientSession) -> Fetch:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Literal
 
 import msgspec
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession
 from kubernetes.aio.client import ApiClient, Configuration
 
 from corefit_operator import collector, connection, health
@@ -66,7 +66,7 @@ async def run(settings: Settings) -> None:
     metrics, started = Metrics(), asyncio.Event()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(ApiClient(configuration))
-        session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=collector.CONCURRENCY)))
+        session = await stack.enter_async_context(collector.session())
         await stack.enter_async_context(health.serving(settings.host, settings.port, metrics, started))
         cluster = Cluster(client, metrics.request)
         await _until_served(cluster)

@@ -21,6 +21,7 @@ from corefit_operator import children, diagnosis, manifests, status
 from corefit_operator.beside import Beside
 from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
+from corefit_operator.contention import Contention
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.objects import Child, DeploymentSpec, Pod
@@ -49,6 +50,7 @@ class Remembered(msgspec.Struct, kw_only=True):
         applied: the account of our fields in each child.
         state: the recommender's.
         reports: the newest of each live pod, with the time at which it came.
+        contention: whether somebody else writes the replicas too.
         status_at: when the status was written last.
     """
 
@@ -56,6 +58,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     applied: children.Memory = msgspec.field(default_factory=dict)
     state: State = State()
     reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
+    contention: Contention = msgspec.field(default_factory=Contention)
     status_at: float = 0.0
     budget: Budget = msgspec.field(default_factory=Budget)
 
@@ -161,12 +164,14 @@ class Reconciler:
         around = await self._sidecars.look(service, live) if service.injected else None
         deployment = around.workload if around is not None else self._deployment(key, service)
         decision = self._decide(service, remembered, live, deployment, now)
+        desired = _desired(service, decision, deployment, around, len(live))
         return Found(
             deployment=deployment,
             pods=tuple(live),
             reports=reports,
             decision=decision,
-            desired=_desired(service, decision, deployment, around, len(live)),
+            desired=desired,
+            contended=remembered.contention.look(deployment, now),
             beside=around,
             problem=diagnosis.problem(self._view.pods(key), reports, deployment),
         )
@@ -186,7 +191,11 @@ class Reconciler:
 
     async def _scale(self, key: Key, service: Service, found: Found, remembered: Remembered) -> None:
         """Makes the workload have the replicas desired, unless that is left to others."""
-        if found.deployment is None or found.desired == found.deployment.spec.replicas:
+        if found.deployment is None:
+            return
+        ours = service.mode != "Recommend"
+        if found.desired == found.deployment.spec.replicas:
+            remembered.contention.settle(found.deployment, found.desired, ours=ours)
             return
         current = found.deployment.spec.replicas
         meta = found.deployment.metadata
@@ -195,6 +204,7 @@ class Reconciler:
         )
         if not service.injected:  # a workload of others is looked at anew each time
             self._view.put_child(_rescaled(found.deployment, found.desired, version))
+        remembered.contention.settle(found.deployment, found.desired, ours=ours)
         self._metrics.scaled(key, current, found.desired)
         decided = found.decision if service.mode == "Auto" else None
         why = f"{decided.reason}: {decided.message}" if decided else f"spec.scaling.replicas is {found.desired}"

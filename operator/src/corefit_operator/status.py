@@ -24,6 +24,10 @@ from corefit_operator.objects import Child, Pod
 _HOLDING: Final = frozenset({"NoReports", "StaleReports"})
 """Decisions that are none: the recommender doesn't know and therefore holds."""
 _WHY_MAX: Final = 1024
+_CONTENDED: Final = (
+    "Somebody else wrote the Deployment's replicas within the last ten minutes, and they were put back. To scale by "
+    "hand or by an autoscaler of your own, set mode to Manual and scale the InferenceService."
+)
 _UPGRADE_PENDING: Final = (
     "All replicas run what the resource asks for. The operator, which was upgraded or configured anew, gives pods "
     "another template; it rolls a few resources at a time, and this one has yet to come."
@@ -40,6 +44,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         desired: what the Deployment is to have.
         problem: what keeps pods from serving.
         refused: what the API server refuses about the children.
+        contended: somebody else wrote the Deployment's replicas lately.
         upgrade_waits: the operator wants another pod template, and others are being rolled to theirs.
         beside: around a resource of mode Sidecar; None for others.
     """
@@ -51,6 +56,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     desired: int
     problem: Problem | None = None
     refused: Problem | None = None
+    contended: bool = False
     upgrade_waits: bool = False
     beside: Beside | None = None
 
@@ -201,15 +207,16 @@ def _scaling_active(service: Service, found: Found) -> _Statement:
     hindered = beside.not_scaling(service, found.beside) if found.beside else None
     if hindered is not None:
         return hindered
+    if found.contended and service.mode != "Recommend":
+        active = "True" if service.mode == "Auto" else "False"
+        return "ScalingActive", active, "ReplicasContended", _CONTENDED
     if service.mode == "Manual":
         return "ScalingActive", "False", "Manual", "spec.scaling.replicas rules; set mode to Auto to have it scaled."
     if service.mode == "Recommend":
         return "ScalingActive", "False", "RecommendOnly", "Status says what would be done; set mode to Auto to do it."
     if decision is None:
         return "ScalingActive", "Unknown", "NotDecided", "No decision has been taken yet."
-    if decision.reason in _HOLDING:
-        return "ScalingActive", "False", decision.reason, decision.message
-    return "ScalingActive", "True", decision.reason, decision.message
+    return "ScalingActive", "False" if decision.reason in _HOLDING else "True", decision.reason, decision.message
 
 
 def _plan(computed: SizingPlan, found: Found) -> PlanStatus:

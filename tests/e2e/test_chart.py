@@ -1,0 +1,122 @@
+"""The chart on a real API server: installed with Helm and without, in one namespace only, upgraded, tested, removed."""
+
+import contextlib
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
+Make = Callable[..., dict[str, Any]]
+PREVIOUS = "tests/e2e/charts/corefit-0.1.0.tgz"
+"""The chart of the version before, packaged by `helm package`."""
+EVERYTHING = ("networkPolicy.enabled=true", "dashboard.enabled=true", "allowLinkLocal=true", "priorityClassName=p")
+
+
+def _operator_there(kube: Any, replicas: int) -> None:
+    system = ("kubectl", "--namespace", "corefit-system")
+    kube.run(*system, "scale", "deployment/corefit", f"--replicas={replicas}")
+    if replicas == 0:
+        kube.run(*system, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/instance=corefit", "--timeout=240s")
+    kube.run(*system, "rollout", "status", "deployment/corefit", "--timeout=240s")
+
+
+@pytest.fixture
+def alone(kube: Any) -> Iterator[Any]:
+    """A namespace without the operator of the other tests, and one for an operator of the test's own."""
+    _operator_there(kube, 0)
+    system = f"{kube.namespace}-sys"
+    kube.kubectl("create", "namespace", system)
+    try:
+        yield type(kube)(kube.environment, kube.namespace), system
+    finally:
+        kube.kubectl("delete", "namespace", system, "--wait=false")
+        _operator_there(kube, 1)
+
+
+def _options(kube: Any, system: str) -> tuple[str, ...]:
+    # The CRD is there already; the roles are those of one namespace.
+    return ("--namespace", system, "--set", f"crds.install=false,watchNamespaces={{{kube.namespace}}}")
+
+
+def _uids(kube: Any) -> set[str]:
+    return {p["metadata"]["uid"] for p in kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"]}
+
+
+def _restarted(kube: Any, system: str) -> list[int]:
+    pods = json.loads(kube.run("kubectl", "-n", system, "get", "pods", "-o", "json").stdout)["items"]
+    return [c["restartCount"] for p in pods for c in p["status"].get("containerStatuses", [])]
+
+
+def _answers(kube: Any) -> bool:
+    url = kube.url("digits").removesuffix("/infer") + "/ready"
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - of our cluster
+        return bool(answer.status == 200)
+    return False
+
+
+@pytest.mark.timeout(900)
+def test_rights_in_one_namespace_are_enough_and_every_way_in_and_out_leaves_the_pods_alone(
+    alone: Any, service: Make
+) -> None:
+    kube, system = alone
+    options = _options(kube, system)
+    rendered = kube.run("helm", "template", "plain", "charts/corefit", *options, "--skip-tests").stdout
+    assert not {d["kind"] for d in yaml.safe_load_all(rendered) if d} & {"ClusterRole", "ClusterRoleBinding"}
+    kube.run("kubectl", "apply", "-f", "-", stdin=rendered)
+    kube.apply(service())
+    kube.wait_condition("digits", "Ready", "True")
+    before = _uids(kube)
+    assert _restarted(kube, system) == [0]
+    kube.run("kubectl", "delete", "-f", "-", "--wait", stdin=rendered)
+
+    kube.run("helm", "install", "release", PREVIOUS, *options, "--wait", "--timeout=4m")
+    kube.run("helm", "upgrade", "release", "charts/corefit", *options, "--wait", "--timeout=4m")
+    kube.kubectl("patch", "cfis", "digits", "--type=merge", "-p", '{"spec":{"scaling":{"replicas":2}}}')
+    kube.until("two replicas", lambda: kube.condition("digits", "Progressing").get("observedGeneration") == 2)
+    # Without --logs, which takes every hook for a pod. A test pod that fails is helm's failure.
+    assert "Failed" not in kube.run("helm", "test", "release", "--namespace", system, "--timeout=4m").stdout
+
+    kube.run("helm", "uninstall", "release", "--namespace", system, "--wait", "--timeout=4m")
+    kube.get("crd", "inferenceservices.serving.corefit.dev")
+    assert before < _uids(kube), "no way in or out has replaced a pod"
+    assert _answers(kube)
+
+
+def test_the_api_server_takes_every_manifest_as_it_is(crds: Any) -> None:
+    settings = [option for setting in EVERYTHING for option in ("--set", setting)]
+    for values in ([], settings):
+        rendered = crds.run("helm", "template", "dry", "charts/corefit", "--namespace", "default", *values).stdout
+        # The API server of a dry run says the same of a field that it doesn't know as of one that is wrong.
+        crds.run(
+            "kubectl",
+            *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-"),
+            stdin=rendered,
+        )
+
+
+@pytest.mark.parametrize(
+    "typo", ["replica=2", "image.repo=x", "crds.keeps=false", "networkPolicy.enable=true", "alerts.label.a=b"]
+)
+def test_a_typo_in_the_values_is_refused(crds: Any, typo: str) -> None:
+    said = crds.run("helm", "template", "typo", "charts/corefit", "--set", typo, check=False)
+    assert said.returncode != 0
+    assert "additional properties" in said.stderr
+
+
+def test_what_is_for_the_prometheus_operator_names_what_is_there(crds: Any) -> None:
+    both = "serviceMonitor.enabled=true,alerts.enabled=true,alerts.runbooks=https://wiki.example/corefit/"
+    text = crds.run("helm", "template", "watched", "charts/corefit", "--set", both).stdout
+    documents = {d["kind"]: d for d in yaml.safe_load_all(text) if d}
+    selector = documents["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= documents["Service"]["metadata"]["labels"].items()
+    (port,), (endpoint,) = documents["Service"]["spec"]["ports"], documents["ServiceMonitor"]["spec"]["endpoints"]
+    assert port["name"] == endpoint["port"]
+    rules = documents["PrometheusRule"]["spec"]["groups"][0]["rules"]
+    assert {r["alert"] for r in rules} == set(yaml.safe_load((ROOT / "charts/corefit/alerts.yaml").read_text()))
+    assert rules[0]["annotations"]["runbook_url"] == f"https://wiki.example/corefit/{rules[0]['alert']}.md"

@@ -1,0 +1,176 @@
+"""Reports over real connections, from pods that are late, lie, or send without end: the others are never disturbed.
+
+Each pod has a loopback address of its own, as each has an address in a cluster.
+"""
+
+import asyncio
+import gzip
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from corefit_core import report
+from corefit_core.api_status import InferenceServiceStatus
+from corefit_core.naming import PORT_ADMIN
+from corefit_core.report import ModelIdentity, PlanInForce, Report
+from corefit_core.service import decode
+from corefit_operator import collector, objects, status
+from corefit_operator.diagnosis import problem
+from corefit_operator.objects import Pod
+from corefit_operator.status import Found
+
+SUBNET = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"
+"""Of this process, so that test runs side by side don't take each other's ports."""
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+PLAN = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=1, queue_depth=4, why="as asked")
+
+
+def _report(uid: str, **changes: Any) -> Report:
+    base = Report(pod_uid=uid, boot_id="b", state="Ready", model=ModelIdentity(name="m"), plan=PLAN, clock_s=1.0)
+    return msgspec.structs.replace(base, **changes)
+
+
+def _pod(number: int) -> Pod:
+    return objects.pod(
+        {
+            "metadata": {"name": f"p{number}", "namespace": "n", "uid": f"u{number}"},
+            "status": {"podIP": f"{SUBNET}.{number}", "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+    )
+
+
+def _http(body: bytes, head: str = "200 OK", headers: str = "") -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        start = f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{headers}\r\n"
+        writer.write(start.encode() + body)
+
+    return answer
+
+
+async def _late(_: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(3600)
+
+
+async def _hangs_up(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+
+async def _endless(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    while True:
+        writer.write(b" " * 65536)
+        await writer.drain()
+
+
+async def _dribbles(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def _pods(*answers: Answer) -> AsyncIterator[list[Pod]]:
+    """A server for each answer, from address 1 on."""
+    async with AsyncExitStack() as stack:
+        for number, answer in enumerate(answers, start=1):
+
+            async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer = answer) -> None:
+                try:
+                    await answer(writer)
+                    await writer.drain()
+                except (ConnectionError, asyncio.CancelledError):
+                    pass
+                finally:
+                    writer.close()
+
+            await stack.enter_async_context(await asyncio.start_server(serve, f"{SUBNET}.{number}", PORT_ADMIN))
+        yield [_pod(number) for number in range(1, len(answers) + 1)]
+        # Before 3.12 a server's connections outlive it: those that never end are ended here.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+
+async def _collected(pods: list[Pod]) -> tuple[set[str], Counter[str]]:
+    outcomes = Counter[str]()
+
+    def observe(outcome: str) -> None:
+        outcomes[outcome] += 1
+
+    async with collector.session() as session:
+        found = await collector.Collector(collector.direct(session), observe).collect(pods)
+    return set(found), outcomes
+
+
+LIARS: dict[str, tuple[Answer, str]] = {
+    "late": (_late, "timeout"),
+    "dribbles": (_dribbles, "timeout"),
+    "hangs up": (_hangs_up, "unreachable"),
+    "garbage": (_http(b"\x00\xff not json"), "invalid"),
+    "not a report": (_http(b"[1, 2, 3]"), "invalid"),
+    "deep": (_http(b"[" * 60_000), "invalid"),
+    "older version": (_http(b'{"version": 0}'), "invalid"),
+    "newer version": (_http(report.encode(_report("u2", version=2))), "invalid"),
+    "another pod": (_http(report.encode(_report("u1"))), "invalid"),
+    "huge number": (_http(report.encode(_report("u2")).replace(b'"workers":1', b'"workers":' + b"9" * 30)), "invalid"),
+    "error": (_http(b"{}", "500 Oh"), "invalid"),
+    "redirect": (_http(b"", "302 Found", f"Location: http://{SUBNET}.1:{PORT_ADMIN}/report\r\n"), "invalid"),
+    "endless": (_endless, "invalid"),
+    # Nobody asked for it, and 64 KB of it could be 64 MB: it isn't unpacked, however small.
+    "compressed": (_http(gzip.compress(report.encode(_report("u2"))), headers="Content-Encoding: gzip\r\n"), "invalid"),
+}
+
+
+@pytest.mark.parametrize("kind", LIARS)
+async def test_a_pod_that_lies_or_stalls_is_missing_and_nothing_else(kind: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(collector, "DEADLINE_S", 1.0)
+    answer, outcome = LIARS[kind]
+    async with _pods(_http(report.encode(_report("u1"))), answer, _http(report.encode(_report("u3")))) as pods:
+        found, outcomes = await _collected(pods)
+    assert found == {"u1", "u3"}
+    assert outcomes == Counter({"ok": 2, outcome: 1})
+
+
+async def test_all_are_asked_at_once() -> None:
+    """Forty pods that answer only when all of them have been asked."""
+    all_asked = asyncio.Barrier(40)
+
+    def together(number: int) -> Answer:
+        async def answer(writer: asyncio.StreamWriter) -> None:
+            await all_asked.wait()
+            await _http(report.encode(_report(f"u{number}")))(writer)
+
+        return answer
+
+    async with _pods(*map(together, range(1, 41))) as pods:
+        found, _ = await _collected(pods)
+    assert len(found) == 40
+
+
+async def test_a_pod_without_an_address_or_on_its_way_out_is_not_asked() -> None:
+    leaving = msgspec.structs.replace(
+        _pod(1), metadata=msgspec.structs.replace(_pod(1).metadata, deletion_timestamp="2030-01-01T00:00:00Z")
+    )
+    nowhere = msgspec.structs.replace(_pod(2), status=objects.PodStatus())
+    assert await _collected([leaving, nowhere]) == (set(), Counter())
+
+
+def test_the_longest_report_leaves_a_status_that_the_api_server_takes() -> None:
+    """Every text that a pod chooses at its longest, every number at its largest."""
+    text, most = "x" * 20_000, 2**31 - 1
+    plan = PlanInForce(grant_millicores=most, workers=most, threads_per_worker=most, queue_depth=most, why=text)
+    told = report.decode(report.encode(_report("u1", state="Failed", reason=text, message=text, plan=plan)))
+    waiting = msgspec.structs.replace(_pod(1), status=msgspec.structs.replace(_pod(1).status, conditions=()))
+    trouble = problem([waiting], {"u1": told}, None)
+    found = Found(deployment=None, pods=(waiting,), reports={"u1": told}, decision=None, desired=1, problem=trouble)
+    service = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
+    written = status.of(service, found, InferenceServiceStatus(), "2030-01-01T00:00:00Z")
+    encoded = msgspec.json.encode(status.encode(written))
+    assert len(encoded) < 8192
+    msgspec.json.decode(encoded, type=InferenceServiceStatus)  # by the very limits that the CRD is made from
