@@ -83,3 +83,27 @@ def test_manifests_are_valid_and_name_the_file_that_is_there(name: str) -> None:
 def test_the_models_fit_into_a_config_map() -> None:
     size = sum(len((EXAMPLES / name / "model.onnx").read_bytes()) for name in NAMES)
     assert size * 4 / 3 < 2**20
+
+
+@pytest.mark.parametrize("name", ["inferenceservice", "application"])
+def test_the_sidecars_manifests_are_valid_and_name_the_digits_model(name: str) -> None:
+    resource = yaml.safe_load((EXAMPLES / "sidecar" / f"{name}.yaml").read_text())
+    msgspec.convert({"spec": resource["spec"]}, InferenceService)
+    service = decode(resource)
+    assert service.model_sha256 == hashlib.sha256((EXAMPLES / "digits" / "model.onnx").read_bytes()).hexdigest()
+    assert service.model_name == script(EXAMPLES / "sidecar" / "app.py").MODEL
+    assert service.injected == (name == "inferenceservice")
+
+
+def test_the_sidecars_deployment_names_its_resource() -> None:
+    (deployment, _) = yaml.safe_load_all((EXAMPLES / "sidecar" / "deployment.yaml").read_text())
+    resource = yaml.safe_load((EXAMPLES / "sidecar" / "inferenceservice.yaml").read_text())
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels[naming.LABEL_INJECT] == resource["metadata"]["name"]
+    target = resource["spec"]["scaling"]["targetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"])
+
+
+@pytest.mark.parametrize("sent", [None, [], [0] * 63, [17] + [0] * 63, ["0"] * 64, {"a": 1}])
+def test_the_drawing_application_refuses_what_is_no_drawing(sent: Any) -> None:
+    assert script(EXAMPLES / "sidecar" / "app.py").drawing(sent) is None

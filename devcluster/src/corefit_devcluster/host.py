@@ -34,6 +34,8 @@ CLUSTER_PROGRAMS: Mapping[str, str] = {
     "nsenter": "util-linux",
     "mount": "mount",
 }
+# For the tests of pages.
+BROWSER_PROGRAMS: Mapping[str, str] = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 IMAGE_PROGRAMS: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 
