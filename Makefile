@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo test lint bench bench-autoscale bench-rollouts cluster-up cluster-down images setup
+.PHONY: help demo test lint bench bench-autoscale bench-rollouts bench-sidecar cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -37,6 +37,9 @@ bench-autoscale: setup ## the recommender against other autoscalers on traces (T
 
 bench-rollouts: setup ## requests during 100 rollouts and scalings (N=...), a drain and a kill -9, on a real cluster
 	ROLLOUTS=$(or $(N),100) $(RUN) pytest tests/e2e/test_rollouts.py -s
+
+bench-sidecar: setup ## a prediction by socket, loopback address and Service (N=rounds), on a real cluster
+	ROUNDS=$(or $(N),16) $(RUN) pytest tests/e2e/test_sidecar_transport.py -s
 
 cluster-up: setup ## a real one-machine Kubernetes for development
 	$(RUN) corefit-devcluster up --name $(CLUSTER)
