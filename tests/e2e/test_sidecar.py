@@ -227,6 +227,13 @@ def test_a_job_with_the_sidecar_completes(kube: Any) -> None:
     assert kube.kubectl("logs", "job/once", "--container", "web").strip() == "200"
 
 
+def test_a_quota_that_the_sidecar_breaks_is_named(kube: Any) -> None:
+    kube.kubectl("create", "quota", "small", "--hard=requests.cpu=100m")
+    _install(kube)
+    kube.until("the quota is named", lambda: _reason(kube, "Ready") == "QuotaExceeded")
+    assert "exceeded quota: small" in kube.condition("digits", "Ready")["message"]
+
+
 def test_the_command_line_puts_in_what_admission_does(kube: Any) -> None:
     kube.apply(_resource(scaling={}))
     kube.until("it is rendered", lambda: _status(kube).get("sidecar"))
