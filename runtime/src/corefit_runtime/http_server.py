@@ -14,6 +14,8 @@ from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import Head, HttpLimits, parse_head
 from corefit_runtime.memo import MAX_KEY, Memo
 
+HEAD_READ: Final = 8192
+"""Bytes of the first read of a request: room for its head and a small body, in one system call."""
 Handler = Callable[[Exchange], None]
 ErrorBody = Callable[[str], bytes]
 Allocate = Callable[[int, int], memoryview]
@@ -60,6 +62,7 @@ class Server:
         self.draining = False
         self.scratch = bytearray(SCRATCH)
         self.view = memoryview(self.scratch)
+        self.head_view = self.view[:HEAD_READ]
         self._listening: list[asyncio.Server] = []
         self.loop = asyncio.get_running_loop()
 
