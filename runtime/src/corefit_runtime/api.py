@@ -123,10 +123,10 @@ class InferenceApi:
             finish=finish,
             deliver=deliver,
         )
+        exchange.on_gone = lambda: self._gone(job)  # Before it may be answered, which ends it.
         meter.arrivals += 1
         pool.submit(job)
         meter.admitted += 1
-        exchange.on_gone = lambda: self._gone(job)
 
     def _gone(self, job: Job) -> None:
         if self._pool.cancel(job):

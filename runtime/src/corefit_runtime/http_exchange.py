@@ -34,11 +34,14 @@ class Exchange:
     def reply(self, response: "Response") -> None:
         """Sends the response; a client that is gone already gets nothing."""
         connection, self._connection = self._connection, None
+        # It leads to the job, whose answer leads here: in a circle, bodies would live until the collector comes.
+        self.on_gone = None
         if connection is not None:
             connection.answer(response)
 
     def gone(self) -> None:
         """The client hung up."""
         self._connection = None
-        if self.on_gone is not None:
-            self.on_gone()
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()
