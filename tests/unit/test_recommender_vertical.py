@@ -200,7 +200,7 @@ ranges = st.tuples(st.integers(1, 3000), st.integers(1, 20_000)).map(
 
 
 @given(ranges, loads, rooms, st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_grants_stay_in_the_range_and_within_each_nodes_room(
     span: CpuRange, past: list[float], room: dict[str, int], pods: int
 ) -> None:
@@ -220,7 +220,7 @@ def test_grants_stay_in_the_range_and_within_each_nodes_room(
 
 
 @given(loads, st.floats(0.0, 10.0), st.floats(0.0, 10.0), rooms)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_more_load_never_gives_less_cpu_or_fewer_pods(
     past: list[float], load: float, more: float, room: dict[str, int]
 ) -> None:
@@ -235,7 +235,7 @@ def test_more_load_never_gives_less_cpu_or_fewer_pods(
 
 
 @given(loads, st.integers(0, 6000), st.integers(0, 6000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_more_room_never_asks_for_more_pods(past: list[float], room: int, more: int) -> None:
     """All else equal: the same past, then one round with more room."""
     made = []
@@ -249,7 +249,7 @@ def test_more_room_never_asks_for_more_pods(past: list[float], room: int, more: 
 
 
 @given(st.floats(0.1, 10.0), st.integers(1, 6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_constant_load_settles(erlangs: float, pods: int) -> None:
     """An hour, in which the slack of an objective that is not missed is found and spent; then nothing changes."""
     world = World(pods)
