@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corefit_core.recommender import CpuRange, Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.recommender import (
+    CpuRange,
+    Decision,
+    Observation,
+    PodObservation,
+    Policy,
+    State,
+    decide,
+    queueing,
+    vertical,
+)
 from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.report import bucket as bucket_of
 from corefit_core.sizing import Objective
@@ -121,6 +131,16 @@ def test_without_room_pods_are_asked_for_at_once() -> None:
     decision = world.tick(4.0, {})
     assert decision.replicas >= 4
     assert all(p.millicores <= 1000 for p in world.pods)
+
+
+def test_pods_that_cpu_could_not_replace_are_held_for_the_load_ahead() -> None:
+    """Ten pods without room, and load ahead for fewer: as many as without a range, not none because ten suffice."""
+    model = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=1.0, pooling=1.0)
+    need = vertical.Need(soon=1.0, lasting=1.0, ahead=3.0, outlook=((0.5, 2.0),), floor=1.0, allowed=0.005)
+    held = queueing.pods_needed(3.0, need.outlook, model, need.allowed, 100)
+    assert 2 < held < 10
+    assert vertical._ahead(10, 10.0, model, need, 100) == held
+    assert vertical._ahead(10, 80.0, model, need, 100) < held
 
 
 def test_room_on_one_node_is_used_by_its_pods_alone() -> None:

@@ -107,9 +107,9 @@ def grown(policy: Policy, state: State, seen: Observation, model: queueing.Servi
     chosen = next((i for i, grants in enumerate(options) if enough(grants)), len(options) - 1)
     at_most = 4 * max(1, policy.max_replicas)
     lasting = queueing.pods_needed(need.lasting, SURE, model, need.allowed, at_most)
-    beside = _beside(len(ready), _capacity(policy, ready, sizes, options[-1]), model, need, at_most)
+    ahead = _ahead(len(ready), _capacity(policy, ready, sizes, options[-1]), model, need, at_most)
     floor = queueing.pods_needed(need.floor, SURE, model, need.allowed, at_most)
-    replicas = max(lasting, beside)
+    replicas = max(lasting, ahead)
     return Grown(sizes.millicores[chosen], options[chosen], replicas, max(replicas, floor))
 
 
@@ -131,13 +131,14 @@ def _is_stuck(each: Asked, now: float) -> bool:
     return STUCK_S < now - each.since <= RETRY_S
 
 
-def _beside(ready: int, capacity: float, model: queueing.Service, need: Need, at_most: int) -> int:
-    """Pods, those that are ready included, which the load ahead needs beside all CPU that these can get."""
-    for more in range(max(1, at_most - ready)):
-        workers = (capacity + more * model.workers) / (ready + more)
-        if queueing.enough(ready + more, need.ahead, need.outlook, _with(model, workers), need.allowed):
-            return ready + more if more else 0
-    return at_most
+def _ahead(ready: int, capacity: float, model: queueing.Service, need: Need, at_most: int) -> int:
+    """Pods that the load ahead needs, if those that are ready get all CPU within reach and others begin as new ones."""
+
+    def enough(pods: int) -> bool:
+        workers = (capacity * min(1.0, pods / ready) + max(0, pods - ready) * model.workers) / pods
+        return queueing.enough(pods, need.ahead, need.outlook, _with(model, workers), need.allowed)
+
+    return 1 + bisect.bisect_left(range(1, at_most), True, key=enough)
 
 
 def _with(model: queueing.Service, workers: float) -> queueing.Service:
