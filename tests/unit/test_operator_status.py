@@ -5,13 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from corefit_core.api_status import Condition, InferenceServiceStatus
+from corefit_core.api_status import Condition, CpuStatus, InferenceServiceStatus
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import Service, decode
 from corefit_operator import diagnosis, objects, status
 from corefit_operator.diagnosis import Problem
+from corefit_operator.sizes import Sized
 from corefit_operator.status import Found
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -213,3 +214,15 @@ def test_pods_that_are_never_made_are_explained(message: str, reason: str) -> No
 
 def test_ready_pods_have_no_problem() -> None:
     assert diagnosis.problem([_pod(ready=True)], {"p": _report()}, _deployment()) is None
+
+
+def test_a_pod_that_is_resized_in_place_is_seen_with_its_size_and_why_it_has_not_the_one_wanted() -> None:
+    assert "Resized" not in _conditions(_found())
+    cpu = Sized(wanted=1000, granted=(250, 1000), waiting=1)
+    new = status.of(_service(), _found(cpu=cpu), InferenceServiceStatus(), NOW)
+    assert new.cpu == CpuStatus(wanted="1", granted="250m-1")
+    assert _conditions(_found(cpu=cpu))["Resized"].reason == "InProgress"
+    assert _conditions(_found(cpu=Sized(wanted=250, granted=(250,))))["Resized"].status == "True"
+    problem = Problem(reason="ResizeDeferred", message="no room.")
+    told = _conditions(_found(cpu=Sized(wanted=1000, granted=(250,), problem=problem)))["Resized"]
+    assert (told.status, told.reason, told.message) == ("False", "ResizeDeferred", "no room.")

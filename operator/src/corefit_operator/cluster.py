@@ -32,11 +32,13 @@ PATHS: Final[Mapping[str, tuple[str, str]]] = {
     "Deployment": ("apis/apps/v1", "deployments"),
     "StatefulSet": ("apis/apps/v1", "statefulsets"),
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "Node": ("api/v1", "nodes"),
     "Event": ("apis/events.k8s.io/v1", "events"),
     "InferenceService": (CUSTOM, PLURAL),
 }
 
 _APPLY: Final = "application/apply-patch+yaml"
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
 _JSON: Final = "application/json"
 
@@ -96,7 +98,7 @@ class Cluster:
         found = await self._json("GET", "apis/admissionregistration.k8s.io/v1")
         return any(resource.get("name") == "mutatingadmissionpolicies" for resource in found.get("resources", ()))
 
-    async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+    async def get(self, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
         """One object, None when there is none."""
         try:
             return await self._json("GET", _path(kind, namespace, name))
@@ -156,6 +158,31 @@ class Cluster:
                 raise
             raise ApiError(f"the {kind} changed meanwhile: {error}", status=HTTPStatus.CONFLICT) from error
         return str(scale["metadata"]["resourceVersion"])
+
+    async def resizable(self) -> bool:
+        """Whether the API server has `pods/resize`, i.e. is of 1.33 or later with the feature on."""
+        found = await self._json("GET", "api/v1")
+        return any(resource.get("name") == "pods/resize" for resource in found.get("resources", ()))
+
+    async def resize(self, namespace: str, name: str, uid: str, containers: Mapping[str, Any]) -> dict[str, Any]:
+        """Gives containers of this very pod other resources in place; returns the pod.
+
+        Args:
+            namespace: of the pod.
+            name: of the pod.
+            uid: of the pod; another one of the same name is a conflict.
+            containers: the parts of the pod's spec that change, as a strategic merge.
+        """
+        body = {"metadata": {"uid": uid}, "spec": containers}
+        path = f"{_path('Pod', namespace, name)}/resize"
+        return await self._json("PATCH", path, query=_manager(), body=body, content_type=_STRATEGIC)
+
+    async def pods_on(self, node: str) -> Sequence[Mapping[str, Any]]:
+        """The pods of all namespaces that hold resources of a node, from the API server's cache."""
+        selector = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
+        query = {"fieldSelector": selector, "resourceVersion": "0"}
+        found: list[dict[str, Any]] = (await self._json("GET", _path("Pod", None), query=query)).get("items", [])
+        return found
 
     async def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
         """Records an Event."""

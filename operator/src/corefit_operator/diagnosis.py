@@ -25,6 +25,12 @@ _FIXES: Final[Mapping[str, str]] = {
     "PodsRefused": "Check the namespace's policies (LimitRange, Pod Security, admission webhooks).",
     "CrashLoop": "See the pod's log: kubectl logs --previous.",
     "ContainerNotStarted": "Check spec.template: volumes, claims and secrets that the pod refers to.",
+    "ResizeDeferred": "More replicas are asked for instead; it is tried again in a minute.",
+    "ResizeInfeasible": "More replicas are asked for instead; spec.resources.maxCPU may be more than a node can give.",
+    "ResizeIgnored": "The node's kubelet may be older than 1.33; more replicas are asked for instead.",
+    "ResizeNotSupported": "Only replicas are scaled; in-place resize needs Kubernetes 1.33 or later.",
+    "ResizeNotAllowed": "Only replicas are scaled; give the operator the verb patch on pods/resize.",
+    "ResizeRefused": "More replicas are asked for instead; check LimitRange and admission policies of the namespace.",
     "Evicted": "See the node's conditions; the pod is being replaced.",
 }
 _PULLING: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})

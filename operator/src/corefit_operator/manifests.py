@@ -73,7 +73,12 @@ def _serving(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
 
 
 def start_millicores(service: Service, defaults: Defaults) -> int:
-    """CPU that the template gives to new pods: what the resource grants, or more while they start."""
+    """CPU that the template gives to new pods: what the resource grants, or more while they start.
+
+    Beside an application it grants what it says: how long that takes to start is the application's affair.
+    """
+    if service.application is not None:
+        return service.millicores
     boost = service.startup_millicores
     return max(service.millicores, defaults.startup_millicores if boost is None else boost)
 

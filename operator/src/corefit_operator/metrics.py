@@ -48,6 +48,22 @@ class Metrics:
             _SERVICE,
             registry=registry,
         )
+        self.resizes = Counter(
+            "corefit_resizes",
+            "Resizes of pods in place: wanted, granted, deferred, infeasible, ignored, refused.",
+            (*_SERVICE, "outcome"),
+            registry=registry,
+        )
+        self.resize_seconds = Histogram(
+            "corefit_resize_seconds",
+            "Seconds from the request to resize a pod until its process reports the new grant.",
+            _SERVICE,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.millicores = Gauge(
+            "corefit_pod_millicores", "CPU of a pod: wanted, least, most.", (*_SERVICE, "kind"), registry=registry
+        )
         self.dirty = Gauge("corefit_dirty_resources", "Resources that wait for a reconcile.", registry=registry)
 
     def request(self, verb: str, resource: str, status: int) -> None:
@@ -62,11 +78,19 @@ class Metrics:
         """Replicas were changed."""
         self.scalings.labels(*key, "up" if replicas > current else "down").inc()
 
+    def resize(self, key: Key, outcome: str) -> None:
+        """A resize was asked for, or something came of it."""
+        self.resizes.labels(*key, outcome).inc()
+
     def found(self, key: Key, found: Found) -> None:
         """What a reconcile found."""
         self.replicas.labels(*key, "ready").set(found.ready)
         self.replicas.labels(*key, "present").set(len(found.pods))
         self.replicas.labels(*key, "desired").set(found.desired)
+        if found.cpu is not None:
+            self.millicores.labels(*key, "wanted").set(found.cpu.wanted)
+            self.millicores.labels(*key, "least").set(min(found.cpu.granted, default=0))
+            self.millicores.labels(*key, "most").set(max(found.cpu.granted, default=0))
         if found.decision is not None:
             self._decided(key, found.decision)
 
@@ -82,7 +106,8 @@ class Metrics:
     def forget(self, key: Key) -> None:
         """The resource is gone, and so are its series."""
         labels = {"namespace": key.namespace, "name": key.name}
-        for metric in (self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost):
+        per_service = (self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost)
+        for metric in (*per_service, self.resizes, self.resize_seconds, self.millicores):
             metric.remove_by_labels(labels)
 
     def text(self) -> bytes:

@@ -82,11 +82,34 @@ class ContainerState(_Read, frozen=True, kw_only=True):
     terminated: WaitingOrTerminated | None = None
 
 
+class ContainerResources(_Read, frozen=True, kw_only=True):
+    """Requests and limits of a container, as quantities."""
+
+    requests: dict[str, int | float | str] = msgspec.field(default_factory=dict)
+    limits: dict[str, int | float | str] = msgspec.field(default_factory=dict)
+
+
+class Container(_Read, frozen=True, kw_only=True):
+    """What is asked for a container."""
+
+    name: str = ""
+    resources: ContainerResources = ContainerResources()
+
+
+class PodSpec(_Read, frozen=True, kw_only=True):
+    """What is asked for a pod; the node is empty until it is scheduled."""
+
+    node_name: str = ""
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+
+
 class ContainerStatus(_Read, frozen=True, kw_only=True):
     """What the kubelet says of a container."""
 
     name: str = ""
     restart_count: int = 0
+    resources: ContainerResources | None = None
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
 
@@ -107,6 +130,7 @@ class Pod(_Read, frozen=True, kw_only=True):
     """A runtime pod."""
 
     metadata: Meta
+    spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
     @property

@@ -15,11 +15,13 @@ from corefit_operator import collector, connection, health
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.controller import Controller
+from corefit_operator.headroom import Headroom
 from corefit_operator.informer import Informer
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.reconcile import Reconciler
 from corefit_operator.recorder import Recorder
+from corefit_operator.resizing import Resizer
 from corefit_operator.resync import Resync
 from corefit_operator.sidecars import Sidecars
 from corefit_operator.upgrades import Upgrades
@@ -95,6 +97,7 @@ async def _operate(
         view=view,
         collector=Collector(_fetch(settings.via, cluster, session), metrics.report),
         recorder=Recorder(cluster, settings.identity, time.monotonic),
+        resizer=Resizer(cluster, view, Headroom(cluster, time.monotonic), metrics, time.monotonic),
         metrics=metrics,
         sidecars=Sidecars(cluster, view, settings.defaults, settings.injection_account, time.monotonic),
         defaults=settings.defaults,

@@ -14,10 +14,10 @@ import msgspec
 from corefit_core import service as services
 from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.errors import InvalidInput
-from corefit_core.recommender import Decision, Observation, PodObservation, State, decide
+from corefit_core.recommender import Decision, State, decide
 from corefit_core.report import Report
 from corefit_core.service import Service
-from corefit_operator import children, diagnosis, manifests, status
+from corefit_operator import children, diagnosis, manifests, observing, resizing, sizes, status
 from corefit_operator.beside import Beside
 from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
@@ -25,8 +25,10 @@ from corefit_operator.contention import Contention
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.objects import Child, DeploymentSpec, Pod
-from corefit_operator.recorder import Budget, Recorder, Said
+from corefit_operator.recorder import Budget, Recorder, Said, changes
+from corefit_operator.resizing import Resizer
 from corefit_operator.sidecars import Sidecars
+from corefit_operator.sizes import Scene
 from corefit_operator.status import Found
 from corefit_operator.upgrades import Upgrades
 from corefit_operator.view import Key, View
@@ -35,9 +37,9 @@ LOG: Final = logging.getLogger(__name__)
 FIGURES_S: Final = 10.0
 """Seconds between writes of a status in which only figures changed: 500 resources are then 50 writes a second at
 most, and a person watching `kubectl get -w` still sees it move."""
-_TOLD: Final = ("Ready", "Progressing")
-_EXPECTED: Final = ("Starting", "ScaledToZero")
-"""Not serving yet, or no longer, as was asked for: nothing to warn of."""
+VERTICAL_ROUND_S: Final = 1.0
+"""Seconds between two looks at pods that may be grown in place: a resize takes a tenth of that, so a longer round would
+be most of the answer's delay; a shorter one sees too few requests to tell a step from chance."""
 REFUSED_S: Final = 10.0
 """Seconds until what the API server refused is tried again: a quota may have been raised."""
 
@@ -52,6 +54,7 @@ class Remembered(msgspec.Struct, kw_only=True):
         reports: the newest of each live pod, with the time at which it came.
         contention: whether somebody else writes the replicas too.
         status_at: when the status was written last.
+        resizes: what was asked of pods, and where there was no room.
     """
 
     uid: str
@@ -60,6 +63,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
     contention: Contention = msgspec.field(default_factory=Contention)
     status_at: float = 0.0
+    resizes: resizing.Memory = msgspec.field(default_factory=resizing.Memory)
     budget: Budget = msgspec.field(default_factory=Budget)
 
 
@@ -79,6 +83,7 @@ class Reconciler:
         view: View,
         collector: Collector,
         recorder: Recorder,
+        resizer: Resizer,
         sidecars: Sidecars,
         metrics: Metrics,
         defaults: Defaults,
@@ -90,6 +95,7 @@ class Reconciler:
         self._view = view
         self._collector = collector
         self._recorder = recorder
+        self._resizer = resizer
         self._sidecars = sidecars
         self._metrics = metrics
         self._defaults = defaults
@@ -137,12 +143,16 @@ class Reconciler:
             await self._sidecars.keep_list()
         found = await self._look(key, service, remembered)
         found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
+        found = await self._resize(key, service, found, remembered)
         await self._scale(key, service, found, remembered)
         await self._say(key, raw, service, found, remembered)
         self._metrics.found(key, found)
         if outcome.retry_s is not None:
             return outcome.retry_s
-        return REFUSED_S if outcome.refused and not found.pods else self._round_s
+        return REFUSED_S if outcome.refused and not found.pods else self._round(service)
+
+    def _round(self, service: Service) -> float:
+        return self._round_s if service.policy.cpu_range is None else min(self._round_s, VERTICAL_ROUND_S)
 
     def _memory(self, key: Key, uid: str) -> Remembered:
         remembered = self._remembered.get(key)
@@ -158,12 +168,13 @@ class Reconciler:
         live = [pod for pod in self._view.pods(key) if pod.live]
         reports = await self._collector.collect(live)
         now = self._clock()
+        self._resizer.arrived(key, reports, remembered.resizes)
         live_uids = {pod.metadata.uid for pod in live}
         remembered.reports.update((uid, (now, report)) for uid, report in reports.items())
         remembered.reports = {uid: kept for uid, kept in remembered.reports.items() if uid in live_uids}
         around = await self._sidecars.look(service, live) if service.injected else None
         deployment = around.workload if around is not None else self._deployment(key, service)
-        decision = self._decide(service, remembered, live, deployment, now)
+        decision = await self._decide(service, remembered, live, deployment)
         desired = _desired(service, decision, deployment, around, len(live))
         return Found(
             deployment=deployment,
@@ -176,18 +187,31 @@ class Reconciler:
             problem=diagnosis.problem(self._view.pods(key), reports, deployment),
         )
 
-    def _decide(
-        self, service: Service, remembered: Remembered, pods: list[Pod], deployment: Child | None, now: float
+    async def _decide(
+        self, service: Service, remembered: Remembered, pods: list[Pod], deployment: Child | None
     ) -> Decision | None:
         if deployment is None and not service.injected:
             return None
-        observation = Observation(
-            pods=tuple(_observed(pod, remembered, now) for pod in pods),
-            replicas=deployment.spec.replicas if deployment else len(pods),
-            rollout=deployment is not None and deployment.rolling_out,
-        )
-        decision, remembered.state = decide(service.policy, remembered.state, observation, now)
+        policy = msgspec.structs.replace(service.policy, round_s=self._round(service))
+        if policy.cpu_range is not None and (service.injected or not await self._resizer.able()):
+            policy = msgspec.structs.replace(policy, cpu_range=None)
+        room = await self._resizer.room(service, pods, remembered.resizes)
+        now = self._clock()
+        observation = observing.observation(pods, remembered.reports, deployment, room, now)
+        decision, remembered.state = decide(policy, remembered.state, observation, now)
         return decision
+
+    async def _resize(self, key: Key, service: Service, found: Found, remembered: Remembered) -> Found:
+        """Makes the pods have the CPU that they are to have; CPU before replicas, since it is there at once."""
+        start = manifests.start_millicores(service, self._defaults)
+        if service.injected or (service.policy.cpu_range is None and start == service.millicores):
+            return found  # pods of others are theirs to size
+        pods = sizes.started(found.pods, found.reports)
+        scene = Scene(service=service, pods=pods, decision=found.decision, start=start)
+        sized = await self._resizer.resize(key, scene, remembered.resizes)
+        for said in resizing.events(sized.steps, found.decision):
+            await self._recorder.record(service, remembered.resizes.budget, said)
+        return msgspec.structs.replace(found, cpu=sized)
 
     async def _scale(self, key: Key, service: Service, found: Found, remembered: Remembered) -> None:
         """Makes the workload have the replicas desired, unless that is left to others."""
@@ -220,7 +244,7 @@ class Reconciler:
         if not self._due(new, before, remembered):
             return
         await self._write_status(key, new, remembered)
-        for said in _changes(before, new):
+        for said in changes(before, new):
             await self._recorder.record(service, remembered.budget, said)
 
     async def _say_unreadable(
@@ -243,11 +267,6 @@ class Reconciler:
         self._view.put_service(written)
 
 
-def _observed(pod: Pod, remembered: Remembered, now: float) -> PodObservation:
-    at, report = remembered.reports.get(pod.metadata.uid, (now, None))
-    return PodObservation(uid=pod.metadata.uid, ready=pod.ready, report=report, age_s=now - at)
-
-
 def _desired(
     service: Service, decision: Decision | None, deployment: Child | None, around: Beside | None, present: int
 ) -> int:
@@ -266,21 +285,6 @@ def _rescaled(deployment: Child, replicas: int, version: str) -> Child:
     meta = deployment.metadata
     meta = msgspec.structs.replace(meta, resource_version=version, generation=meta.generation + 1)
     return msgspec.structs.replace(deployment, metadata=meta, spec=DeploymentSpec(replicas=replicas))
-
-
-def _changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Said]:
-    """What conditions say newly, once for each reason."""
-    known = {c.type: (c.status, c.reason) for c in before.conditions}
-    changed = {c.reason: c for c in new.conditions if c.type in _TOLD and known.get(c.type) != (c.status, c.reason)}
-    return [
-        Said(
-            type="Warning" if c.status == "False" and c.reason not in _EXPECTED else "Normal",
-            reason=c.reason,
-            action="Reconcile",
-            note=c.message,
-        )
-        for c in changed.values()
-    ]
 
 
 def _timestamp() -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, VERSION
 from corefit_core.service import Service
 from corefit_operator.cluster import ApiError, Cluster
@@ -22,6 +23,10 @@ REFILL_PER_S: Final = 1 / 60
 """Events of one resource per second in the long run: one a minute; client-go's allows one in 5 minutes."""
 NOTE_MAX: Final = 1024
 """Characters: the API's limit of an Event's note."""
+
+_TOLD: Final = ("Ready", "Progressing")
+_EXPECTED: Final = ("Starting", "ScaledToZero")
+"""Not serving yet, or no longer, as was asked for: nothing to warn of."""
 
 Type = Literal["Normal", "Warning"]
 
@@ -95,3 +100,18 @@ class Recorder:
                 "uid": service.uid,
             },
         }
+
+
+def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Said]:
+    """What conditions say newly, once for each reason."""
+    known = {c.type: (c.status, c.reason) for c in before.conditions}
+    changed = {c.reason: c for c in new.conditions if c.type in _TOLD and known.get(c.type) != (c.status, c.reason)}
+    return [
+        Said(
+            type="Warning" if c.status == "False" and c.reason not in _EXPECTED else "Normal",
+            reason=c.reason,
+            action="Reconcile",
+            note=c.message,
+        )
+        for c in changed.values()
+    ]

@@ -9,17 +9,19 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from corefit_core.api_status import Condition, InferenceServiceStatus, LastDecision, PlanStatus
+from corefit_core.api_status import Condition, CpuStatus, InferenceServiceStatus, LastDecision, PlanStatus
 from corefit_core.errors import InvalidInput
+from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
 from corefit_core.report import PlanInForce, Report
 from corefit_core.service import Service
 from corefit_core.sizing import SizingPlan
-from corefit_operator import beside, manifests
+from corefit_operator import beside, manifests, sizes
 from corefit_operator.beside import Beside
 from corefit_operator.beside import Statement as _Statement
 from corefit_operator.diagnosis import Problem
 from corefit_operator.objects import Child, Pod
+from corefit_operator.sizes import Sized
 
 _HOLDING: Final = frozenset({"NoReports", "StaleReports"})
 """Decisions that are none: the recommender doesn't know and therefore holds."""
@@ -47,6 +49,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         contended: somebody else wrote the Deployment's replicas lately.
         upgrade_waits: the operator wants another pod template, and others are being rolled to theirs.
         beside: around a resource of mode Sidecar; None for others.
+        cpu: of the pods; None where it never changes in place.
     """
 
     deployment: Child | None
@@ -59,6 +62,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     contended: bool = False
     upgrade_waits: bool = False
     beside: Beside | None = None
+    cpu: Sized | None = None
 
     @property
     def ready(self) -> int:
@@ -86,6 +90,7 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
         recommended_replicas=decision.replicas if decision else UNSET,
         selector=manifests.selector_text(service),
         plan=_plan(service.plan, found),
+        cpu=_cpu(found.cpu),
         latency=_latency(service, decision),
         cost_per_hour=_cost(service, found),
         last_decision=_last_decision(decision, before.last_decision, now),
@@ -93,7 +98,12 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
             before,
             service.generation,
             now,
-            [*_state(service, found), _sized(service), _scaling_active(service, found)],
+            [
+                *_state(service, found),
+                _sized(service),
+                _scaling_active(service, found),
+                *([_resized(found.cpu)] if found.cpu is not None else []),
+            ],
         ),
     )
 
@@ -219,6 +229,20 @@ def _scaling_active(service: Service, found: Found) -> _Statement:
     return "ScalingActive", "False" if decision.reason in _HOLDING else "True", decision.reason, decision.message
 
 
+def _resized(cpu: Sized) -> _Statement:
+    if cpu.problem is not None:
+        return "Resized", "False", cpu.problem.reason, cpu.problem.message
+    if cpu.waiting:
+        return "Resized", "Unknown", "InProgress", f"{cpu.waiting} pods are being given other CPU."
+    return "Resized", "True", "AsWanted", "Every pod that serves has the CPU that it is to have."
+
+
+def _cpu(cpu: Sized | None) -> CpuStatus | UnsetType:
+    if cpu is None:
+        return UNSET
+    return CpuStatus(wanted=format_millicores(cpu.wanted), granted=sizes.span_text(cpu.granted))
+
+
 def _plan(computed: SizingPlan, found: Found) -> PlanStatus:
     """What ready pods report, since they have measured; what was computed from the limit until they do."""
     reported = [found.reports[pod.metadata.uid].plan for pod in found.pods if pod.metadata.uid in found.reports]
@@ -242,19 +266,22 @@ def _latency(service: Service, decision: Decision | None) -> str | UnsetType:
 
 def _cost(service: Service, found: Found) -> str:
     policy = service.policy
-    per_hour = policy.price.per_hour(policy.millicores_per_pod, policy.memory_bytes_per_pod) * len(found.pods)
+    millicores = sum(sizes.granted(pod) or policy.millicores_per_pod for pod in found.pods)
+    per_hour = policy.price.per_hour(millicores, len(found.pods) * policy.memory_bytes_per_pod)
     return f"{per_hour:.4f} {policy.price.currency}"
 
 
 def _last_decision(decision: Decision | None, before: LastDecision | UnsetType, now: str) -> LastDecision | UnsetType:
-    """The decision that the present replicas come from: kept while later ones say the same."""
+    """The decision that the present replicas and sizes come from: kept while later ones say the same."""
     if decision is None:
         return before
-    if before is not UNSET and before.replicas == decision.replicas:
+    cpu = UNSET if decision.millicores is None else format_millicores(decision.millicores)
+    if before is not UNSET and (before.replicas, before.cpu) == (decision.replicas, cpu):
         return before
     return LastDecision(
         time=now,
         replicas=decision.replicas,
+        cpu=cpu,
         uncapped=UNSET if decision.uncapped is None else decision.uncapped,
         reason=decision.reason,
         message=decision.message[:_WHY_MAX],

@@ -1,0 +1,186 @@
+"""CPU in place on a real cluster: boosts, growing with the load, no room, an operator killed, no request lost."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corefit.demo.predictions import load_requests, payload
+from corefit.load import Recorder, Step, intended_times, run
+from corefit.load.target import json_request
+from corefit_core.quantity import parse_millicores
+from corefit_operator.headroom import left
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
+LABEL = "serving.corefit.dev/inferenceservice"
+Make = Callable[..., dict[str, Any]]
+
+
+def _pod(kube: Any, name: str) -> dict[str, Any]:
+    """The one pod of a service that is not on its way out; empty while there is none, or more."""
+    items = kube.get("pods", "-l", f"{LABEL}={name}")["items"]
+    live = [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
+    return live[0] if len(live) == 1 else {}
+
+
+def _asked(pod: dict[str, Any]) -> int:
+    return parse_millicores(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"]) if pod else 0
+
+
+def _granted(pod: dict[str, Any]) -> int:
+    statuses = pod.get("status", {}).get("containerStatuses", [{}])
+    cpu = statuses[0].get("resources", {}).get("limits", {}).get("cpu") if statuses else None
+    return parse_millicores(cpu) if cpu else 0
+
+
+def _restarts(pod: dict[str, Any]) -> int:
+    return sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
+
+
+def _planned(kube: Any, pod: dict[str, Any]) -> int:
+    """The grant that the process itself goes by, from its report."""
+    meta = pod["metadata"]
+    path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:8081/proxy/report"
+    return int(json.loads(kube.kubectl("get", "--raw", path))["plan"]["grant_millicores"])
+
+
+def _resize(kube: Any, pod: dict[str, Any], millicores: int) -> None:
+    cpu = {"cpu": f"{millicores}m"}
+    containers = [{"name": "runtime", "resources": {"requests": cpu, "limits": cpu}}]
+    patch = json.dumps({"spec": {"containers": containers}})
+    kube.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=resize", "--type=strategic", "-p", patch)
+
+
+def _filler(kube: Any, beside: dict[str, Any], *, leave: int) -> dict[str, Any]:
+    """A pod that asks for all but so much of what a pod's node has left."""
+    name = beside["spec"]["nodeName"]
+    selector = f"spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed"
+    listed = json.loads(kube.kubectl("get", "pods", "-A", "--field-selector", selector, "--output", "json"))["items"]
+    cpu = left(kube.get("node", name), listed) - leave
+    container = {
+        "name": "filler",
+        "image": beside["spec"]["containers"][0]["image"],
+        "command": ["python3", "-c", "input()"],
+        "stdin": True,
+        "resources": {"requests": {"cpu": f"{cpu}m"}},
+        "securityContext": beside["spec"]["containers"][0]["securityContext"],
+    }
+    spec = {
+        "nodeName": name,
+        "containers": [container],
+        "securityContext": beside["spec"]["securityContext"],
+        "terminationGracePeriodSeconds": 0,
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "filler"}, "spec": spec}
+
+
+def _settled(kube: Any, name: str, millicores: int) -> dict[str, Any]:
+    """The pod, once it is asked for, granted, and going by so much CPU."""
+
+    def there() -> dict[str, Any]:
+        pod = _pod(kube, name)
+        right = pod and _asked(pod) == _granted(pod) == millicores
+        return pod if right and _planned(kube, pod) == millicores else {}
+
+    found: dict[str, Any] = kube.until(f"{name} runs with {millicores}m", there)
+    return found
+
+
+def test_a_pod_starts_with_more_and_whatever_happens_to_it_ends_at_its_size(kube: Any, service: Make) -> None:
+    kube.apply(service(startup={"cpu": "600m"}))
+    started = kube.until("a pod is there", lambda: _pod(kube, "digits"))
+    template = kube.get("deployment", "digits")["spec"]["template"]
+    assert template["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "600m"
+    kube.wait_condition("digits", "Ready", "True")
+    pod = _settled(kube, "digits", 200)
+    assert (pod["metadata"]["uid"], _restarts(pod)) == (started["metadata"]["uid"], 0)
+    kube.wait_condition("digits", "Resized", "True")
+    assert kube.get("inferenceservice", "digits")["status"]["cpu"] == {"wanted": "200m", "granted": "200m"}
+    assert "200m" in kube.kubectl("get", "cfis", "digits")
+
+    # An operator that was killed after its write, or before it, or while someone else wrote: all look like this.
+    names = kube.run("kubectl", "-n", "corefit-system", "get", "pods", "-o", "name").stdout.split()
+    kube.run("kubectl", "-n", "corefit-system", "delete", "--grace-period=0", "--force", *names)
+    _resize(kube, pod, 450)
+    kube.run("kubectl", "-n", "corefit-system", "rollout", "status", "deployment/corefit", "--timeout=240s")
+    after = _settled(kube, "digits", 200)
+    assert (after["metadata"]["uid"], _restarts(after)) == (started["metadata"]["uid"], 0)
+
+
+def test_a_load_that_rises_grows_the_pod_in_place_and_it_shrinks_again(kube: Any, service: Make) -> None:
+    spec = service(
+        "load-model",
+        model={"uri": "http://models/load-model.onnx"},
+        resources={"cpu": "250m", "maxCPU": "750m", "memory": "256Mi"},
+        scaling={"mode": "Auto", "minReplicas": 1, "maxReplicas": 1},
+    )
+    kube.apply(spec)
+    kube.wait_condition("load-model", "Ready", "True")
+    before = _settled(kube, "load-model", 250)
+    requests = load_requests(json.loads((ROOT / "examples/load-model/rows.json").read_text()))
+    recorder = Recorder()
+    times = intended_times([Step(rate=2, duration_s=5), Step(rate=25, duration_s=15), Step(rate=1, duration_s=5)])
+    asyncio.run(run(kube.url("load-model"), requests, times, recorder=recorder))
+    events = kube.kubectl("get", "events", "--field-selector", "reason=Resized")
+    assert "250m ->" in events, events
+    after = _settled(kube, "load-model", 250)
+    assert (after["metadata"]["uid"], _restarts(after)) == (before["metadata"]["uid"], 0)
+    assert recorder.summary().lost == 0
+
+
+def test_where_the_node_has_no_room_replicas_come_instead(kube: Any, service: Make) -> None:
+    spec = service(
+        "load-model",
+        model={"uri": "http://models/load-model.onnx"},
+        resources={"cpu": "100m", "maxCPU": "1", "memory": "256Mi"},
+        scaling={"mode": "Auto", "minReplicas": 1, "maxReplicas": 2},
+    )
+    kube.apply(spec)
+    kube.wait_condition("load-model", "Ready", "True")
+    pod = _settled(kube, "load-model", 100)
+    # 120m are room for another pod and not for the next larger size of this one, 250m.
+    kube.apply(_filler(kube, pod, leave=120))
+    kube.kubectl("wait", "--for=condition=Ready", "pod/filler", "--timeout=120s")
+    requests = load_requests(json.loads((ROOT / "examples/load-model/rows.json").read_text()))
+    recorder, times = Recorder(), intended_times([Step(rate=15, duration_s=20)])
+    asyncio.run(run(kube.url("load-model"), requests, times, recorder=recorder))
+    replicas = kube.get("deployment", "load-model")["spec"]["replicas"]
+    events = kube.kubectl("get", "events", "--field-selector", "reason=Scaled")
+    assert replicas == 2 or "1 -> 2 replicas" in events, events
+    again = kube.get("pod", pod["metadata"]["name"])
+    assert (again["metadata"]["uid"], _asked(again)) == (pod["metadata"]["uid"], 100)
+    assert recorder.summary().lost == 0
+
+
+def test_no_request_is_lost_while_a_pod_is_resized_again_and_again(kube: Any, service: Make) -> None:
+    # In mode Recommend sizes are left to whoever sets them.
+    kube.apply(service(resources={"cpu": "200m", "maxCPU": "1", "memory": "256Mi"}, scaling={"mode": "Recommend"}))
+    kube.wait_condition("digits", "Ready", "True")
+    pod = _settled(kube, "digits", 200)
+    known = json.loads((ROOT / "examples/digits/rows.json").read_text())
+    requests = [json_request(payload(known["input"], [row])) for row in known["rows"]]
+    recorder = Recorder()
+
+    async def resized() -> None:
+        sizes = random.Random(1)  # noqa: S311 - the same sizes in every run
+        for _ in range(15):
+            millicores = sizes.randrange(100, 1000, 50)
+            await asyncio.to_thread(_resize, kube, pod, millicores)
+            await asyncio.to_thread(_settled, kube, "digits", millicores)
+
+    async def both() -> None:
+        load = asyncio.create_task(run(kube.url("digits"), requests, times, recorder=recorder))
+        await resized()
+        load.cancel()
+        await asyncio.gather(load, return_exceptions=True)
+
+    times = intended_times([Step(rate=10, duration_s=240)])
+    asyncio.run(both())
+    summary = recorder.summary()
+    assert summary.ok > 0
+    assert summary.lost == 0, summary

@@ -1,0 +1,114 @@
+"""What nodes have left: what pods count for, and when it is looked at, or can't be."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_operator.cluster import ApiError
+from corefit_operator.headroom import FORBIDDEN_S, FRESH_S, Headroom, left, requested
+
+
+def _container(cpu: str | None, **more: Any) -> dict[str, Any]:
+    return {"name": "c", "resources": {"requests": {"cpu": cpu}} if cpu else {}, **more}
+
+
+class FakeCluster:
+    """One node with one pod; counts the looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.error: ApiError | None = None
+
+    async def get(self, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
+        assert (kind, namespace) == ("Node", None)
+        self.looks += 1
+        if self.error is not None:
+            raise self.error
+        return {"status": {"allocatable": {"cpu": "2"}}} if name == "here" else None
+
+    async def pods_on(self, node: str) -> list[dict[str, Any]]:
+        assert node == "here"
+        return [{"spec": {"containers": [_container("500m")]}}]
+
+
+def _headroom() -> tuple[Headroom, FakeCluster, list[float]]:
+    cluster, now = FakeCluster(), [100.0]
+    return Headroom(cluster, lambda: now[0]), cluster, now  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("spec", "millicores"),
+    [
+        ({"containers": [_container("250m"), _container("1"), _container(None)]}, 1250),
+        ({"containers": [_container("250m")], "initContainers": [_container("2")]}, 2000),
+        ({"containers": [_container("250m")], "initContainers": [_container("1", restartPolicy="Always")]}, 1250),
+        (
+            {
+                "containers": [_container("100m")],
+                "initContainers": [_container("1", restartPolicy="Always"), _container("500m")],
+            },
+            1500,
+        ),
+        ({"containers": [_container("250m")], "overhead": {"cpu": "50m"}}, 300),
+        ({"containers": [_container("250m")], "resources": {"requests": {"cpu": "3"}}}, 3000),
+        ({}, 0),
+    ],
+)
+def test_a_pod_counts_as_the_scheduler_counts_it(spec: dict[str, Any], millicores: int) -> None:
+    assert requested({"spec": spec}) == millicores
+
+
+def test_in_the_midst_of_a_resize_the_larger_counts() -> None:
+    status = {"containerStatuses": [{"name": "c", "allocatedResources": {"cpu": "2"}}]}
+    assert requested({"spec": {"containers": [_container("500m")]}, "status": status}) == 2000
+    assert requested({"spec": {"containers": [_container("3")]}, "status": status}) == 3000
+
+
+@given(st.lists(st.integers(0, 10_000)), st.integers(0, 100_000))
+def test_what_is_left_is_what_pods_do_not_ask_for(pods: list[int], allocatable: int) -> None:
+    node = {"status": {"allocatable": {"cpu": f"{allocatable}m"}}}
+    specs = [{"spec": {"containers": [_container(f"{m}m")]}} for m in pods]
+    assert left(node, specs) == allocatable - sum(pods)
+
+
+async def test_a_node_is_looked_at_once_in_a_while_and_what_was_taken_is_counted_between() -> None:
+    headroom, cluster, now = _headroom()
+    assert await headroom.of(["here", "here"]) == {"here": 1500}
+    headroom.take("here", 400)
+    assert await headroom.of(["here"]) == {"here": 1100}
+    assert cluster.looks == 1
+    now[0] += FRESH_S + 1
+    assert await headroom.of(["here"]) == {"here": 1500}
+    assert cluster.looks == 2
+
+
+async def test_two_services_on_a_node_look_at_it_once() -> None:
+    headroom, cluster, _ = _headroom()
+    await asyncio.gather(headroom.of(["here"]), headroom.of(["here"]))
+    assert cluster.looks == 1
+
+
+async def test_a_node_that_is_gone_has_nothing() -> None:
+    headroom, _, _ = _headroom()
+    assert await headroom.of(["gone"]) == {"gone": 0}
+
+
+async def test_without_the_right_to_look_nothing_is_known_until_it_is_tried_again() -> None:
+    headroom, cluster, now = _headroom()
+    cluster.error = ApiError("forbidden", status=403)
+    assert await headroom.of(["here"]) is None
+    assert await headroom.of(["here"]) is None
+    assert cluster.looks == 1
+    cluster.error = None
+    now[0] += FORBIDDEN_S + 1
+    assert await headroom.of(["here"]) == {"here": 1500}
+
+
+async def test_an_api_server_that_is_away_is_no_answer() -> None:
+    headroom, cluster, _ = _headroom()
+    cluster.error = ApiError("down", status=0)
+    with pytest.raises(ApiError):
+        await headroom.of(["here"])
