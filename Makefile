@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo test lint bench bench-autoscale bench-rollouts bench-sidecar cluster-up cluster-down images setup
+.PHONY: help demo test lint bench bench-operator bench-autoscale bench-rollouts bench-sidecar cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -34,6 +34,9 @@ bench: setup ## the runtime against onnxruntime itself and against plain servers
 
 bench-autoscale: setup ## the recommender against other autoscalers on traces (TRACES=folder)
 	$(RUN) python bench/autoscale/run.py $(if $(TRACES),--traces $(TRACES))
+
+bench-operator: setup ## the operator with 50 to 500 resources of ten pods, on one core and a real API server (needs root)
+	$(RUN) python bench/scale/run.py
 
 bench-rollouts: setup ## requests during 100 rollouts and scalings (N=...), a drain and a kill -9, on a real cluster
 	ROLLOUTS=$(or $(N),100) $(RUN) pytest tests/e2e/test_rollouts.py -s

@@ -1,11 +1,14 @@
 """Others who scale: an HPA on the resource rules in mode Manual, and who scales behind its back is spoken of."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
 Make = Callable[..., dict[str, Any]]
 
 
@@ -57,3 +60,18 @@ def test_who_scales_the_deployment_behind_its_back_is_spoken_of_and_undone(kube:
 def _contended(kube: Any) -> dict[str, Any]:
     found: dict[str, Any] = kube.condition("digits", "ScalingActive")
     return found if found.get("reason") == "ReplicasContended" else {}
+
+
+def test_a_stateful_set_of_others_is_scaled_as_a_deployment_is(kube: Any) -> None:
+    example = ROOT / "examples/sidecar"
+    resource = yaml.safe_load((example / "inferenceservice.yaml").read_text())
+    target = {"kind": "StatefulSet", "name": "draw"}
+    scaling = {**resource["spec"]["scaling"], "targetRef": target, "minReplicas": 2, "maxReplicas": 2}
+    kube.apply({**resource, "spec": {**resource["spec"], "scaling": scaling}})
+    kube.until("it is rendered", lambda: kube.get("cfis", "digits").get("status", {}).get("sidecar"))
+    files = (f"--from-file={example}/{name}" for name in ("app.py", "index.html"))
+    kube.kubectl("create", "configmap", "draw", *files)
+    deployment = next(yaml.safe_load_all((example / "deployment.yaml").read_text()))
+    spec = {key: deployment["spec"][key] for key in ("selector", "template")}
+    kube.apply({**deployment, "kind": "StatefulSet", "spec": {**spec, "serviceName": "draw", "replicas": 1}})
+    kube.until("it has two", lambda: kube.get("statefulset", "draw")["spec"]["replicas"] == 2)
