@@ -9,7 +9,6 @@ from rich.console import Console as RichConsole
 
 from corefit.demo.settings import Settings, checkout
 from corefit.demo.view import Console
-from corefit_core.errors import ConfigError
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,11 +25,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def command(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 only when all that it is to show was so."""
-    try:
-        # Late: half a second of matplotlib, which is an extra, is nothing for `corefit plan` to wait for.
-        program = importlib.import_module("corefit.demo.program")
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is missing: install corefit[demo]") from error
+    # Late: half a second of matplotlib is nothing for `corefit plan` to wait for.
+    program = importlib.import_module("corefit.demo.program")
     settings = Settings(
         root=checkout(),
         output=arguments.output.resolve(),
