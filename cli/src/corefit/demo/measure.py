@@ -1,8 +1,8 @@
 """Load, watching and the live view side by side: the part of the demo in which time matters."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from corefit.demo.tools import Tools
 from corefit.demo.view import Console, LiveView
 from corefit.load import Recorder, Step, intended_times, run
 from corefit.load.schedule import duration_s, rate_at
+from corefit_core import naming
+from corefit_core.errors import CorefitError
+from corefit_core.report import Report, decode
 
 TICK_S = 1.0
 """Seconds between points: the finest that a person follows, and the grain of the picture."""
@@ -110,6 +113,26 @@ def resource(tools: Tools) -> dict[str, Any]:
         "kubectl", "get", "inferenceservice", SERVICE, "--namespace", NAMESPACE, "--output", "json"
     )
     return found
+
+
+def reports_of(tools: Tools) -> dict[str, Report]:
+    """The report of each pod now, by boot id: what the operator reads too."""
+    label = f"{naming.LABEL_SERVICE}={naming.label_value(SERVICE)}"
+    pods = tools.run("kubectl", "get", "pods", "--namespace", NAMESPACE, "--selector", label, "--output", "name")
+    seen = {}
+    for name in pods.split():
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name.removeprefix('pod/')}:{naming.PORT_ADMIN}/proxy/report"
+        with suppress(CorefitError):  # a pod that goes away while we ask is not one to count
+            report = decode(tools.run("kubectl", "get", "--raw", path).encode())
+            seen[report.boot_id] = report
+    return seen
+
+
+def cpu_a_request(before: Mapping[str, Report], after: Mapping[str, Report]) -> float:
+    """CPU seconds a request of the pods that were there all the time."""
+    pairs = [(before[boot].counters, after[boot].counters) for boot in before if boot in after]
+    answered = sum(b.completed - a.completed for a, b in pairs)
+    return sum(b.cpu_seconds - a.cpu_seconds for a, b in pairs) / answered if answered else 0.0
 
 
 async def _first_of(main: "asyncio.Task[None]", beside: "list[asyncio.Task[None]]") -> None:
