@@ -149,6 +149,13 @@ def test_the_status_is_read_and_what_is_missing_is_zero() -> None:
     assert (view.wanted, view.pods, view.ready, view.cost, view.reason) == (2, 2, 1, "USD 1", "LoadUp")
 
 
+def test_cpu_of_the_pods_stands_beside_their_number_where_it_changes_in_place() -> None:
+    view = view_of({"status": {"cpu": {"wanted": "1", "granted": "250m-500m"}}})
+    now = point(1.0, 8.0, Recorder(), view)
+    assert "replicas 0/0 x 250m-500m " in plain_line(now)
+    assert " x " not in plain_line(point(1.0, 8.0, Recorder(), ServiceView()))
+
+
 def test_a_point_has_the_latencies_of_the_last_seconds_and_the_counts_of_all() -> None:
     now = point(100.0, 8.0, recorded(Kind.OK, Kind.SHED, Kind.ERROR, Kind.WRONG), ServiceView())
     assert (now.p99_s, now.shed, now.lost) == (None, 1, 2)

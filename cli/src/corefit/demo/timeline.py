@@ -19,6 +19,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
         wanted: replicas that the Deployment is to have.
         pods: replicas there are, ready or not: what is paid for.
         ready: those that serve.
+        cpu: of each pod, as the operator writes it; empty where it never changes in place.
         cost: an hour, as the operator writes it.
         decided_at: when replicas were last changed; empty before that.
         reason, message: of that decision.
@@ -27,6 +28,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int = 0
     pods: int = 0
     ready: int = 0
+    cpu: str = ""
     cost: str = ""
     decided_at: str = ""
     reason: str = ""
@@ -63,6 +65,7 @@ def view_of(resource: Mapping[str, Any]) -> ServiceView:
         wanted=status.get("desiredReplicas", 0),
         pods=status.get("replicas", 0),
         ready=status.get("readyReplicas", 0),
+        cpu=status.get("cpu", {}).get("granted", ""),
         cost=status.get("costPerHour", ""),
         decided_at=decision.get("time", ""),
         reason=decision.get("reason", ""),

@@ -83,9 +83,10 @@ class LiveView:
 def plain_line(point: Point) -> str:
     """One second in one line."""
     service = point.service
+    size = f" x {service.cpu}" if service.cpu else ""
     return (
         f"{point.at_s:5.0f} s  load {point.rate:.0f}/s  in flight {point.in_flight}  "
-        f"replicas {service.ready}/{service.wanted}  p50 {milliseconds(point.p50_s)}  "
+        f"replicas {service.ready}/{service.wanted}{size}  p50 {milliseconds(point.p50_s)}  "
         f"p99 {milliseconds(point.p99_s)}  shed {point.shed}  lost {point.lost}  {service.cost}"
     )
 
@@ -98,6 +99,7 @@ def point_table(point: Point) -> Table:
         ("offered load", f"{point.rate:.0f} requests/s"),
         ("in flight", str(point.in_flight)),
         ("replicas wanted / ready", f"{service.wanted} / {service.ready}"),
+        ("CPU of each", service.cpu or "fixed"),
         ("p50 / p99, last 5 s", f"{milliseconds(point.p50_s)} / {milliseconds(point.p99_s)}"),
         ("refused / lost", f"{point.shed} / {point.lost}"),
         ("cost an hour", service.cost),
