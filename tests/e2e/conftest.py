@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.operators import Nursery
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "corefit-system"
@@ -166,6 +167,35 @@ def kube(operator: Kube) -> Iterator[Kube]:
         namespaced.kubectl("apply", "-k", "examples")
         namespaced.kubectl("rollout", "status", "deployment/models", "--timeout=240s")
         yield namespaced
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Starts operators outside the cluster."""
+    made = Nursery()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def outside(crds: Kube) -> Iterator[Kube]:
+    """A namespace for operators outside the cluster, and none inside meanwhile: it would do their work."""
+    system = ("kubectl", "--namespace", SYSTEM)
+    inside = crds.run(*system, "get", "deployment", "corefit", "--ignore-not-found", "-o", "name").stdout.strip()
+
+    def scale(replicas: int) -> None:
+        crds.run(*system, "scale", inside, f"--replicas={replicas}")
+        crds.run(*system, "rollout", "status", inside, "--timeout=240s")
+
+    if inside:
+        scale(0)
+        selector = ("-l", "app.kubernetes.io/name=corefit-operator")
+        crds.run(*system, "wait", "--for=delete", "pod", *selector, "--timeout=240s")
+    try:
+        yield from _namespaced(crds)
+    finally:
+        if inside:
+            scale(2)
 
 
 @functools.cache

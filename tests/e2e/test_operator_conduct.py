@@ -72,7 +72,7 @@ def _stopped_inside(kube: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        scale(1)
+        scale(2)
 
 
 def test_it_runs_outside_the_cluster_with_a_kubeconfig_and_ends_on_sigterm(kube: Any, service: Make) -> None:

@@ -22,7 +22,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "corefit.rules" -}}
 - apiGroups: [serving.corefit.dev]
   resources: [inferenceservices]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [serving.corefit.dev]
   resources: [inferenceservices/status]
   verbs: [patch]

@@ -6,7 +6,8 @@ removes leaves our account in managedFields. That account is remembered from our
 that has just started applies each child once, which the API server finds to change nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -46,10 +47,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Memory = dict[tuple[str, str], Applied]
+Confirm = Callable[[], Awaitable[None]]
+"""Asks the API server whether the resource still says what the manifests were made from; raises if it doesn't."""
 
 
 async def settle(
-    cluster: Cluster, view: View, service: Service, manifests: Sequence[Manifest], memory: Memory
+    cluster: Cluster, view: View, service: Service, manifests: Sequence[Manifest], *, memory: Memory, confirm: Confirm
 ) -> Outcome:
     """Brings all children in order, or says why one can't be; what is transient is raised.
 
@@ -68,14 +71,41 @@ async def settle(
         blocked = _blocked(child, service)
         if blocked is not None:
             return msgspec.structs.replace(blocked, written=written)
+        if not written:
+            await confirm()
         try:
-            await _apply(cluster, view, manifest, memory)
+            await _apply(cluster, view, manifest, child, memory)
         except ApiError as error:
             if not error.refused:
                 raise
             return Outcome(written=written, refused=described("ChildRefused", str(error)))
         written += 1
     return Outcome(written=written)
+
+
+async def refresh(cluster: Cluster, view: View, child: Child) -> None:
+    """Reads a child anew: a write showed that the view is behind, and nobody knows when its watch will catch up."""
+    meta = child.metadata
+    raw = await cluster.get(child.kind, meta.namespace, meta.name)
+    if raw is None:
+        view.drop_child(child)
+    else:
+        view.put_child(objects.child(child.kind, raw))
+
+
+async def rescale(cluster: Cluster, view: View, service: Service, workload: Child, replicas: int) -> None:
+    """Gives a workload other replicas, provided that it still is what it was when that was decided."""
+    meta, current = workload.metadata, workload.spec.replicas
+    try:
+        version = await cluster.scale(
+            workload.kind, service.namespace, meta.name, uid=meta.uid, current=current, replicas=replicas
+        )
+    except ApiError as error:
+        if error.status in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND) and not service.injected:
+            await refresh(cluster, view, workload)
+        raise
+    if not service.injected:  # a workload of others is looked at anew each time
+        view.put_child(objects.rescaled(workload, replicas, version))
 
 
 async def _found(cluster: Cluster, manifest: Manifest) -> Child | None:
@@ -118,9 +148,15 @@ def _in_order(child: Child, manifest: Manifest, applied: Applied | None) -> bool
     )
 
 
-async def _apply(cluster: Cluster, view: View, manifest: Manifest, memory: Memory) -> None:
+async def _apply(cluster: Cluster, view: View, manifest: Manifest, known: Child | None, memory: Memory) -> None:
     kind = manifest["kind"]
-    child = objects.child(kind, await cluster.apply(manifest))
+    try:
+        applied = await cluster.apply(manifest, known.metadata.resource_version if known else "")
+    except ApiError as error:
+        if known is not None and error.status in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND):
+            await refresh(cluster, view, known)
+        raise
+    child = objects.child(kind, applied)
     view.put_child(child)
     memory[(kind, child.metadata.name)] = Applied(uid=child.metadata.uid, fields=_fields(child))
 

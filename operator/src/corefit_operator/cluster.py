@@ -4,7 +4,9 @@ Plain JSON in and out: the generated models cost more to build than the requests
 wants to send exactly the fields that are meant. May not decide anything.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -16,26 +18,13 @@ from kubernetes.aio.client.rest import RESTResponse
 
 from corefit_core.errors import CorefitError
 from corefit_core.naming import FIELD_MANAGER, GROUP, LABEL_SERVICE, PLURAL, VERSION
+from corefit_operator import paths
+from corefit_operator.fence import Fence
 
 REQUEST_TIMEOUT_S: Final = 15.0
 """Seconds: API servers answer in milliseconds; a request that takes so long is retried with backoff."""
 PAGE: Final = 500
 """Objects of one page of a list: client-go's default."""
-
-CUSTOM: Final = f"apis/{GROUP}/{VERSION}"
-PATHS: Final[Mapping[str, tuple[str, str]]] = {
-    "ServiceAccount": ("api/v1", "serviceaccounts"),
-    "Service": ("api/v1", "services"),
-    "Pod": ("api/v1", "pods"),
-    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
-    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
-    "Deployment": ("apis/apps/v1", "deployments"),
-    "StatefulSet": ("apis/apps/v1", "statefulsets"),
-    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
-    "Node": ("api/v1", "nodes"),
-    "Event": ("apis/events.k8s.io/v1", "events"),
-    "InferenceService": (CUSTOM, PLURAL),
-}
 
 _APPLY: Final = "application/apply-patch+yaml"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -77,16 +66,27 @@ class Cluster:
     Args:
         client: owns the connections; closed by whoever made it.
         observe: told of each request's verb, resource and status, for the metrics.
+        fence: says whether this process may write; None for writes that need no leave.
+        timeout_s: seconds after which a request is given up.
     """
 
-    def __init__(self, client: ApiClient, observe: Callable[[str, str, int], None]) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        observe: Callable[[str, str, int], None],
+        *,
+        fence: Fence | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> None:
         self._client = client
         self._observe = observe
+        self._fence = fence or Fence()
+        self._timeout_s = timeout_s
 
     async def served(self) -> bool:
         """Whether the API server serves our resource, i.e. whether the CRD is installed and established."""
         try:
-            found = await self._json("GET", CUSTOM)
+            found = await self._json("GET", paths.CUSTOM)
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return False
@@ -101,7 +101,7 @@ class Cluster:
     async def get(self, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
         """One object, None when there is none."""
         try:
-            return await self._json("GET", _path(kind, namespace, name))
+            return await self._json("GET", paths.path(kind, namespace, name))
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -112,7 +112,7 @@ class Cluster:
         query = {"limit": str(PAGE)} | ({"labelSelector": LABEL_SERVICE} if ours else {})
         items: list[dict[str, Any]] = []
         while True:
-            page = await self._json("GET", _path(kind, namespace), query=query)
+            page = await self._json("GET", paths.path(kind, namespace), query=query)
             items += page.get("items", ())
             meta = page.get("metadata", {})
             token = meta.get("continue")
@@ -120,21 +120,24 @@ class Cluster:
                 return Listed(items, str(meta.get("resourceVersion", "")))
             query["continue"] = token
 
-    async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Server-side apply: our fields become as the manifest says, whoever owned them; the others stay."""
-        meta = manifest["metadata"]
-        path = _path(manifest["kind"], meta["namespace"], meta["name"])
-        return await self._apply(path, manifest)
+    async def apply(self, manifest: Mapping[str, Any], version: str = "") -> dict[str, Any]:
+        """Server-side apply: our fields become as the manifest says, whoever owned them; the others stay.
 
-    async def apply_status(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
-        """The status of a resource, by server-side apply; a resource recreated under the same name refuses it."""
-        body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": "InferenceService",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
-            "status": status,
-        }
-        return await self._apply(f"{_path('InferenceService', namespace, name)}/status", body)
+        Args:
+            manifest: the child.
+            version: what the child was when this was decided; another one refuses it with 409. Empty to create it.
+        """
+        meta = manifest["metadata"]
+        path = paths.path(manifest["kind"], meta["namespace"], meta["name"])
+        known = {"resourceVersion": version} if version else {}
+        return await self._apply(path, {**manifest, "metadata": {**meta, **known}})
+
+    async def apply_status(self, resource: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+        """The status of a resource, by server-side apply; one that has changed, or is another by now, refuses it."""
+        meta = {field: resource["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "InferenceService", "metadata": meta, "status": status}
+        namespace, name = meta["namespace"], meta["name"]
+        return await self._apply(f"{paths.path('InferenceService', namespace, name)}/status", body)
 
     async def scale(self, kind: str, namespace: str, name: str, *, uid: str, current: int, replicas: int) -> str:
         """Sets the replicas of a workload, provided that it is the same one and has `current` of them.
@@ -150,7 +153,7 @@ class Cluster:
             *tested,
             {"op": "add", "path": "/spec/replicas", "value": replicas},
         ]
-        path = f"{_path(kind, namespace, name)}/scale"
+        path = f"{paths.path(kind, namespace, name)}/scale"
         try:
             scale = await self._json("PATCH", path, query=_manager(), body=patch, content_type=_JSON_PATCH)
         except ApiError as error:
@@ -174,24 +177,30 @@ class Cluster:
             containers: the parts of the pod's spec that change, as a strategic merge.
         """
         body = {"metadata": {"uid": uid}, "spec": containers}
-        path = f"{_path('Pod', namespace, name)}/resize"
+        path = f"{paths.path('Pod', namespace, name)}/resize"
         return await self._json("PATCH", path, query=_manager(), body=body, content_type=_STRATEGIC)
 
     async def pods_on(self, node: str) -> Sequence[Mapping[str, Any]]:
         """The pods of all namespaces that hold resources of a node, from the API server's cache."""
         selector = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
         query = {"fieldSelector": selector, "resourceVersion": "0"}
-        found: list[dict[str, Any]] = (await self._json("GET", _path("Pod", None), query=query)).get("items", [])
+        found: list[dict[str, Any]] = (await self._json("GET", paths.path("Pod", None), query=query)).get("items", [])
         return found
 
-    async def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
-        """Records an Event."""
-        await self._json("POST", _path("Event", namespace), body=body, content_type=_JSON)
+    async def create(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Creates an object; one of the same name refuses it with 409."""
+        return await self._json("POST", paths.path(kind, body["metadata"]["namespace"]), body=body, content_type=_JSON)
+
+    async def replace(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Replaces an object, provided that it is of the version in the body."""
+        meta = body["metadata"]
+        path = paths.path(kind, meta["namespace"], meta["name"])
+        return await self._json("PUT", path, body=body, content_type=_JSON)
 
     async def pod_get(self, namespace: str, pod: str, port: int, path: str, limit: int) -> bytes:
         """`GET path` from a pod through the API server, at most `limit` + 1 bytes of the answer."""
-        target = f"{_path('Pod', namespace, pod)}:{port}/proxy/{path}"
-        response = await self._send("GET", target, {}, None, None)
+        target = f"{paths.path('Pod', namespace, pod)}:{port}/proxy/{path}"
+        response = await self._send("GET", target, timeout_s=self._timeout_s)
         try:
             body = await response.response.content.read(limit + 1)
             while len(body) <= limit and (more := await response.response.content.read(limit + 1 - len(body))):
@@ -214,12 +223,22 @@ class Cluster:
         body: Mapping[str, Any] | Sequence[Any] | None = None,
         content_type: str | None = None,
     ) -> dict[str, Any]:
-        try:
-            response = await self._send(method, path, query or {}, body, content_type)
-            data = await response.response.read()
-        except (ClientError, TimeoutError, OSError) as error:
-            raise ApiError(f"{method} {path}: {str(error) or type(error).__name__}", status=0) from error
-        self._observe(method, _resource(path), response.status)
+        with nullcontext(math.inf) if method == "GET" else self._fence.writing() as left_s:
+            if left_s <= 0:
+                raise ApiError(f"{method} {path}: not sent, since this operator doesn't lead", status=0)
+            try:
+                response = await self._send(
+                    method,
+                    path,
+                    query=query or {},
+                    body=body,
+                    content_type=content_type,
+                    timeout_s=min(left_s, self._timeout_s),
+                )
+                data = await response.response.read()
+            except (ClientError, TimeoutError, OSError) as error:
+                raise ApiError(f"{method} {path}: {str(error) or type(error).__name__}", status=0) from error
+        self._observe(method, paths.resource(path), response.status)
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise _error(method, path, response, data)
         decoded: dict[str, Any] = msgspec.json.decode(data)
@@ -229,36 +248,20 @@ class Cluster:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | Sequence[Any] | None,
-        content_type: str | None,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        content_type: str | None = None,
+        timeout_s: float,
     ) -> RESTResponse:
         headers = {"Accept": _JSON} | ({"Content-Type": content_type} if content_type else {})
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = f"{self._client.configuration.host}/{path}" + (f"?{urlencode(query)}" if query else "")
-        return await self._client.call_api(
-            method, url, header_params=headers, body=body, _request_timeout=REQUEST_TIMEOUT_S
-        )
-
-
-def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
-    base, plural = PATHS[kind]
-    within = f"/namespaces/{namespace}" if namespace else ""
-    return f"{base}{within}/{plural}" + (f"/{name}" if name else "")
+        return await self._client.call_api(method, url, header_params=headers, body=body, _request_timeout=timeout_s)
 
 
 def _manager() -> dict[str, str]:
     return {"fieldManager": FIELD_MANAGER}
-
-
-def _resource(path: str) -> str:
-    """The plural that a path speaks of, with its subresource: a label of few values for the metrics."""
-    parts = path.split("/")
-    plurals = {plural for _, plural in PATHS.values()}
-    found = next((i for i, part in enumerate(parts) if part in plurals), None)
-    if found is None:
-        return "discovery"
-    return parts[found] + (f"/{parts[found + 2]}" if len(parts) > found + 2 else "")
 
 
 def _error(method: str, path: str, response: RESTResponse, data: bytes) -> ApiError:

@@ -22,7 +22,10 @@ async def serving(host: str, port: int, metrics: Metrics, started: asyncio.Event
         return web.Response(text="ok\n")  # answered by the loop that all work runs on: a stuck one doesn't answer
 
     async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if started.is_set() else web.Response(status=503, text="not watching yet\n")
+        if not started.is_set():
+            return web.Response(status=503, text="not watching yet\n")
+        # A follower is ready: it watches as the leader does, and takes over from one moment to the next.
+        return web.Response(text="ok\n")
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -14,9 +14,9 @@ import kopf
 
 from corefit_core.naming import GROUP, LABEL_SERVICE, PLURAL, VERSION
 from corefit_operator import objects
-from corefit_operator.cluster import PATHS
 from corefit_operator.manifests import KINDS
-from corefit_operator.view import Key, View
+from corefit_operator.paths import PATHS
+from corefit_operator.view import Key, View, asked
 
 LOG: Final = logging.getLogger(__name__)
 EXIT_S: Final = 20.0
@@ -41,13 +41,16 @@ class Informer:
         self._namespaces = tuple(namespaces)
         self._asked: dict[Key, tuple[object, ...]] = {}
 
-    async def run(self, started: asyncio.Event) -> None:
-        """Watches until the process is told to end (kopf takes SIGTERM and SIGINT), or until a watch fails.
+    async def run(self, started: asyncio.Event, spawned: Callable[[], None]) -> None:
+        """Watches until it is cancelled, or until a watch fails.
+
+        kopf's own way of ending is not used: it waits 5 s for every task of the process, whoever's it is.
 
         Args:
             started: set once watching has begun.
+            spawned: called when kopf has taken the process's signals for itself, which are not its to take.
         """
-        await kopf.operator(
+        tasks = await kopf.spawn_tasks(
             registry=self._registry(),
             settings=_settings(),
             standalone=True,
@@ -57,6 +60,15 @@ class Informer:
             namespaces=self._namespaces,
             ready_flag=started,
         )
+        spawned()
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -100,9 +112,8 @@ class Informer:
             self._dirty(key)
             return
         key = self._view.put_service(raw)
-        asked = tuple(raw["metadata"].get(f) for f in ("uid", "generation", "annotations", "deletionTimestamp"))
-        if self._asked.get(key) != asked:
-            self._asked[key] = asked
+        if self._asked.get(key) != asked(raw):
+            self._asked[key] = asked(raw)
             self._dirty(key)
 
     def _put_pod(self, raw: Mapping[str, Any]) -> None:

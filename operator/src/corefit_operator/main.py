@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(options: argparse.Namespace) -> None:
     from corefit_operator import program  # noqa: PLC0415 - 2 s of imports that --help does without
+    from corefit_operator.lease import Place  # noqa: PLC0415 - likewise
 
     settings = program.Settings(
         kubeconfig=options.kubeconfig,
@@ -54,7 +55,9 @@ async def _run(options: argparse.Namespace) -> None:
         host=options.metrics_host,
         port=options.metrics_port,
         round_s=options.round_seconds,
+        resync_s=options.resync_seconds,
         via=options.reports_via,
+        lease=Place(*options.lease.split("/", 1)) if options.lease else None,
         upgrades_at_once=options.upgrades_at_once,
         identity=os.environ.get("POD_NAME") or socket.gethostname(),
         injection_account=options.injection_account,
@@ -100,9 +103,27 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
     run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")
     run.add_argument("--round-seconds", type=_positive, default=2.0, help="seconds between collections of reports")
+    run.add_argument(
+        "--resync-seconds",
+        type=_positive,
+        default=600.0,
+        help="seconds between comparisons of what is known with lists",
+    )
+    run.add_argument(
+        "--lease",
+        type=_lease,
+        metavar="NAMESPACE/NAME",
+        help="Lease to lead by, so that several operators may run; without it this one must be alone",
+    )
     run.add_argument("--reports-via", choices=("auto", "pod", "proxy"), default="auto", help="how pods are asked")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser
+
+
+def _lease(text: str) -> str:
+    if len(text.split("/")) != 2 or not all(text.split("/")):
+        raise argparse.ArgumentTypeError(f"{text} must be NAMESPACE/NAME")
+    return text
 
 
 def _millicores(text: str) -> int:

@@ -64,6 +64,7 @@ class Metrics:
         self.millicores = Gauge(
             "corefit_pod_millicores", "CPU of a pod: wanted, least, most.", (*_SERVICE, "kind"), registry=registry
         )
+        self.leader = Gauge("corefit_leader", "1 where this operator leads, 0 where it stands by.", registry=registry)
         self.dirty = Gauge("corefit_dirty_resources", "Resources that wait for a reconcile.", registry=registry)
 
     def request(self, verb: str, resource: str, status: int) -> None:

@@ -211,3 +211,10 @@ def child(kind: str, raw: Mapping[str, Any]) -> Child:
 def meta(raw: Mapping[str, Any]) -> Meta:
     """The metadata of any object from the API server's JSON."""
     return msgspec.convert(raw["metadata"], Meta)
+
+
+def rescaled(deployment: Child, replicas: int, version: str) -> Child:
+    """The Deployment as our own write left it, until the watch says the same: or the next look would write again."""
+    metadata = deployment.metadata
+    metadata = msgspec.structs.replace(metadata, resource_version=version, generation=metadata.generation + 1)
+    return msgspec.structs.replace(deployment, metadata=metadata, spec=DeploymentSpec(replicas=replicas))

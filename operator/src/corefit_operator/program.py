@@ -3,26 +3,32 @@
 import asyncio
 import logging
 import time
+import uuid
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, Literal
 
 import msgspec
 from aiohttp import ClientSession
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import ApiClient
 
 from corefit_operator import collector, connection, health
+from corefit_operator import lease as leases
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.controller import Controller
+from corefit_operator.fence import Fence
 from corefit_operator.headroom import Headroom
 from corefit_operator.informer import Informer
+from corefit_operator.lease import Lease, Place
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.reconcile import Reconciler
 from corefit_operator.recorder import Recorder
 from corefit_operator.resizing import Resizer
 from corefit_operator.resync import Resync
+from corefit_operator.running import Run, Stopping, first_of
 from corefit_operator.sidecars import Sidecars
 from corefit_operator.upgrades import Upgrades
 from corefit_operator.view import Key, View
@@ -31,6 +37,9 @@ from corefit_operator.workqueue import WorkQueue
 LOG: Final = logging.getLogger(__name__)
 CRD_RETRY_S: Final = 5.0
 """Seconds between two looks for the CRD: it is installed once, by a person or by helm just before us."""
+
+DRAIN_S: Final = 5.0
+"""Seconds that writes on their way have before the lease is let go; they take milliseconds."""
 
 Via = Literal["auto", "pod", "proxy"]
 
@@ -43,8 +52,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         namespaces: to watch; empty for all.
         host, port: of health and metrics.
         round_s: seconds between two collections of reports.
+        resync_s: seconds between two comparisons of the view with whole lists.
         via: how reports are asked for; auto is by pod address inside a cluster, by the API server's proxy outside.
-        identity: who says Events.
+        identity: who says Events, and who leads.
+        lease: to lead by; None for an operator that is alone by someone else's word.
         upgrades_at_once: resources whose pods may be rolled at a time on the operator's own account.
         injection_account: its ServiceAccount, where the chart's admission policies are installed; else empty.
     """
@@ -56,43 +67,74 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     round_s: float
+    resync_s: float
     via: Via
     identity: str
+    lease: Place | None
     upgrades_at_once: int
     injection_account: str
 
 
 async def run(settings: Settings) -> None:
     """Runs the operator until SIGTERM or SIGINT, or until something fails that only a restart mends."""
+    stopping = Stopping()
     configuration = await connection.load(settings.kubeconfig, settings.context)
     metrics, started = Metrics(), asyncio.Event()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(ApiClient(configuration))
+        lease_client = await stack.enter_async_context(ApiClient(configuration))
         session = await stack.enter_async_context(collector.session())
         await stack.enter_async_context(health.serving(settings.host, settings.port, metrics, started))
-        cluster = Cluster(client, metrics.request)
-        await _until_served(cluster)
-        await _operate(
-            settings=settings,
-            configuration=configuration,
-            cluster=cluster,
-            session=session,
-            metrics=metrics,
-            started=started,
+        lease = _lease(settings, lease_client, metrics)
+        fence = Fence(lease.left_s) if lease else Fence()
+        cluster = Cluster(client, metrics.request, fence=fence)
+        view, queue = View(), WorkQueue[Key]()
+        informer = Informer(view, queue.add, partial(connection.kopf_login, configuration), settings.namespaces)
+        reconciler = _reconciler(settings, cluster, view, session, metrics)
+        work = (
+            Controller(queue, reconciler.reconcile, metrics).run,
+            Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s).run,
         )
 
+        async def watch() -> None:
+            await _until_served(cluster)
+            await informer.run(started, stopping.install)
 
-async def _operate(
-    *,
-    settings: Settings,
-    configuration: Configuration,
-    cluster: Cluster,
-    session: ClientSession,
-    metrics: Metrics,
-    started: asyncio.Event,
-) -> None:
-    view, queue = View(), WorkQueue[Key]()
-    reconciler = Reconciler(
+        async def lead() -> None:
+            await started.wait()
+            await _lead(lease, work, metrics)
+
+        try:
+            await first_of(stopping.wait, watch, lead, before_end=partial(fence.close, DRAIN_S))
+        finally:
+            if lease:
+                await lease.release()
+
+
+async def _lead(lease: Lease | None, work: Sequence[Run], metrics: Metrics) -> None:
+    """Works while this process leads. A follower watches all the while, so it begins with a view that is up to date."""
+    if lease is None:
+        metrics.leader.set(1)
+        await first_of(*work)
+        return
+    await lease.acquire()
+    metrics.leader.set(1)
+    await first_of(lease.hold, *work)
+
+
+def _lease(settings: Settings, client: ApiClient, metrics: Metrics) -> Lease | None:
+    if settings.lease is None:
+        return None
+    cluster = Cluster(client, metrics.request, timeout_s=leases.REQUEST_TIMEOUT_S)
+    # A restart in the same pod is another candidate: what the one before has sent may still be on its way.
+    identity = f"{settings.identity}_{uuid.uuid4().hex[:8]}"
+    return Lease(cluster, settings.lease, identity, leases.clock)
+
+
+def _reconciler(
+    settings: Settings, cluster: Cluster, view: View, session: ClientSession, metrics: Metrics
+) -> Reconciler:
+    return Reconciler(
         cluster=cluster,
         view=view,
         collector=Collector(_fetch(settings.via, cluster, session), metrics.report),
@@ -105,24 +147,6 @@ async def _operate(
         round_s=settings.round_s,
         upgrades=Upgrades(settings.upgrades_at_once),
     )
-    informer = Informer(view, queue.add, partial(connection.kopf_login, configuration), settings.namespaces)
-    background = (
-        asyncio.create_task(Controller(queue, reconciler.reconcile, metrics).run()),
-        asyncio.create_task(Resync(cluster, view, queue.add, settings.namespaces).run()),
-    )
-    watching = asyncio.create_task(informer.run(started))
-    try:
-        done, _ = await asyncio.wait((watching, *background), return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await _ended((watching, *background))
-
-
-async def _ended(tasks: tuple[asyncio.Task[None], ...]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _fetch(via: Via, cluster: Cluster, session: ClientSession) -> collector.Fetch:

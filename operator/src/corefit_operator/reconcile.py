@@ -7,6 +7,8 @@ last one's result; every write is one that may be repeated. May not know how it 
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -19,12 +21,13 @@ from corefit_core.report import Report
 from corefit_core.service import Service
 from corefit_operator import children, diagnosis, manifests, observing, resizing, sizes, status
 from corefit_operator.beside import Beside
-from corefit_operator.cluster import Cluster
+from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
+from corefit_operator.confirm import confirm
 from corefit_operator.contention import Contention
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
-from corefit_operator.objects import Child, DeploymentSpec, Pod
+from corefit_operator.objects import Child, Pod
 from corefit_operator.recorder import Budget, Recorder, Said, changes
 from corefit_operator.resizing import Resizer
 from corefit_operator.sidecars import Sidecars
@@ -137,14 +140,19 @@ class Reconciler:
         wanted = manifests.desired(service, self._defaults)
         waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
         outcome = await children.settle(
-            self._cluster, self._view, service, wanted[:-1] if waits else wanted, remembered.applied
+            self._cluster,
+            self._view,
+            service,
+            wanted[:-1] if waits else wanted,
+            memory=remembered.applied,
+            confirm=partial(confirm, self._cluster, self._view, key, raw),
         )
         if service.injected:
             await self._sidecars.keep_list()
         found = await self._look(key, service, remembered)
         found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
         found = await self._resize(key, service, found, remembered)
-        await self._scale(key, service, found, remembered)
+        await self._scale(key, raw, service, found, remembered)
         await self._say(key, raw, service, found, remembered)
         self._metrics.found(key, found)
         if outcome.retry_s is not None:
@@ -213,7 +221,9 @@ class Reconciler:
             await self._recorder.record(service, remembered.resizes.budget, said)
         return msgspec.structs.replace(found, cpu=sized)
 
-    async def _scale(self, key: Key, service: Service, found: Found, remembered: Remembered) -> None:
+    async def _scale(
+        self, key: Key, raw: Mapping[str, Any], service: Service, found: Found, remembered: Remembered
+    ) -> None:
         """Makes the workload have the replicas desired, unless that is left to others."""
         if found.deployment is None:
             return
@@ -222,12 +232,9 @@ class Reconciler:
             remembered.contention.settle(found.deployment, found.desired, ours=ours)
             return
         current = found.deployment.spec.replicas
-        meta = found.deployment.metadata
-        version = await self._cluster.scale(
-            found.deployment.kind, service.namespace, meta.name, uid=meta.uid, current=current, replicas=found.desired
-        )
-        if not service.injected:  # a workload of others is looked at anew each time
-            self._view.put_child(_rescaled(found.deployment, found.desired, version))
+        if found.desired < current:
+            await confirm(self._cluster, self._view, key, raw)
+        await children.rescale(self._cluster, self._view, service, found.deployment, found.desired)
         remembered.contention.settle(found.deployment, found.desired, ours=ours)
         self._metrics.scaled(key, current, found.desired)
         decided = found.decision if service.mode == "Auto" else None
@@ -243,7 +250,7 @@ class Reconciler:
         new = status.of(service, found, before, _timestamp())
         if not self._due(new, before, remembered):
             return
-        await self._write_status(key, new, remembered)
+        await self._write_status(key, raw, new, remembered)
         for said in changes(before, new):
             await self._recorder.record(service, remembered.budget, said)
 
@@ -254,15 +261,22 @@ class Reconciler:
         generation = int(raw["metadata"].get("generation", 0))
         new = status.of_unreadable(error, generation, before, _timestamp())
         if new != before:
-            await self._write_status(key, new, remembered)
+            await self._write_status(key, raw, new, remembered)
 
     def _due(self, new: InferenceServiceStatus, before: InferenceServiceStatus, remembered: Remembered) -> bool:
         if new == before:
             return False
         return status.urgent(new, before) or self._clock() - remembered.status_at >= FIGURES_S
 
-    async def _write_status(self, key: Key, new: InferenceServiceStatus, remembered: Remembered) -> None:
-        written = await self._cluster.apply_status(key.namespace, key.name, remembered.uid, status.encode(new))
+    async def _write_status(
+        self, key: Key, raw: Mapping[str, Any], new: InferenceServiceStatus, remembered: Remembered
+    ) -> None:
+        try:
+            written = await self._cluster.apply_status(raw, status.encode(new))
+        except ApiError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                await confirm(self._cluster, self._view, key, raw)
+            raise
         remembered.status_at = self._clock()
         self._view.put_service(written)
 
@@ -278,13 +292,6 @@ def _desired(
     if service.mode == "Auto" and decision is not None:
         return decision.replicas
     return deployment.spec.replicas if deployment is not None else 0
-
-
-def _rescaled(deployment: Child, replicas: int, version: str) -> Child:
-    """The Deployment as our own write left it, until the watch says the same: or the next look would write again."""
-    meta = deployment.metadata
-    meta = msgspec.structs.replace(meta, resource_version=version, generation=meta.generation + 1)
-    return msgspec.structs.replace(deployment, metadata=meta, spec=DeploymentSpec(replicas=replicas))
 
 
 def _timestamp() -> str:

@@ -76,7 +76,7 @@ class Recorder:
         if not budget.take(self._clock()):
             return
         try:
-            await self._cluster.create_event(service.namespace, self._event(service, said))
+            await self._cluster.create("Event", self._event(service, said))
         except ApiError as error:
             LOG.warning("no Event for %s/%s: %s", service.namespace, service.name, error)
 

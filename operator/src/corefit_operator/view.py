@@ -50,9 +50,14 @@ class View:
         """Whose child an object is by its label; None when that resource is not known."""
         return self._owners.get((meta.namespace, meta.owner_label))
 
+    @staticmethod
+    def key(raw: Mapping[str, Any]) -> Key:
+        """The key of a resource."""
+        return Key(raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+
     def put_service(self, raw: Mapping[str, Any]) -> Key:
         """Takes a resource in, unless a newer state of it is known."""
-        key = _key(raw)
+        key = self.key(raw)
         known = self._services.get(key)
         if known is None or _newer(_version(raw), _version(known)) or _uid(raw) != _uid(known):
             self._services[key] = raw
@@ -61,20 +66,22 @@ class View:
 
     def drop_service(self, raw: Mapping[str, Any]) -> Key:
         """Forgets a resource, unless another one of the same name has taken its place."""
-        key = _key(raw)
+        key = self.key(raw)
         known = self._services.get(key)
         if known is not None and _uid(known) == _uid(raw):
             del self._services[key]
             self._owners.pop(_bucket(key), None)
         return key
 
-    def put_child(self, child: Child) -> None:
-        """Takes a child in, unless a newer state of it is known."""
+    def put_child(self, child: Child) -> bool:
+        """Takes a child in, unless a newer state of it is known; whether that changed anything."""
         meta = child.metadata
         siblings = self._children.setdefault((meta.namespace, meta.owner_label), {})
         known = siblings.get((child.kind, meta.name))
         if known is None or known.metadata.uid != meta.uid or _newer_meta(meta, known.metadata):
             siblings[(child.kind, meta.name)] = child
+            return known is None or known.metadata.resource_version != meta.resource_version
+        return False
 
     def drop_child(self, child: Child) -> None:
         """Forgets a child, unless another of the same name has taken its place."""
@@ -86,12 +93,14 @@ class View:
         if not siblings:
             self._children.pop(bucket, None)
 
-    def put_pod(self, pod: Pod) -> None:
-        """Takes a pod in, unless a newer state of it is known."""
+    def put_pod(self, pod: Pod) -> bool:
+        """Takes a pod in, unless a newer state of it is known; whether that changed anything."""
         pods = self._pods.setdefault((pod.metadata.namespace, pod.metadata.owner_label), {})
         known = pods.get(pod.metadata.uid)
         if known is None or _newer_meta(pod.metadata, known.metadata):
             pods[pod.metadata.uid] = pod
+            return known is None or known.metadata.resource_version != pod.metadata.resource_version
+        return False
 
     def drop_pod(self, pod: Pod) -> None:
         """Forgets a pod."""
@@ -110,12 +119,13 @@ class View:
         return [p for pods in self._pods.values() for p in pods.values()]
 
 
+def asked(raw: Mapping[str, Any]) -> tuple[object, ...]:
+    """What is asked for, told apart from what is said of it: a status that was written changes nothing in this."""
+    return tuple(raw["metadata"].get(f) for f in ("uid", "generation", "annotations", "deletionTimestamp"))
+
+
 def _bucket(key: Key) -> tuple[str, str]:
     return key.namespace, child_name(key.name)
-
-
-def _key(raw: Mapping[str, Any]) -> Key:
-    return Key(raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
 
 
 def _uid(raw: Mapping[str, Any]) -> str:

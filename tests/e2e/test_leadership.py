@@ -1,0 +1,121 @@
+"""Several operators, one leader: fail-over, hand-over, and a leader that was asleep while another took its place."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from faults.operators import Nursery, Operator
+from faults.proxy import Proxy
+
+pytestmark = pytest.mark.cluster
+Make = Callable[..., dict[str, Any]]
+FAILOVER_S = 20.0
+"""What a fail-over may take, by the requirements."""
+
+
+class Candidate(NamedTuple):
+    name: str
+    operator: Operator
+    proxy: Proxy
+
+
+@pytest.fixture
+def candidates(outside: Any, nursery: Nursery, tmp_path: Path) -> Iterator[list[Candidate]]:
+    """Two operators with one Lease, the first of which leads."""
+    with ExitStack() as stack:
+        made = []
+        for name in ("one", "two"):
+            proxy = stack.enter_context(Proxy(outside.environment["KUBECONFIG"]))
+            arguments = [*_arguments(outside, proxy, tmp_path), "--lease", f"{outside.namespace}/corefit"]
+            log = tmp_path / f"{name}.log"
+            made.append(Candidate(name, stack.enter_context(Operator(nursery, arguments, log, again=False)), proxy))
+            outside.until("there is a leader", lambda: _holder(outside), 60)
+        yield made
+
+
+def _arguments(kube: Any, proxy: Proxy, folder: Path) -> list[str]:
+    where = ["--kubeconfig", proxy.kubeconfig(folder), "--namespace", kube.namespace]
+    return ["run", *where, "--metrics-host", "127.0.0.1", "--metrics-port", "0", "--round-seconds", "1"]
+
+
+def _holder(kube: Any) -> str:
+    return str(kube.find("lease", "corefit").get("spec", {}).get("holderIdentity") or "")
+
+
+def _asleep(service: Make, **spec: Any) -> dict[str, Any]:
+    """A resource without pods: who leads shows in its children."""
+    return service(scaling={"mode": "Manual", "replicas": 0}, **spec)
+
+
+def _labelled(kube: Any, service: Make, value: str) -> None:
+    kube.apply(_asleep(service, template={"labels": {"seen": value}}))
+
+
+def _arrived(kube: Any, value: str) -> bool:
+    template = kube.find("deployment", "digits").get("spec", {}).get("template", {})
+    return bool(template.get("metadata", {}).get("labels", {}).get("seen") == value)
+
+
+def test_a_follower_writes_nothing_and_takes_over_within_20_s_when_the_leader_is_killed(
+    outside: Any, service: Make, candidates: list[Candidate]
+) -> None:
+    one, two = candidates
+    _labelled(outside, service, "first")
+    outside.until("the leader works", lambda: _arrived(outside, "first"))
+    assert one.proxy.writes
+    assert not two.proxy.writes
+    before = _holder(outside)
+    one.operator.kill()
+    _labelled(outside, service, "second")
+    outside.until("the other works", lambda: _arrived(outside, "second"), FAILOVER_S)
+    assert _holder(outside) not in ("", before)
+    assert outside.get("lease", "corefit")["spec"]["leaseTransitions"] == 1
+
+
+def test_a_leader_that_is_told_to_end_hands_over_at_once(
+    outside: Any, service: Make, candidates: list[Candidate]
+) -> None:
+    one, two = candidates
+    before = _holder(outside)
+    one.operator.signal(signal.SIGTERM)
+    assert one.operator.wait(60) == 0, one.operator.log.read_text()
+    left = outside.get("lease", "corefit")["spec"]
+    assert left.get("holderIdentity") != before
+    _labelled(outside, service, "first")
+    outside.until("the other works", lambda: _arrived(outside, "first"))
+    assert two.proxy.writes
+
+
+def test_a_leader_that_slept_while_another_took_over_writes_nothing_and_ends_with_an_error(
+    outside: Any, service: Make, candidates: list[Candidate]
+) -> None:
+    one, two = candidates
+    _labelled(outside, service, "first")
+    outside.until("the leader works", lambda: _arrived(outside, "first"))
+    before = _holder(outside)
+    one.operator.signal(signal.SIGSTOP)
+    _labelled(outside, service, "second")
+    outside.until("the other works", lambda: _arrived(outside, "second"))
+    assert _holder(outside) != before
+    woken = time.monotonic()
+    one.operator.signal(signal.SIGCONT)
+    assert one.operator.wait(60) == 1, one.operator.log.read_text()
+    assert "was lost" in one.operator.log.read_text()
+    assert not [w for w in one.proxy.writes if w.at >= woken and w.status < 400]
+    assert two.proxy.writes
+
+
+def test_a_leader_that_cannot_renew_stops_writing_and_ends(
+    outside: Any, service: Make, candidates: list[Candidate]
+) -> None:
+    one, _ = candidates
+    _labelled(outside, service, "first")
+    outside.until("the leader works", lambda: _arrived(outside, "first"))
+    one.proxy.judge = lambda request: "refuse" if "/leases/" in request.path else None
+    assert one.operator.wait(60) == 1, one.operator.log.read_text()
+    _labelled(outside, service, "second")
+    outside.until("the other works", lambda: _arrived(outside, "second"))

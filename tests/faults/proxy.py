@@ -1,0 +1,214 @@
+"""A proxy before the API server, one for each operator under test: counts its writes, and does to them what is asked.
+
+It forwards to the real API server with the administrator's certificate; nothing is answered from a model of one. What
+it may do is lose, hold, repeat, swap, refuse and cut. It runs on a thread with a loop of its own.
+"""
+
+import asyncio
+import base64
+import json
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+class Write(NamedTuple):
+    """A write that the operator sent."""
+
+    method: str
+    path: str
+    status: int  # 0: it did not reach the API server
+    at: float
+
+
+class Reply(NamedTuple):
+    """An answer that the API server is not asked for."""
+
+    status: int
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+LOSE = "lose"
+"""The request reaches the API server, the answer doesn't reach the operator."""
+REFUSE = "refuse"
+"""Neither does."""
+Verdict = Reply | str | None
+Judge = Callable[[web.Request], Verdict]
+Events = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
+
+
+class Proxy:
+    """Forwards one operator's requests. `judge` sees each request, `events` turns the lines of a watch into others."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self.writes: list[Write] = []
+        self.judge: Judge = lambda _: None
+        self.events: Events = lambda lines: lines
+        self.before_write: Callable[[int], bool] = lambda _: False
+        self.after_write: Callable[[int], bool] = lambda _: False
+        self.watches: set[web.StreamResponse] = set()
+        self._server, self._tls = _upstream(kubeconfig)
+        self._sent = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(60)
+        self._loop.close()
+
+    def kubeconfig(self, folder: Path) -> str:
+        """A kubeconfig that leads through here."""
+        named = {"name": "proxy"}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "proxy",
+            "clusters": [{**named, "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "users": [{**named, "user": {"token": "unused"}}],
+            "contexts": [{**named, "context": {"cluster": "proxy", "user": "proxy"}}],
+        }
+        path = folder / f"proxy-{self.port}.kubeconfig"
+        path.write_text(json.dumps(document))
+        return str(path)
+
+    def arm(self, count_from: int = 0) -> None:
+        """Counts writes anew."""
+        self._sent = count_from
+        self.writes.clear()
+
+    def cut_watches(self) -> None:
+        """Closes every watch that is open."""
+        self._loop.call_soon_threadsafe(lambda: [_cut(w) for w in list(self.watches)])
+
+    async def _serve(self) -> None:
+        self._over = asyncio.Event()
+        app = web.Application(client_max_size=2**24)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = int(runner.addresses[0][1])
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as self._session:
+            self._ready.set()
+            await self._over.wait()
+            for watch in list(self.watches):
+                _cut(watch)
+        await runner.cleanup()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        write = request.method in WRITES and "/leases" not in request.path
+        number = 0
+        if write:
+            self._sent += 1
+            number = self._sent
+            if self.before_write(number):
+                return _dropped(request)
+        verdict = self.judge(request)
+        if isinstance(verdict, Reply):
+            self._note(request, 0 if write else -1)
+            body = json.dumps({"kind": "Status", "apiVersion": "v1", "message": "injected", "code": verdict.status})
+            headers = {"Content-Type": "application/json", **verdict.headers}
+            return web.Response(status=verdict.status, text=body, headers=headers)
+        if verdict == REFUSE:
+            self._note(request, 0 if write else -1)
+            return _dropped(request)
+        response = await self._forward(request, write=write)
+        if (write and self.after_write(number)) or verdict == LOSE:
+            return _dropped(request)
+        return response
+
+    async def _forward(self, request: web.Request, *, write: bool) -> web.StreamResponse:
+        headers = {k: v for k, v in request.headers.items() if k in ("Content-Type", "Accept", "User-Agent")}
+        url = f"{self._server}{request.raw_path}"
+        body = await request.read() or None  # of an empty one aiohttp says that it is octets
+        try:
+            async with self._session.request(request.method, url, data=body, headers=headers) as answer:
+                if request.query.get("watch"):
+                    return await self._watch(request, answer)
+                data = await answer.read()
+                self._note(request, answer.status if write else -1)
+                kept = {k: v for k, v in answer.headers.items() if k in ("Content-Type", "Retry-After")}
+                return web.Response(status=answer.status, body=data, headers=kept)
+        except aiohttp.ClientError:
+            return _dropped(request)
+
+    async def _watch(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        self.watches.add(response)
+        try:
+            async for line in self.events(_lines(answer)):
+                await response.write(line)
+        except (ConnectionError, aiohttp.ClientError):
+            _cut(response)
+        finally:
+            self.watches.discard(response)
+        return response
+
+    def _note(self, request: web.Request, status: int) -> None:
+        if status >= 0:
+            self.writes.append(Write(request.method, request.path, status, time.monotonic()))
+
+
+def _dropped(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _cut(response: web.StreamResponse) -> None:
+    request = response._req
+    if request is not None and request.transport is not None:
+        request.transport.abort()
+
+
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    rest = b""
+    async for data in answer.content.iter_any():
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+
+
+def _upstream(kubeconfig: str) -> tuple[str, ssl.SSLContext]:
+    """The server of a kubeconfig, and how to be its user there."""
+    document: dict[str, Any] = yaml.safe_load(Path(kubeconfig).read_text())
+    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for name, source in (
+            ("certificate-authority", cluster),
+            ("client-certificate", user),
+            ("client-key", user),
+        ):
+            files[name] = Path(folder) / name
+            given = source.get(f"{name}-data")
+            files[name].write_bytes(base64.b64decode(given) if given else Path(source[name]).read_bytes())
+        context = ssl.create_default_context(cafile=str(files["certificate-authority"]))
+        context.load_cert_chain(files["client-certificate"], files["client-key"])
+    return str(cluster["server"]), context
