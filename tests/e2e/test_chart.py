@@ -72,7 +72,7 @@ def test_rights_in_one_namespace_are_enough_and_every_way_in_and_out_leaves_the_
     kube.apply(service())
     kube.wait_condition("digits", "Ready", "True")
     before = _uids(kube)
-    assert _restarted(kube, system) == [0]
+    assert _restarted(kube, system) == [0, 0]
     kube.run("kubectl", "delete", "-f", "-", "--wait", stdin=rendered)
 
     kube.run("helm", "install", "release", PREVIOUS, *options, "--wait", "--timeout=4m")
