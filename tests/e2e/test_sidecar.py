@@ -54,6 +54,21 @@ def _read(url: str, row: list[int], timeout: float = 30) -> tuple[int, dict[str,
         return error.code, json.loads(error.read())
 
 
+def _reached(kube: Any, service: str = "draw") -> str:
+    """Its address, once requests arrive: kube-proxy learns of the first pod after the Deployment has counted it."""
+    url = _address(kube, service)
+
+    def answers() -> bool:
+        try:
+            _read(url, KNOWN["rows"][0])
+        except urllib.error.URLError:
+            return False
+        return True
+
+    kube.until(f"requests reach {url}", answers)
+    return url
+
+
 def _reads_as_the_model_does(url: str) -> None:
     said = [_read(url, row)[1]["digit"] for row in KNOWN["rows"][:10]]
     assert said == KNOWN["predictions"][:10]
@@ -140,7 +155,7 @@ def _restarted_under_load(kube: Any, url: str, name: str) -> None:
 def test_a_label_puts_the_runtime_into_a_workload_of_others(kube: Any) -> None:
     _install(kube)
     _rolled_out(kube)
-    url = _address(kube)
+    url = _reached(kube)
     _reads_as_the_model_does(url)
     kube.wait_condition("digits", "Ready", "True")
     assert _reason(kube, "Injectable") == "AtAdmission"
@@ -191,7 +206,7 @@ def test_an_application_of_a_service_has_the_runtime_beside_it(kube: Any) -> Non
     whole = yaml.safe_load((EXAMPLE / "application.yaml").read_text())
     kube.apply({**whole, "spec": {**whole["spec"], "resources": CORES}})
     kube.wait_condition("draw-whole", "Ready", "True")
-    url = _address(kube, "draw-whole")
+    url = _reached(kube, "draw-whole")
     _reads_as_the_model_does(url)
     _sized_and_counted_as_any_pod(kube)
     _restarted_under_load(kube, url, "draw-whole")

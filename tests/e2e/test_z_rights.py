@@ -6,6 +6,7 @@ and nothing is granted that no test made it use. The file's name puts it last.
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +47,11 @@ def _requests(user: str) -> Iterator[tuple[Use, bool, str]]:
         resource = reference["resource"] + (f"/{sub}" if sub else "")
         # Not by the status: admission says 403 as well, of a namespace that is about to go for one.
         refused = event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
-        yield Use(reference.get("apiGroup", ""), resource, event["verb"]), refused, event["requestURI"]
+        used = Use(reference.get("apiGroup", ""), resource, event["verb"])
+        yield used, refused, event["requestURI"]
+        if (used.verb, event["responseStatus"]["code"]) == ("patch", HTTPStatus.CREATED):
+            # Server-side apply of what was not there: a patch in the log, and the authorizer is asked for both.
+            yield used._replace(verb="create"), refused, event["requestURI"]
 
 
 def _granted(kube: Any) -> set[Use]:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corefit_core.recommender import errors, growth
@@ -106,6 +106,7 @@ def test_predictions_are_loads(values: list[float], ahead_s: float, known_s: flo
     st.floats(0.0, 0.1),
     st.sampled_from([BURST, MOST]),
 )
+@example([(1.0, 5e-324)], 0.0, MOST)
 def test_the_outlook_is_of_all_requests_and_the_cost_is_finite(
     pairs: list[tuple[float, float]], allowed: float, most: float
 ) -> None:

@@ -27,6 +27,8 @@ RECURS: Final = 2
 """One burst is no evidence of another (a rate that was estimated from one event may as well be zero), two are."""
 LOW: Final = 0.9
 """Load that far below the predicted one needs no telling apart: what is held for it suffices, and is missed by none."""
+NO_LOAD: Final = 1e-9
+"""Erlangs: a request of 10 us in three hours. Less is no load, and too little to divide by."""
 JUDGED_S: Final = 60.0
 """A predictor that was judged for less is not used: the load of a minute is what the shortest but one looks at."""
 
@@ -65,7 +67,7 @@ def learned(errors: Sequence[Errors], ripe: Sequence[Compared], elapsed_s: float
 def _added(errors: Errors, ripe: Sequence[tuple[float, float]], keep: float, elapsed_s: float) -> Errors:
     weights = [w * keep for w in errors.weights]
     loads = [r * keep for r in errors.loads]
-    known = [(held, actual) for held, actual in ripe if held > 1e-9]
+    known = [(held, actual) for held, actual in ripe if held > NO_LOAD]
     for held, actual in known:
         ratio = min(MOST, actual / held)
         index = CENTRE + round(PER_DOUBLING * math.log2(ratio)) if ratio > 0 else 0
@@ -91,7 +93,7 @@ def outlook(errors: Errors, most: float) -> Sequence[tuple[float, float]]:
     The weights are such that weight times ratio is the share of all requests. Ratios over `most` are left out.
     """
     total = math.fsum(errors.loads)
-    return (list(_merged(errors, total, most)) or [(1.0, 1.0)]) if total > 0 else [(1.0, 1.0)]
+    return (list(_merged(errors, total, most)) or [(1.0, 1.0)]) if total > NO_LOAD else [(1.0, 1.0)]
 
 
 def _merged(errors: Errors, total: float, most: float) -> Iterator[tuple[float, float]]:
