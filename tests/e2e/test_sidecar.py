@@ -201,15 +201,43 @@ def _only_what_is_stated_was_added(kube: Any) -> None:
     assert added == {naming.ANNOTATION_INJECTED, naming.ANNOTATION_ADMIN_PORT}
 
 
+def _sidecar(pod: dict[str, Any]) -> tuple[str, int]:
+    """CPU that the sidecar asks for, and how often it was restarted."""
+    asked = next(c for c in pod["spec"]["initContainers"] if c["name"] == naming.SIDECAR)
+    state = next(c for c in pod["status"]["initContainerStatuses"] if c["name"] == naming.SIDECAR)
+    return asked["resources"]["limits"]["cpu"], state["restartCount"]
+
+
+def _resized_in_place(kube: Any, name: str) -> None:
+    """A sidecar's CPU that somebody set is put right in the pod as it runs, and the process has seen both sizes."""
+    pod = _pods(kube)[0]["metadata"]["name"]
+    path = f"/api/v1/namespaces/{kube.namespace}/pods/{pod}:{naming.SIDECAR_PORT_ADMIN}/proxy/report"
+
+    def planned() -> int:
+        return decode(kube.kubectl("get", "--raw", path).encode()).plan.grant_millicores
+
+    kube.kubectl("annotate", "cfis", name, f"{naming.ANNOTATION_PAUSED}=true")
+    cpu = {"cpu": "290m"}
+    containers = [{"name": naming.SIDECAR, "resources": {"requests": cpu, "limits": cpu}}]
+    patch = json.dumps({"spec": {"initContainers": containers}})
+    kube.kubectl("patch", "pod", pod, "--subresource=resize", "--type=strategic", "-p", patch)
+    kube.until("the process has the size that was set", lambda: planned() == 290)
+    kube.kubectl("annotate", "cfis", name, f"{naming.ANNOTATION_PAUSED}-")
+    kube.until("the size is put right", lambda: _sidecar(kube.get("pod", pod)) == ("150m", 0))
+    kube.until("the process has it", lambda: planned() == 150)
+
+
 def test_an_application_of_a_service_has_the_runtime_beside_it(kube: Any) -> None:
     _files(kube)
     whole = yaml.safe_load((EXAMPLE / "application.yaml").read_text())
-    kube.apply({**whole, "spec": {**whole["spec"], "resources": CORES}})
+    kube.apply({**whole, "spec": {**whole["spec"], "resources": {**CORES, "maxCPU": "300m"}}})
     kube.wait_condition("draw-whole", "Ready", "True")
     url = _reached(kube, "draw-whole")
     _reads_as_the_model_does(url)
     _sized_and_counted_as_any_pod(kube)
     _restarted_under_load(kube, url, "draw-whole")
+    kube.kubectl("patch", "cfis", "draw-whole", "--type=merge", "-p", '{"spec":{"scaling":{"mode":"Manual"}}}')
+    _resized_in_place(kube, "draw-whole")
     assert "less than a core" in _status(kube, "draw-whole")["plan"]["why"]
 
 
