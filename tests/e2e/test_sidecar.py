@@ -153,7 +153,7 @@ def _restarted_under_load(kube: Any, url: str, name: str) -> None:
 
 
 def test_a_label_puts_the_runtime_into_a_workload_of_others(kube: Any) -> None:
-    _install(kube)
+    _install(kube, resources={**CORES, "maxCPU": "300m"})
     _rolled_out(kube)
     url = _reached(kube)
     _reads_as_the_model_does(url)
@@ -162,6 +162,7 @@ def test_a_label_puts_the_runtime_into_a_workload_of_others(kube: Any) -> None:
     assert not kube.find("deployment", "digits")
     _only_what_is_stated_was_added(kube)
     _sized_and_counted_as_any_pod(kube)
+    _resized_in_place(kube, "digits")
     # Corefit's minimum, then an autoscaler of theirs on the same workload.
     kube.apply(_resource(scaling={**SERVICE["spec"]["scaling"], "minReplicas": 2}))
     kube.until("two replicas", lambda: kube.get("deployment", "draw")["spec"]["replicas"] == 2)

@@ -77,7 +77,7 @@ def start_millicores(service: Service, defaults: Defaults) -> int:
 
     Beside an application it grants what it says: how long that takes to start is the application's affair.
     """
-    if service.application is not None:
+    if service.application is not None or service.injected:
         return service.millicores
     boost = service.startup_millicores
     return max(service.millicores, defaults.startup_millicores if boost is None else boost)

@@ -201,7 +201,7 @@ class Reconciler:
         if deployment is None and not service.injected:
             return None
         policy = msgspec.structs.replace(service.policy, round_s=self._round(service))
-        if policy.cpu_range is not None and (service.injected or not await self._resizer.able()):
+        if policy.cpu_range is not None and not await self._resizer.able():
             policy = msgspec.structs.replace(policy, cpu_range=None)
         room = await self._resizer.room(service, pods, remembered.resizes)
         now = self._clock()
@@ -212,8 +212,8 @@ class Reconciler:
     async def _resize(self, key: Key, service: Service, found: Found, remembered: Remembered) -> Found:
         """Makes the pods have the CPU that they are to have; CPU before replicas, since it is there at once."""
         start = manifests.start_millicores(service, self._defaults)
-        if service.injected or (service.policy.cpu_range is None and start == service.millicores):
-            return found  # pods of others are theirs to size
+        if service.policy.cpu_range is None and start == service.millicores:
+            return found
         pods = sizes.started(found.pods, found.reports)
         scene = Scene(service=service, pods=pods, decision=found.decision, start=start)
         sized = await self._resizer.resize(key, scene, remembered.resizes)
