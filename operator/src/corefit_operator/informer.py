@@ -16,6 +16,7 @@ from corefit_core.naming import GROUP, LABEL_SERVICE, PLURAL, VERSION
 from corefit_operator import objects
 from corefit_operator.manifests import KINDS
 from corefit_operator.paths import PATHS
+from corefit_operator.running import first_ended
 from corefit_operator.view import Key, View, asked
 
 LOG: Final = logging.getLogger(__name__)
@@ -61,14 +62,7 @@ class Informer:
             ready_flag=started,
         )
         spawned()
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await first_ended(tasks)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

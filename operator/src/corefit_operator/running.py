@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, TypeAlias
 
 Run: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -33,7 +33,11 @@ async def first_of(*runs: Run, before_end: Run | None = None) -> None:
         runs: what is run.
         before_end: awaited before the others are cancelled.
     """
-    tasks = [asyncio.ensure_future(run()) for run in runs]
+    await first_ended([asyncio.ensure_future(run()) for run in runs], before_end)
+
+
+async def first_ended(tasks: Collection[asyncio.Future[Any]], before_end: Run | None = None) -> None:
+    """As `first_of`, for what runs already."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
