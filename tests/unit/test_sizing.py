@@ -57,6 +57,13 @@ def test_a_longer_objective_never_shortens_the_queue(workers: int, objective: fl
     assert sizing.queue_depth(workers, objective, service) <= sizing.queue_depth(workers, 2 * objective, service)
 
 
+@given(workers=st.integers(1, 64), objective_ms=st.integers(1, 60_000), service_ms=st.integers(1, 10_000))
+def test_the_queue_is_as_deep_as_the_decimals_say(workers: int, objective_ms: int, service_ms: int) -> None:
+    depth = sizing.queue_depth(workers, objective_ms / 1000, service_ms / 1000)
+    exact = workers * (objective_ms - service_ms) // service_ms
+    assert depth == max(1, min(sizing.MAX_QUEUE_DEPTH, exact))
+
+
 def test_without_a_profile_each_core_is_a_worker_of_one_thread() -> None:
     plan = sizing.plan(Grant(quota_millicores=4000), Objective())
     assert (plan.workers, plan.threads_per_worker) == (4, 1)

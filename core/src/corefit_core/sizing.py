@@ -25,6 +25,9 @@ ASSUMED_SERVICE_SHARE: Final = 0.2
 """Without a profile a run is taken to last a fifth of the objective; the runtime corrects it when it has measured."""
 MAX_QUEUE_DEPTH: Final = 100_000
 """Each waiting request holds its own bytes; past this the queue costs memory, not latency."""
+WRITTEN: Final = 1e-12
+"""Seconds that people write in decimals, as 0.15 and 0.05, are off by a few 1e-16 of themselves in binary, and no
+measurement is exact to 1e-12: what is that near a whole number of requests is that number."""
 STALL_SHARE: Final = 0.5
 """Rounding up a fractional limit is loose when its worst stall is at most half of what the objective leaves."""
 
@@ -105,7 +108,8 @@ def queue_depth(workers: float, objective_s: float, service_s: float) -> int:
     """
     if service_s <= 0:
         return MAX_QUEUE_DEPTH
-    return max(1, min(MAX_QUEUE_DEPTH, math.floor(workers * (objective_s - service_s) / service_s)))
+    served = workers * objective_s / service_s
+    return max(1, math.floor(min(MAX_QUEUE_DEPTH, served * (1 + WRITTEN) - workers)))
 
 
 def stall_s(workers: int, millicores: int) -> float:
