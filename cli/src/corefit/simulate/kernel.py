@@ -4,16 +4,16 @@ A request that is let in gets its worker and its start at once: queues are first
 are drawn beforehand, so nothing that comes later can change them. May not scale, and allocates nothing.
 """
 
-# mypy: disable-error-code="untyped-decorator"
-# numba ships no types for its decorators.
-
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from corefit_core.report import BOUNDS_S
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -28,12 +28,22 @@ BUCKETS: Final = len(BOUNDS_S) + 1
 ARRIVED, REJECTED, SERVED = 0, 1, 2
 SERVICE, WAIT, TOTAL = 0, 1, 2
 
-_compiled = njit(cache=True, error_model="numpy", _nrt=False)
-"""Without numba's counting of references: nothing is allocated here, and each call would count up and down every array
-that it is handed, which took nine tenths of the time."""
-
 _FIRST: Final = BOUNDS_S[0]
 _STEPS: Final = 4.0 / float(np.log(2.0))
+
+
+def _compiled(function: _Function) -> _Function:
+    """Compiled without numba's counting of references.
+
+    Nothing is allocated here, and each call would count up and down every array that it is handed, which took nine
+    tenths of the time. Division by zero gives infinity, as numpy's does.
+    """
+    decorate: Callable[[_Function], _Function] = njit(
+        cache=True,
+        error_model="numpy",
+        _nrt=False,  # type: ignore[call-overload]  # numba's own option, left out of its stubs
+    )
+    return decorate(function)
 
 
 class Rows(NamedTuple):
