@@ -24,10 +24,11 @@ _START_S: Final = 60.0
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """A running server: its process, its port, and its admin port when it has one."""
+    """A running server: its process, its port, and its admin port when it has one; `cpu` when it is pinned to one."""
 
     pid: int
     port: int
+    cpu: int | None
     admin_port: int | None = None
 
     def report(self) -> bytes:
@@ -52,7 +53,7 @@ def corefit(model: Path, *options: str, cpu: int | None, enter: Enter | None = N
     ]
     with process(argv, cpu=cpu, enter=enter) as running:
         _until(running, lambda: _answers(f"http://127.0.0.1:{admin}/readyz"))
-        yield Server(pid=running.pid, port=port, admin_port=admin)
+        yield Server(pid=running.pid, port=port, cpu=cpu, admin_port=admin)
 
 
 @contextlib.contextmanager
@@ -62,7 +63,7 @@ def other(module: str, model: Path, *options: str, cpu: int | None, enter: Enter
     argv = [sys.executable, "-m", f"bench.runtime.{module}", "--model", str(model), "--port", str(port), *options]
     with process(argv, cpu=cpu, enter=enter) as running:
         _until(running, lambda: _listens(port))
-        yield Server(pid=running.pid, port=port)
+        yield Server(pid=running.pid, port=port, cpu=cpu)
 
 
 @contextlib.contextmanager

@@ -53,6 +53,7 @@ class Bench:
         self.rounds = 4 if quick else 12
         self.window_s = 1.5 if quick else 2.0
         self.retries = 4 if quick else 12
+        self.repeats = 1 if quick else 4
         self.thrown_away = 0
         self.kept_disturbed = 0
         self.worst = 0.0
@@ -76,15 +77,27 @@ class Bench:
         return contenders.corefit(model, "--model-dir", str(self._folder), *options, cpu=self.server_cpu)
 
     def run(self, server: contenders.Server, *streams: Stream, seconds: float) -> load.Run:
-        """The client from its CPU against the server."""
-        run = load.run(server, streams, seconds, server_cpu=self.server_cpu, client_cpu=self.client_cpu)
-        self.worst = max(self.worst, run.spent.foreign)
-        return run
+        """The client from its CPU against the server; again while others disturb it, then the calmest of all."""
+        runs = [load.run(server, streams, seconds, client_cpu=self.client_cpu)]
+        while runs[-1].foreign > FOREIGN_LIMIT and len(runs) <= self.repeats:
+            runs.append(load.run(server, streams, seconds, client_cpu=self.client_cpu))
+        calmest = min(runs, key=lambda run: run.foreign)
+        self.thrown_away += len(runs) - 1
+        self.kept_disturbed += calmest.foreign > FOREIGN_LIMIT
+        self.worst = max(self.worst, calmest.foreign)
+        return calmest
+
+    def window(self, server: contenders.Server, model: Path, connections: int) -> Window:
+        """One window of a closed loop, for `interleaved`, which repeats it when it was disturbed."""
+        stream = self._closed(server, model, connections)
+        return window_of(load.run(server, [stream], self.window_s, client_cpu=self.client_cpu))
 
     def closed(self, server: contenders.Server, model: Path, connections: int, seconds: float) -> load.Run:
         """As fast as the answers come, on so many connections."""
-        stream = Stream(name="closed", port=server.port, request_file=self.request(model), connections=connections)
-        return self.run(server, stream, seconds=seconds)
+        return self.run(server, self._closed(server, model, connections), seconds=seconds)
+
+    def _closed(self, server: contenders.Server, model: Path, connections: int) -> Stream:
+        return Stream(name="closed", port=server.port, request_file=self.request(model), connections=connections)
 
     def interleaved(self, contenders: Mapping[str, Callable[[], Window]]) -> dict[str, list[Window]]:
         """A B A B ...; a disturbed window is repeated while there are retries left, then kept and counted as such."""
@@ -131,7 +144,7 @@ class Bench:
 
 def window_of(run: load.Run, warm_s: float = 0.3) -> Window:
     """The figures of a run, its first moments aside."""
-    return Window(rate=run.throughput(warm_s), cpu_s=run.cpu_per_answer_s, foreign=run.spent.foreign)
+    return Window(rate=run.throughput(warm_s), cpu_s=run.cpu_per_answer_s, foreign=run.foreign)
 
 
 def rate(windows: list[Window]) -> float:

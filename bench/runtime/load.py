@@ -1,7 +1,8 @@
-"""Runs the load client against a server and reads the server's CPU before and after. Knows no experiment."""
+"""Runs the load client against a server and reads the CPU of both before and after. Knows no experiment."""
 
 import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,13 +16,19 @@ from bench.runtime.samples import Array, Stream, answered, within
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the client: samples by stream, what the server spent, and the client's own CPU share."""
+    """One run of the client.
+
+    Attributes:
+        samples: by stream.
+        cpu_s: of the server.
+        foreign: how much of a core others took of the server's or of the client's, whichever is more: a client that
+            has to wait for its core sends late, and reads late.
+    """
 
     seconds: float
     samples: dict[str, Array]
-    spent: procstat.Spent
-    client_share: float
-    reconnects: int
+    cpu_s: float
+    foreign: float
 
     @property
     def only(self) -> Array:
@@ -37,12 +44,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cpu_per_answer_s(self) -> float:
         """CPU seconds of the server for each answer with status 200."""
-        return self.spent.cpu_s / max(1, sum(len(answered(s)) for s in self.samples.values()))
+        return self.cpu_s / max(1, sum(len(answered(s)) for s in self.samples.values()))
 
 
-def run(
-    server: contenders.Server, streams: Sequence[Stream], seconds: float, *, server_cpu: int, client_cpu: int
-) -> Run:
+def run(server: contenders.Server, streams: Sequence[Stream], seconds: float, *, client_cpu: int) -> Run:
     """Send the streams at the server for `seconds` and collect what became of them."""
     with tempfile.TemporaryDirectory(prefix="corefit-bench-") as folder:
         job, output = Path(folder) / "job.json", Path(folder) / "samples.npz"
@@ -54,20 +59,25 @@ def run(
         argv = [sys.executable, "-m", "bench.runtime.loadgen", str(job)]
         with contenders.process(argv, cpu=client_cpu, pipes=True) as client:
             _line(client, "ready")
-            before = procstat.mark(server.pid, server_cpu)
+            books = _books(server, client.pid, client_cpu)
+            before = [procstat.mark(*book) for book in books]
+            server_s = procstat.process_cpu_s(server.pid)
             _tell(client, "go")
-            result = json.loads(_line(client))
-            after = procstat.mark(server.pid, server_cpu)
+            _line(client, "done")
+            server_s = procstat.process_cpu_s(server.pid) - server_s
+            spent = [procstat.spent(mark, procstat.mark(*book)) for mark, book in zip(before, books, strict=True)]
+            _tell(client, "save")
+            _line(client, "saved")
         with np.load(output) as arrays:
             samples = {name: arrays[name] for name in arrays.files}
-    spent = procstat.spent(before, after)
-    return Run(
-        seconds=seconds,
-        samples=samples,
-        spent=spent,
-        client_share=result["cpu"] / spent.wall_s,
-        reconnects=sum(s["reconnects"] for s in result["streams"]),
-    )
+    return Run(seconds=seconds, samples=samples, cpu_s=server_s, foreign=max(s.foreign for s in spent))
+
+
+def _books(server: contenders.Server, client: int, client_cpu: int) -> list[tuple[list[int], list[int]]]:
+    """Processes and the cores that they have for themselves: two pairs, or one when the server may use any core."""
+    if server.cpu is None:
+        return [([server.pid, client], sorted(os.sched_getaffinity(0)))]
+    return [([server.pid], [server.cpu]), ([client], [client_cpu])]
 
 
 class RawLoop:
@@ -89,10 +99,10 @@ class RawLoop:
 
     def run(self, seconds: float) -> tuple[float, procstat.Spent, float]:
         """Runs a second, what was spent, and CPU seconds a run."""
-        before = procstat.mark(self._process.pid, self._cpu)
+        before = procstat.mark([self._process.pid], [self._cpu])
         _tell(self._process, str(seconds))
         result = json.loads(_line(self._process))
-        spent = procstat.spent(before, procstat.mark(self._process.pid, self._cpu))
+        spent = procstat.spent(before, procstat.mark([self._process.pid], [self._cpu]))
         return result["count"] / result["seconds"], spent, spent.cpu_s / max(1, result["count"])
 
 

@@ -5,12 +5,12 @@ request costs it about 10 us, less than any Python server's share, so that it me
 Open loop: it sends when it meant to, however slow the answers are, and latency counts from then. It never sends a
 request twice, and knows nothing of what the bytes mean.
 
-Protocol with its parent: prints `ready`, waits for a line, runs, writes the samples to a file, prints a JSON line.
+Protocol with its parent: prints `ready`, waits for a line, runs, prints `done`, waits for a line, writes the samples
+to a file, prints `saved`.
 """
 
 import contextlib
 import gc
-import json
 import math
 import os
 import select
@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from bench.runtime.samples import NOT_SENT, UNANSWERED, Stream, StreamResult
+from bench.runtime.samples import NOT_SENT, UNANSWERED, Stream
 
 _READ: Final = 1 << 18
 _LINGER_S: Final = 3.0
@@ -59,7 +59,6 @@ class Sender:
         self.next = 0
         self.samples: list[tuple[float, float, float, float]] = []
         self.open = 0
-        self.reconnects = 0
 
     def due(self) -> float:
         """When the next request is to be sent, seconds from the start; never for a closed loop."""
@@ -84,8 +83,8 @@ class Client:
             for _ in range(sender.job.connections):
                 sender.idle.append(self._dial(sender))
 
-    def run(self) -> float:
-        """Send all and wait for the answers; the monotonic time that the samples count from."""
+    def run(self) -> None:
+        """Send all and wait for the answers."""
         self._zero = time.monotonic()
         for sender in self._senders:
             if sender.job.closed:
@@ -100,14 +99,6 @@ class Client:
         for connection in self._connections.values():
             if not connection.answered:
                 self._record(connection, math.inf, UNANSWERED)
-        return self._zero
-
-    def results(self) -> list[StreamResult]:
-        """What became of each stream, samples aside."""
-        return [
-            StreamResult(name=s.job.name, reconnects=s.reconnects, connections=s.open, samples=len(s.samples))
-            for s in self._senders
-        ]
 
     def save(self, path: Path) -> None:
         """The samples of each stream as one array a stream."""
@@ -239,7 +230,6 @@ class Client:
         self._poll.unregister(connection.sock)
         connection.sock.close()
         sender.open -= 1
-        sender.reconnects += 1
         with contextlib.suppress(ValueError):
             sender.idle.remove(connection)
         if sender.job.closed and self._now() < self._seconds:
@@ -256,12 +246,11 @@ def main() -> int:
     gc.disable()
     print("ready", flush=True)
     sys.stdin.readline()
-    begin = time.process_time()
-    zero = client.run()
-    cpu = time.process_time() - begin
+    client.run()
+    print("done", flush=True)
+    sys.stdin.readline()
     client.save(Path(job["output"]))
-    result = {"zero": zero, "cpu": cpu, "streams": [msgspec.to_builtins(r) for r in client.results()]}
-    print(json.dumps(result), flush=True)
+    print("saved", flush=True)
     return 0
 
 

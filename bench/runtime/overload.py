@@ -1,5 +1,6 @@
 """Latency at 80 % load, goodput beyond the capacity, and how soon it is over when the load falls."""
 
+import statistics
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,10 +94,15 @@ def _beyond(bench: Bench, server: contenders.Server, model: Path, rate: float, u
 
 
 def _recovery(bench: Bench, server: contenders.Server, model: Path, capacity: float, unloaded: float) -> None:
+    """The median of a few: one neighbour's moment seconds later would count as a recovery that long."""
     high, low = 3.0, 4.0
-    samples = _open(bench, server, model, (2 * capacity, high), (0.5 * capacity, low))
-    note = f"after {high:g} s at 200 %, at 50 %: the last that was refused or took over {NORMAL:g} x"
-    bench.found("load", "recovery", recovery_s(samples, high, NORMAL * unloaded), "s", at_most=1.0, note=note)
+    times = []
+    for _ in range(2 if bench.quick else 5):
+        samples = _open(bench, server, model, (2 * capacity, high), (0.5 * capacity, low))
+        times.append(recovery_s(samples, high, NORMAL * unloaded))
+    each = ", ".join(f"{time:.2f}" for time in times)
+    note = f"after {high:g} s at 200 %, at 50 %: the last that was refused or took over {NORMAL:g} x; {each} s"
+    bench.found("load", "recovery", statistics.median(times), "s", at_most=1.0, note=note)
 
 
 def _counts(samples: Array) -> str:

@@ -61,15 +61,6 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         return times
 
 
-class StreamResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one stream: how many samples, connections open at the end, and connections that the server closed."""
-
-    name: str
-    samples: int
-    connections: int
-    reconnects: int
-
-
 def within(samples: Array, start: float, end: float, column: int = INTENDED) -> Array:
     """The samples whose `column` lies in [start, end)."""
     chosen = samples[:, column]

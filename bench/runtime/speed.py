@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.runtime import contenders, load
-from bench.runtime.harness import Bench, Window, cpu, rate, window_of
+from bench.runtime.harness import Bench, Window, cpu, rate
 
 
 def against_raw(bench: Bench, name: str, at_least: float) -> None:
@@ -57,7 +57,7 @@ def against_bare(bench: Bench) -> None:
 
 
 def _closed(bench: Bench, server: contenders.Server, model: Path, connections: int) -> Callable[[], Window]:
-    return lambda: window_of(bench.closed(server, model, connections, bench.window_s))
+    return lambda: bench.window(server, model, connections)
 
 
 def _raw(raw: load.RawLoop, seconds: float) -> Window:
