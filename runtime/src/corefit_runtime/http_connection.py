@@ -39,7 +39,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._pending = b""
         self._head: Head | None = None
-        self._body: memoryview | None = None
+        self._room: memoryview | None = None
         self._filled = 0
         self._exchange: Exchange | None = None
         self._keep_alive = True
@@ -74,8 +74,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go: into the body that is being read, else into the buffer that all share."""
-        if self._body is not None and self._exchange is None:
-            return self._body[self._filled :]
+        if self._room is not None and self._exchange is None:
+            return self._room[self._filled :]
         # What follows a head is received to where it belongs: a larger piece of the body would be copied from here.
         return self._server.view if self._head is not None or self._exchange is not None else self._server.head_view
 
@@ -85,10 +85,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._exchange is not None:
             self._store(bytes(self._server.view[:nbytes]))
-        elif self._body is not None:
+        elif self._room is not None:
             self._filled += nbytes
-            if self._filled == len(self._body):
-                self._dispatch(self._body)
+            self._read_body(self._room)
         elif self._head is not None:
             self._read_chunked(self._head, bytes(self._server.view[:nbytes]))
         else:
@@ -186,15 +185,22 @@ class Connection(asyncio.BufferedProtocol):
             self._pending = bytes(rest[head.length :])
             self._dispatch(memoryview(bytes(rest[: head.length])))
             return
-        body = self._server.allocate(head.length, head.number(self._server.align_header))
+        # A byte more than the body: a read that doesn't fill its buffer is known to have been the last one, and saves
+        # the loop another that finds nothing.
+        self._room = self._server.allocate(head.length + 1, head.number(self._server.align_header))
         self._filled = min(len(rest), head.length)
-        body[: self._filled] = rest[: self._filled]
+        self._room[: self._filled] = rest[: self._filled]
         self._pending = bytes(rest[self._filled :])
-        self._body = body
-        if self._filled == head.length:
-            self._dispatch(body)
-        else:
+        self._read_body(self._room)
+        if self._head is not None:
             self._expect(self._server.limits.body_timeout_s)
+
+    def _read_body(self, room: memoryview) -> None:
+        length = len(room) - 1
+        if self._filled > length:
+            self._pending = bytes(room[length:])
+        if self._filled >= length:
+            self._dispatch(room[:length])
 
     def _begin_chunked(self, head: Head, rest: memoryview) -> None:
         # What follows the last chunk can't be told from it by this parser: the connection ends with the answer.
@@ -221,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _dispatch(self, body: memoryview) -> None:
-        head, self._head, self._body = self._head, None, None
+        head, self._head, self._room = self._head, None, None
         if head is None:
             return
         self._expires_s = math.inf  # Our turn: the client waits for us now.
@@ -270,7 +276,7 @@ class Connection(asyncio.BufferedProtocol):
     def _release(self) -> None:
         self._server.body_bytes -= self._charged
         self._charged = 0
-        self._body = None
+        self._room = None
 
     def _expect(self, seconds: float) -> None:
         """The client has this long. The timer isn't moved with each request: it looks again when it fires."""

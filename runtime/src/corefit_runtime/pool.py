@@ -6,6 +6,7 @@ ready. May not know the protocol; what an answer is made of is the job's `finish
 """
 
 import asyncio
+import os
 import threading
 import time
 from collections import deque
@@ -58,6 +59,9 @@ class Pool:
         self._retiring = 0
         self._answers: deque[tuple[Job, Any]] = deque()
         self._woken = False
+        # Not `call_soon_threadsafe`: it holds the GIL while it wakes the loop's thread, which then waits for it.
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        loop.add_reader(self._bell, self._deliver)
         self._busy_s = 0.0
         self._runs = 0
         self._rows = 0
@@ -140,6 +144,8 @@ class Pool:
         for worker in workers:
             if worker.thread is not None:
                 await self._loop.run_in_executor(None, worker.thread.join)
+        self._loop.remove_reader(self._bell)
+        os.close(self._bell)
 
     def gauges(self) -> Gauges:
         """Requests waiting and held, workers running."""
@@ -262,9 +268,10 @@ class Pool:
         self._answers.append((job, answer))
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._deliver)
+            os.eventfd_write(self._bell, 1)
 
     def _deliver(self) -> None:
+        os.eventfd_read(self._bell)
         # First the flag, then the queue: an answer that comes after the last look sets the flag anew.
         self._woken = False
         now = time.monotonic()
