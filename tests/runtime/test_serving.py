@@ -312,6 +312,24 @@ def test_debugging_is_off_unless_switched_on(start: Any, negate: str) -> None:
     assert runtime.call("GET /debug/pprof/profile?seconds=none", admin=True)[0] == 400
 
 
+def test_a_profile_shows_the_model_down_to_onnxruntime(start: Any, slow: str) -> None:
+    runtime = start("--no-calibrate", "--debug", "--objective-ms", "60000", model=slow)
+    body, headers = binary(SLOW_ROW)
+    with ThreadPoolExecutor(1) as aside:
+        profiled = aside.submit(runtime.call, "GET /debug/pprof/profile?seconds=2", admin=True)
+        while not profiled.done():
+            assert runtime.call("POST /v2/models/m/infer", body, headers)[0] == 200
+    status, answer, _ = profiled.result()
+    assert status == 200, answer
+    profile = json.loads(answer)
+    assert profile["$schema"] == "https://www.speedscope.app/file-format-schema.json"
+    frames = profile["shared"]["frames"]
+    workers = [p for p in profile["profiles"] if "corefit-worker" in p["name"]]
+    stacks = [[frames[index]["file"] or "" for index in sample] for worker in workers for sample in worker["samples"]]
+    runs = [files for files in stacks if any(file.endswith("corefit_runtime/engine.py") for file in files)]
+    assert any("onnxruntime_pybind11_state" in file for files in runs for file in files)
+
+
 def test_the_time_of_each_operator_is_traced_while_requests_are_answered(start: Any, negate: str) -> None:
     runtime = start("--no-calibrate", "--debug", model=negate)
     with ThreadPoolExecutor(1) as aside:

@@ -154,6 +154,16 @@ def test_dockerfiles_build_from_any_base_and_run_without_rights(image: contexts.
     assert "\nUSER 65532:65532\n" in text
 
 
+def test_an_image_keeps_programs_and_drops_scripts_of_this_machines_interpreter(tmp_path: Path) -> None:
+    for name, content in (("py-spy", b"\x7fELF"), ("corefit-runtime", b"#!/home/me/.venv/bin/python\n")):
+        (tmp_path / name).write_bytes(content)
+    contexts.drop_scripts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["py-spy"]
+    (tmp_path / "py-spy").unlink()
+    contexts.drop_scripts(tmp_path)
+    assert not tmp_path.exists()
+
+
 def test_nothing_runs_for_a_cluster_that_was_never_started(home: Home) -> None:
     paths = home.cluster("dev")
     assert find(paths) is None

@@ -9,6 +9,7 @@ import platform
 import shutil
 import tempfile
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +33,12 @@ class Image:
     Attributes:
         folder: the workspace member that has the Dockerfile.
         needs: other members whose code goes into it.
+        extra: an optional part of the member's that it has.
     """
 
     folder: str
     needs: tuple[str, ...] = ("core",)
+    extra: str = ""
 
     @property
     def distribution(self) -> str:
@@ -73,7 +76,7 @@ class Image:
         return found
 
 
-IMAGES = (Image("operator"), Image("runtime"))
+IMAGES = (Image("operator"), Image("runtime", extra="debug"))
 
 
 def write(image: Image, target: Path) -> None:
@@ -87,7 +90,7 @@ def write(image: Image, target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _install_locked(image, site, Path(scratch))
         _install_own(image, site, Path(scratch))
-    shutil.rmtree(site / "bin", ignore_errors=True)  # scripts name this machine's interpreter
+    drop_scripts(site / "bin")
     (site / ".lock").unlink(missing_ok=True)
 
 
@@ -95,9 +98,19 @@ def _install_locked(image: Image, site: Path, scratch: Path) -> None:
     """Install the dependencies, by the hashes in the lock and as wheels only."""
     listed = scratch / "requirements.txt"
     export = [find_uv_bin(), "export", "--quiet", "--frozen", "--no-dev", "--no-emit-workspace", "--no-header"]
+    export += ["--extra", image.extra] if image.extra else []
     run([*export, "--package", image.distribution, "--output-file", listed], cwd=WORKSPACE, env=_environment())
     chosen = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement", str(listed)]
     run(_pip_install(site, *chosen), cwd=WORKSPACE, env=_environment())
+
+
+def drop_scripts(folder: Path) -> None:
+    """Keep the programs, but not the scripts: these name this machine's interpreter."""
+    for path in folder.glob("*"):
+        if path.read_bytes()[:2] == b"#!":
+            path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _install_own(image: Image, site: Path, scratch: Path) -> None:
