@@ -5,20 +5,17 @@ it may do is lose, hold, repeat, swap, refuse and cut. It runs on a thread with 
 """
 
 import asyncio
-import base64
 import json
-import ssl
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import aiohttp
-import yaml
 from aiohttp import web
+from faults.api import upstream
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -58,7 +55,7 @@ class Proxy:
         self.before_write: Callable[[int], bool] = lambda _: False
         self.after_write: Callable[[int], bool] = lambda _: False
         self.watches: set[web.StreamResponse] = set()
-        self._server, self._tls = _upstream(kubeconfig)
+        self._server, self._tls = upstream(kubeconfig)
         self._sent = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -193,22 +190,3 @@ async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         *whole, rest = (rest + data).split(b"\n")
         for line in whole:
             yield line + b"\n"
-
-
-def _upstream(kubeconfig: str) -> tuple[str, ssl.SSLContext]:
-    """The server of a kubeconfig, and how to be its user there."""
-    document: dict[str, Any] = yaml.safe_load(Path(kubeconfig).read_text())
-    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
-    with tempfile.TemporaryDirectory() as folder:
-        files = {}
-        for name, source in (
-            ("certificate-authority", cluster),
-            ("client-certificate", user),
-            ("client-key", user),
-        ):
-            files[name] = Path(folder) / name
-            given = source.get(f"{name}-data")
-            files[name].write_bytes(base64.b64decode(given) if given else Path(source[name]).read_bytes())
-        context = ssl.create_default_context(cafile=str(files["certificate-authority"]))
-        context.load_cert_chain(files["client-certificate"], files["client-key"])
-    return str(cluster["server"]), context

@@ -43,13 +43,15 @@ class App:
     def build(self, arguments: argparse.Namespace) -> int:
         """Find or build the programs."""
         families = [*FAMILIES, METRICS_SERVER] if arguments.metrics_server else FAMILIES
-        programs = self._builder().ensure(families)
         if arguments.which is None:
+            self._builder().ensure(families)
             self._reporter.say(f"All programs are there: {self._home.programs}")
             return 0
-        if arguments.which not in programs:
-            raise DevclusterError(f"no program {arguments.which!r}; there are {', '.join(sorted(programs))}")
-        print(programs[arguments.which])
+        wanted = [family for family in families if arguments.which in {program.name for program in family.programs}]
+        if not wanted:
+            known = sorted(program.name for family in families for program in family.programs)
+            raise DevclusterError(f"no program {arguments.which!r}; there are {', '.join(known)}")
+        print(self._builder().ensure(wanted)[arguments.which])
         return 0
 
     def up(self, arguments: argparse.Namespace) -> int:
@@ -183,7 +185,9 @@ def parser(app: App) -> argparse.ArgumentParser:
 
     up = command("up", app.up, "start the cluster, building its programs once; does nothing when it is up")
     build = command("build", app.build, "find or build the programs, and no more", named=False)
-    build.add_argument("--which", metavar="PROGRAM", help="print where this program is, e.g. helm")
+    build.add_argument(
+        "--which", metavar="PROGRAM", help="find or build this program alone, e.g. helm, and print where it is"
+    )
     for sub in (up, build):
         sub.add_argument("--metrics-server", action="store_true", help="with metrics-server, for kubectl top and HPAs")
     command("down", app.down, "stop the cluster and remove every trace of it, also what a crash has left")

@@ -1,0 +1,221 @@
+"""Where operators are ill-treated: one real control plane, and lanes in it, namespaces with an operator each.
+
+A lane's operator reaches the API server through a proxy that is the lane's too. Many lanes run at the same time, since
+most of a run is waiting for nothing to happen.
+"""
+
+import json
+import subprocess
+import threading
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from faults import state
+from faults.api import APPLY, JSON, Api, Refused
+from faults.nodes import Nodes
+from faults.operators import Nursery, Operator
+from faults.proxy import Proxy
+
+from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
+from corefit_devcluster.control_plane import PROGRAMS, ControlPlane
+from corefit_operator.reconcile import FIGURES_S
+
+ROOT = Path(__file__).parents[2]
+CONTROLLERS = ("deployment-controller", "replicaset-controller", "garbage-collector-controller")
+CONTROLLERS += ("namespace-controller", "serviceaccount-controller", "disruption-controller")
+NAME = "digits"
+WATCHES = 7
+"""Of an operator: resources, pods, five kinds of children."""
+DEADLINE_S = 240.0
+LOOK_AGAIN_S = 0.2
+ACTIVE = 10
+"""Lanes that do something at the same time: more would only wait for each other on two cores."""
+
+
+class Audit:
+    """The API server's own account of who wrote what, by namespace."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._rest = b""
+        self._lock = threading.Lock()
+        self._entries: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def of(self, namespace: str) -> list[dict[str, Any]]:
+        """The writes in a namespace that were carried out."""
+        with self._lock:
+            with self._path.open("rb") as log:
+                log.seek(self._read)
+                data = log.read()
+            self._read += len(data)
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                entry = json.loads(line)
+                if entry["responseStatus"]["code"] < 400:
+                    self._entries[entry["objectRef"].get("namespace", "")].append(entry)
+            return list(self._entries[namespace])
+
+
+class Arena:
+    """The control plane, the nodes, and what lanes share."""
+
+    def __init__(self, folder: Path, nursery: Nursery) -> None:
+        self.folder = folder
+        self.nursery = nursery
+        self.active = threading.Semaphore(ACTIVE)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        programs = {name: _program(name) for name in PROGRAMS}
+        with ExitStack() as stack:
+            self.plane = stack.enter_context(ControlPlane(self.folder, programs, CONTROLLERS))
+            self.api = Api(self.plane.user("tester"))
+            stack.callback(self.api.close)
+            self.operators = self.plane.user("operator")
+            self.audit = Audit(self.plane.audit)
+            self._install()
+            self.nodes = stack.enter_context(Nodes(str(self.plane.user("nodes")), self.plane.address))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def lane(self, label: str, *options: str) -> Iterator["Lane"]:
+        """A lane with an operator that runs and watches."""
+        namespace = f"{label}-{uuid.uuid4().hex[:6]}"
+        self.api("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
+        arguments = ["run", "--namespace", namespace, "--reports-via", "pod", *options]
+        arguments += ["--metrics-host", "127.0.0.1", "--metrics-port", "0"]
+        with Proxy(str(self.operators)) as proxy:
+            arguments += ["--kubeconfig", proxy.kubeconfig(self.folder)]
+            with Operator(self.nursery, arguments, self.folder / f"{namespace}.log") as operator:
+                lane = Lane(self, namespace, proxy, operator)
+                until("the operator watches", lane.up, seen=lane.seen)
+                yield lane
+
+    def _install(self) -> None:
+        crd = yaml.safe_load(next((ROOT / "crds").glob("*.yaml")).read_text())
+        self.api("POST", "apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+
+        def served() -> bool:
+            try:
+                return bool(self.api.get(f"apis/{GROUP}/{VERSION}/{PLURAL}"))
+            except Refused:
+                return False
+
+        until("the CRD is served", served)
+
+
+class Lane:
+    """One namespace, one operator, the proxy between it and the API server."""
+
+    def __init__(self, arena: Arena, namespace: str, proxy: Proxy, operator: Operator) -> None:
+        self.arena = arena
+        self.namespace = namespace
+        self.proxy = proxy
+        self.operator = operator
+
+    @property
+    def path(self) -> str:
+        """Of the resource."""
+        return f"apis/{GROUP}/{VERSION}/namespaces/{self.namespace}/{PLURAL}/{NAME}"
+
+    def put(self, **spec: Any) -> None:
+        """Makes the resource ask for this and nothing else."""
+        base = {
+            "model": {"uri": "http://models/digits.onnx"},
+            "resources": {"cpu": "200m", "memory": "256Mi"},
+            "scaling": {"mode": "Manual", "replicas": 1},
+        }
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": {"name": NAME}, "spec": {**base, **spec}}
+        self.arena.api("PATCH", f"{self.path}?fieldManager=tester&force=true", body, APPLY)
+
+    def delete(self) -> None:
+        """Deletes the resource."""
+        self.arena.api("DELETE", self.path, {"propagationPolicy": "Background"}, JSON)
+
+    def up(self) -> bool:
+        """Whether the operator watches everything."""
+        return len(self.proxy.watches) >= WATCHES
+
+    def serves(self) -> bool:
+        """Whether the resource says of its newest generation that all is as it asks for."""
+        found = self.arena.api.find(self.path)
+        return bool(found) and complete(found)
+
+    def settled(self) -> None:
+        """Waits until all is as the resource asks for, and the figures in its status have followed."""
+        until("all is as it asks for", self.serves, seen=self.seen)
+        self.silent(FIGURES_S + 2)
+
+    def silent(self, seconds: float, deadline_s: float = DEADLINE_S) -> None:
+        """Waits until the operator, being there, has not written for so long.
+
+        Only what it did is looked at, not what came of it.
+        """
+        since = time.monotonic()
+
+        def holds() -> bool:
+            nonlocal since
+            last = self.proxy.writes[-1:]
+            since = max(since, *(w.at for w in last)) if last else since
+            since = since if self.up() else time.monotonic()
+            return time.monotonic() - since >= seconds
+
+        until(f"{self.namespace}: {seconds:.0f} s without a write", holds, deadline_s, self.seen)
+
+    def seen(self) -> str:
+        """For whoever has to find out what went wrong."""
+        writes = "\n".join(f"{w.at:.1f} {w.method} {w.path} {w.status}" for w in self.proxy.writes[-40:])
+        return f"{writes}\n{self.operator.log.read_text()[-4000:]}"
+
+    def state(self) -> state.State:
+        """What there is."""
+        return state.state(self.arena.api.get, self.namespace)
+
+    def record(self) -> tuple[Counter[str], Counter[str]]:
+        """What was created and what was deleted, by whomever."""
+        created: Counter[str] = Counter()
+        deleted = set()
+        for entry in self.arena.audit.of(self.namespace):
+            what = entry["objectRef"]
+            kind, name = what["resource"], what.get("name", "")
+            if "subresource" in what:
+                continue
+            if entry["responseStatus"]["code"] == 201:
+                created[f"{kind}/{state.normal(kind, name)}"] += 1
+            elif entry["verb"] == "delete":
+                deleted.add((kind, name))
+        return created, Counter(f"{kind}/{state.normal(kind, name)}" for kind, name in deleted)
+
+
+def complete(resource: dict[str, Any]) -> bool:
+    """Whether a resource says that all is as its newest generation asks for."""
+    known = {c["type"]: c for c in resource.get("status", {}).get("conditions", ())}
+    generation = resource["metadata"]["generation"]
+    said = known.get("Progressing", {})
+    return bool(said.get("observedGeneration") == generation and said.get("reason") == "Complete")
+
+
+def until(
+    what: str, holds: Callable[[], object], deadline_s: float = DEADLINE_S, seen: Callable[[], str] = lambda: ""
+) -> None:
+    """Waits for a condition; no event tells of most of them."""
+    deadline = time.monotonic() + deadline_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {deadline_s:.0f} s: {what}\n{seen()}"
+        time.sleep(LOOK_AGAIN_S)
+
+
+def _program(name: str) -> Path:
+    command = ["corefit-devcluster", "build", "--which", name]
+    return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())

@@ -1,0 +1,287 @@
+"""What kubelets do to the API server, without any: pods are bound, run, become ready, are resized, and go.
+
+And what the runtime in them tells: each pod has a loopback address of its own with a report, of a load that the test
+says. Everything else about a pod is the real API server's and the real controllers' doing.
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from ipaddress import IPv4Address
+from typing import Any, Self
+
+import aiohttp
+from faults.api import JSON, MERGE, upstream
+
+from corefit_core import report
+from corefit_core.naming import CONTAINER, LABEL_SERVICE, PORT_ADMIN
+from corefit_core.quantity import parse_millicores
+from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
+
+NODE = "node"
+SERVICE_S = 0.02
+"""Seconds of a worker for each request."""
+START_S, STARTUP_S = 0.3, 1.0
+"""Seconds until a pod is ready, and what it says of that."""
+CLOSING_S = 0.25
+"""Seconds that TLS connections have to be closed in, as aiohttp's documentation advises: it doesn't wait for them."""
+AGAIN_S = 0.3
+"""Seconds until a step that failed is tried again: the pod has changed, and the event of it is on its way."""
+
+Pod = dict[str, Any]
+
+
+class Runtime(asyncio.Protocol):
+    """One pod's process: its counters, and one connection to it."""
+
+    def __init__(self, uid: str, millicores: Callable[[], int], erlangs: Callable[[], float]) -> None:
+        self.uid = uid
+        self.asked = 0
+        self._millicores = millicores
+        self._erlangs = erlangs
+        self._busy_s = 0.0
+        self._at = time.monotonic()
+
+    def report(self) -> bytes:
+        """What it has counted until now."""
+        now = time.monotonic()
+        self._busy_s += self._erlangs() * (now - self._at)
+        self._at = now
+        done = int(self._busy_s / SERVICE_S)
+        counts = (*(0,) * report.bucket(SERVICE_S), done)
+        times = Histogram(counts=counts, sum_s=done * SERVICE_S, sum_sq_s2=done * SERVICE_S**2 * 1.5)
+        return report.encode(
+            Report(
+                pod_uid=self.uid,
+                boot_id=self.uid,
+                state="Ready",
+                model=ModelIdentity(name="digits", sha256="0" * 64),
+                plan=PlanInForce(grant_millicores=self._millicores(), workers=1, threads_per_worker=1, queue_depth=4),
+                clock_s=now,
+                startup_s=STARTUP_S,
+                counters=Counters(arrivals=done, admitted=done, completed=done, busy_worker_seconds=self._busy_s),
+                service_time=times,
+                total=times,
+            )
+        )
+
+
+class Connection(asyncio.Protocol):
+    """Answers each GET with the report."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if data.endswith(b"\r\n\r\n"):  # a GET fits into one segment
+            self._runtime.asked += 1
+            body = self._runtime.report()
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)  # type: ignore[attr-defined]
+
+
+class Nodes:
+    """Runs the pods of all services, on a thread with a loop of its own.
+
+    Args:
+        kubeconfig: of a user who may do everything.
+        near: pods have addresses in this one's neighbourhood.
+    """
+
+    def __init__(self, kubeconfig: str, near: IPv4Address) -> None:
+        self.erlangs: dict[str, float] = {}
+        """The load of each namespace, over all of its pods that are ready."""
+        self.asked: dict[str, int] = {}
+        """How often the pods of each namespace were asked for a report."""
+        self._server, self._tls = upstream(kubeconfig)
+        self._near = near
+        self._pods: dict[str, Pod] = {}
+        self._runtimes: dict[str, tuple[Runtime, asyncio.Server]] = {}
+        self._addresses = 0
+        self._busy: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(60)
+        self._loop.close()
+
+    async def _run(self) -> None:
+        self._over = asyncio.Event()
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=64)
+        async with aiohttp.ClientSession(connector=connector, read_bufsize=2**20) as self._session:
+            await self._send("POST", "api/v1/nodes", {"metadata": {"name": NODE}})
+            room = {"capacity": {"cpu": "1000", "memory": "1Ti", "pods": "5000"}}
+            status = {"status": {**room, "allocatable": room["capacity"]}}
+            await self._send("PATCH", f"api/v1/nodes/{NODE}/status", status)
+            watching = asyncio.create_task(self._watch())
+            self._ready.set()
+            await self._over.wait()
+            watching.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(watching, *self._tasks, return_exceptions=True)
+            for _, server in self._runtimes.values():
+                server.close()
+        await asyncio.sleep(CLOSING_S)
+
+    async def _watch(self) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async for event in self._events():
+                    self._heard(event["type"], event["object"])
+
+    async def _events(self) -> AsyncIterator[dict[str, Any]]:
+        url = f"{self._server}/api/v1/pods?watch=1&labelSelector={LABEL_SERVICE}"
+        async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=None)) as answer:
+            async for line in answer.content:
+                yield json.loads(line)
+
+    def _heard(self, type_: str, pod: Pod) -> None:
+        uid = pod["metadata"]["uid"]
+        if type_ == "DELETED":
+            self._pods.pop(uid, None)
+            self._end(uid)
+            return
+        self._pods[uid] = pod
+        self._next(uid)
+
+    def _next(self, uid: str) -> None:
+        """Does what is next for a pod; its outcome comes back as an event."""
+        pod = self._pods.get(uid)
+        if pod is None or uid in self._busy:
+            return
+        step = self._step(pod)
+        if step is not None:
+            self._busy.add(uid)
+            task = self._loop.create_task(self._do(pod, step))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, pod: Pod, step: Coroutine[Any, Any, bool]) -> None:
+        uid = pod["metadata"]["uid"]
+        try:
+            if not await step:
+                await asyncio.sleep(AGAIN_S)
+            elif self._pods.get(uid) is pod:
+                return  # the event of what was done is on its way
+        finally:
+            self._busy.discard(uid)
+        self._next(uid)
+
+    def _step(self, pod: Pod) -> Coroutine[Any, Any, bool] | None:
+        if pod["metadata"].get("deletionTimestamp"):
+            return self._gone(pod)
+        if not pod["spec"].get("nodeName"):
+            return self._bind(pod)
+        if pod["status"].get("phase") != "Running":
+            return self._begin(pod)
+        return self._grant(pod) if _asked(pod) != _granted(pod) else None
+
+    async def _bind(self, pod: Pod) -> bool:
+        body = {"metadata": {"name": pod["metadata"]["name"]}, "target": {"kind": "Node", "name": NODE}}
+        return await self._pod(pod, "POST", body, "/binding")
+
+    async def _begin(self, pod: Pod) -> bool:
+        meta, now = pod["metadata"], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await asyncio.sleep(START_S)
+        host = await self._start(pod)
+        container = {
+            "name": CONTAINER,
+            "image": pod["spec"]["containers"][0]["image"],
+            "imageID": "",
+            "restartCount": 0,
+            "ready": True,
+            "started": True,
+            "state": {"running": {"startedAt": now}},
+            "resources": pod["spec"]["containers"][0]["resources"],
+        }
+        kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+        conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in kinds]
+        status = {"phase": "Running", "podIP": host, "podIPs": [{"ip": host}], "startTime": now}
+        status |= {"conditions": conditions, "containerStatuses": [container]}
+        done = await self._pod(pod, "PATCH", {"status": status}, "/status")
+        if not done:
+            self._end(meta["uid"])
+        return done
+
+    async def _grant(self, pod: Pod) -> bool:
+        resources = pod["spec"]["containers"][0]["resources"]
+        statuses = [{**pod["status"]["containerStatuses"][0], "resources": resources}]
+        return await self._pod(pod, "PATCH", {"status": {"containerStatuses": statuses}}, "/status")
+
+    async def _gone(self, pod: Pod) -> bool:
+        self._end(pod["metadata"]["uid"])
+        uid = {"uid": pod["metadata"]["uid"]}
+        return await self._pod(pod, "DELETE", {"gracePeriodSeconds": 0, "preconditions": uid})
+
+    async def _start(self, pod: Pod) -> str:
+        """Has its process listen; the address."""
+        meta, number = pod["metadata"], self._addresses
+        self._addresses += 1
+        _, high, low, _ = self._near.packed
+        host = f"127.{high}.{(low + 1 + number // 250) % 251}.{1 + number % 250}"
+        namespace, uid = meta["namespace"], meta["uid"]
+
+        def erlangs() -> float:
+            pods = sum(p["metadata"]["namespace"] == namespace and bool(_granted(p)) for p in self._pods.values())
+            return self.erlangs.get(namespace, 0.0) / max(1, pods)
+
+        runtime = Runtime(uid, lambda: _granted(self._pods.get(uid, pod)), erlangs)
+
+        def connected() -> Connection:
+            return Connection(runtime)
+
+        server = await self._loop.create_server(connected, host, PORT_ADMIN, backlog=16)
+        self._runtimes[uid] = runtime, server
+        return host
+
+    def reports(self, namespace: str) -> dict[str, int]:
+        """How often each pod of a namespace was asked, by uid."""
+        pods = list(self._runtimes.items())
+        return {uid: runtime.asked for uid, (runtime, _) in pods if self._of(uid) == namespace}
+
+    def _of(self, uid: str) -> str:
+        return str(self._pods.get(uid, {}).get("metadata", {}).get("namespace", ""))
+
+    def _end(self, uid: str) -> None:
+        runtime = self._runtimes.pop(uid, None)
+        if runtime is not None:
+            runtime[1].close()
+
+    async def _pod(self, pod: Pod, method: str, body: dict[str, Any], part: str = "") -> bool:
+        meta = pod["metadata"]
+        return await self._send(method, f"api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}{part}", body)
+
+    async def _send(self, method: str, path: str, body: dict[str, Any]) -> bool:
+        """Whether it was done; a pod that has changed meanwhile comes back as an event."""
+        headers = {"Content-Type": MERGE if method == "PATCH" else JSON}
+        try:
+            async with self._session.request(method, f"{self._server}/{path}", json=body, headers=headers) as answer:
+                return answer.status < HTTPStatus.BAD_REQUEST
+        except aiohttp.ClientError:
+            return False
+
+
+def _asked(pod: Pod) -> int:
+    return parse_millicores(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+
+
+def _granted(pod: Pod) -> int:
+    statuses = pod["status"].get("containerStatuses", ())
+    return parse_millicores(statuses[0]["resources"]["limits"]["cpu"]) if statuses else 0

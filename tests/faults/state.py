@@ -1,0 +1,125 @@
+"""The state of a namespace in a form that two runs can be compared in: the oracle of the fault tests.
+
+Left out is what differs between two runs that did the same: uids, times, versions, addresses, and the random ends of
+pods' names. Events are left out too: they tell of what happened, and nothing depends on one. With `history=False` what
+remembers the way to a state is left out as well, so that it can be compared with a state that was reached otherwise.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from itertools import zip_longest
+from typing import Any
+
+from corefit_core.naming import ANNOTATION_APPLIED, FIELD_MANAGER, GROUP, PLURAL, VERSION
+
+KINDS = {
+    "InferenceService": f"apis/{GROUP}/{VERSION}/namespaces/{{}}/{PLURAL}",
+    "Deployment": "apis/apps/v1/namespaces/{}/deployments",
+    "ReplicaSet": "apis/apps/v1/namespaces/{}/replicasets",
+    "Pod": "api/v1/namespaces/{}/pods",
+    "Service": "api/v1/namespaces/{}/services",
+    "ServiceAccount": "api/v1/namespaces/{}/serviceaccounts",
+    "PodDisruptionBudget": "apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+}
+INCIDENTAL = frozenset(
+    {
+        *("uid", "resourceVersion", "selfLink", "nodeName", "containerID", "imageID"),
+        *("clusterIP", "clusterIPs", "podIP", "podIPs", "hostIP", "hostIPs"),
+        *("creationTimestamp", "lastTransitionTime", "lastUpdateTime", "lastProbeTime", "lastHeartbeatTime"),
+        *("startTime", "startedAt", "finishedAt", "time"),
+        ANNOTATION_APPLIED,  # has the owner's uid in it
+    }
+)
+"""Differs between two runs that did the same."""
+HISTORICAL = frozenset(
+    {
+        *("generation", "observedGeneration", "lastDecision"),
+        *("deployment.kubernetes.io/revision", "deployment.kubernetes.io/revision-history"),
+    }
+)
+"""Says how a state was reached."""
+
+ABSENT = "(absent)"
+"""Stands in a difference for what one side lacks."""
+
+UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Where it isn't a field of its own: in accounts of fields, in messages."""
+
+Get = Callable[[str], Mapping[str, Any]]
+"""The decoded answer to a GET of a path of the API server, without its leading slash."""
+State = dict[str, Any]
+
+
+def state(get: Get, namespace: str, *, history: bool = True) -> State:
+    """All that a service is made of: what each object asks for and says, by kind and name."""
+    dropped = INCIDENTAL if history else INCIDENTAL | HISTORICAL
+    found: dict[str, Any] = {}
+    for kind, path in KINDS.items():
+        for item in get(path.format(namespace)).get("items", ()):
+            if kind == "ReplicaSet" and not history and not item["spec"].get("replicas"):
+                continue  # kept to go back to, which is nobody's intention here
+            name = normal(kind, item["metadata"]["name"])
+            text = json.dumps(_kept(_own(item), dropped), sort_keys=True)
+            text = UID.sub("UID", text.replace(namespace, "NAMESPACE").replace(item["metadata"]["name"], name))
+            found.setdefault(f"{kind}/{name}", []).append(text)
+    return {key: [json.loads(text) for text in sorted(texts)] for key, texts in sorted(found.items())}
+
+
+def normal(kind: str, name: str) -> str:
+    """An object's name without what is random in it."""
+    return f"{name.rpartition('-')[0]}-*" if kind in ("Pod", "pods") else name
+
+
+def difference(expected: State, found: State) -> list[str]:
+    """Where two states differ, a line each: the path, what it should be, what it is."""
+    return [f"{path}: {a} -> {b}" for path, a, b in _walk("", expected, found)]
+
+
+def _own(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with our own account of its fields instead of everybody's.
+
+    Of the last decision the outcome is kept: why it was taken is told of the first that had it, which an operator
+    that is killed right after it can't tell any more.
+    """
+    meta = dict(item["metadata"])
+    managed = meta.pop("managedFields", ())
+    ours = [entry for entry in managed if entry.get("manager") == FIELD_MANAGER and "subresource" not in entry]
+    found = {**item, "metadata": {**meta, "ours": ours}}
+    if "lastDecision" in found.get("status", {}):
+        decision = found["status"]["lastDecision"]
+        outcome = {k: v for k, v in decision.items() if k in ("replicas", "cpu")}
+        found["status"] = {**found["status"], "lastDecision": outcome}
+    return found
+
+
+def _kept(value: Any, dropped: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {k: _kept(v, dropped) for k, v in value.items() if k not in dropped}
+    if isinstance(value, list):
+        kept = [_kept(v, dropped) for v in value]
+        return sorted(kept, key=lambda c: c["type"]) if all(map(_is_condition, kept)) else kept
+    return _without_figures(value) if isinstance(value, str) else value
+
+
+def _is_condition(value: Any) -> bool:
+    """Conditions are in the order in which they came about."""
+    return isinstance(value, dict) and value.keys() >= {"type", "status"}
+
+
+def _without_figures(text: str) -> str:
+    """What is said of a measured load, without the load: two runs never measure quite the same."""
+    return re.sub(r"\d+\.\d+ of (\d+) workers busy", r"# of \1 workers busy", text)
+
+
+def _walk(path: str, a: Any, b: Any) -> list[tuple[str, Any, Any]]:
+    if a == b:
+        return []
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys())
+        return [line for k in keys for line in _walk(f"{path}.{k}", a.get(k, ABSENT), b.get(k, ABSENT))]
+    if isinstance(a, list) and isinstance(b, list):
+        pairs = enumerate(zip_longest(a, b, fillvalue=ABSENT))
+        return [line for i, (x, y) in pairs for line in _walk(f"{path}[{i}]", x, y)]
+    return [(path.removeprefix("."), a, b)]

@@ -1,0 +1,58 @@
+"""The oracle of the fault tests: two runs that did the same look the same in it, and one that did not does not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from faults.state import Get, difference, state
+
+UIDS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
+
+
+def _namespace(number: int, *, generation: int = 2, replicas: int = 1, reason: str = "LoadUp") -> tuple[Get, str]:
+    name, uid = f"lane-{number}", UIDS[number]
+    meta = {"name": "digits", "namespace": name, "uid": uid, "resourceVersion": str(number), "generation": generation}
+    ours = {
+        "manager": "corefit-operator",
+        "operation": "Apply",
+        "time": f"2026-01-0{number + 1}T00:00:00Z",
+        "fieldsV1": {f'k:{{"uid":"{uid}"}}': {}},
+    }
+    deployment = {"metadata": {**meta, "managedFields": [ours, {"manager": "x"}]}, "spec": {"replicas": replicas}}
+    conditions = [{"type": t, "status": "True", "message": f"0.{number} of 2 workers busy"} for t in ("A", "B")]
+    status = {"lastDecision": {"replicas": 1, "reason": reason}, "conditions": conditions[:: 1 - 2 * number]}
+    pod = {"metadata": {"name": f"digits-abc-{number}xyz"}, "status": {"podIP": f"127.0.0.{number}"}}
+    stored = {
+        f"apis/serving.corefit.dev/v1alpha1/namespaces/{name}/inferenceservices": [
+            {"metadata": meta, "status": status}
+        ],
+        f"apis/apps/v1/namespaces/{name}/deployments": [deployment],
+        f"apis/apps/v1/namespaces/{name}/replicasets": [
+            {"metadata": {"name": f"old-{generation}"}, "spec": {"replicas": 0}}
+        ],
+        f"api/v1/namespaces/{name}/pods": [pod],
+    }
+
+    def get(path: str) -> Mapping[str, Any]:
+        return {"items": stored.get(path, [])}
+
+    return get, name
+
+
+def test_what_is_incidental_makes_no_difference() -> None:
+    assert difference(state(*_namespace(0)), state(*_namespace(1))) == []
+    assert "Pod/digits-abc-*" in state(*_namespace(0))
+
+
+def test_why_a_decision_was_taken_makes_no_difference() -> None:
+    assert difference(state(*_namespace(0)), state(*_namespace(1, reason="Steady"))) == []
+
+
+def test_what_is_asked_for_makes_one() -> None:
+    found = difference(state(*_namespace(0)), state(*_namespace(1, replicas=2)))
+    assert found == ["Deployment/digits[0].spec.replicas: 1 -> 2"]
+
+
+def test_how_a_state_was_reached_makes_one_only_where_it_is_asked_for() -> None:
+    one, other = _namespace(0), _namespace(1, generation=3)
+    assert difference(state(*one), state(*other))
+    assert difference(state(*one, history=False), state(*other, history=False)) == []
