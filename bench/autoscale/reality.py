@@ -31,7 +31,8 @@ from corefit.demo.view import Console
 from corefit.load import Kind, Sample, Step
 from corefit.load.schedule import duration_s
 from corefit.simulate.fleet import Service as Simulated
-from corefit.simulate.run import Outcome, Setting, simulate
+from corefit.simulate.outcome import Outcome, Setting
+from corefit.simulate.run import simulate
 from corefit.simulate.traces import Trace
 from corefit_core.report import Histogram, Report
 from corefit_core.service import Service, decode

@@ -79,3 +79,14 @@ def test_an_objective_near_the_service_time_does_not_ask_for_the_maximum(latency
     """A request that is too long by itself misses whatever the pods: it must not buy any."""
     tight = queueing.Service(service_s=0.05, scv=0.09, latency_s=latency_s, workers=2, pooling=1.0)
     assert queueing.pods_needed(10.0, [(1.0, 1.0)], tight, 0.01, 1000) < 40
+
+
+@given(loads, st.integers(0, 2000), st.floats(1e-4, 0.1), st.floats(0.0, 1.0), st.integers(1, 1000))
+def test_where_the_search_begins_does_not_change_the_answer(
+    load: float, near: int, allowed: float, pooling: float, at_most: int
+) -> None:
+    service = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=2, pooling=pooling)
+    outlook = [(0.1, 2.0), (0.7, 1.0), (0.2, 0.5)]
+    assert queueing.pods_needed(load, outlook, service, allowed, at_most, near=near) == queueing.pods_needed(
+        load, outlook, service, allowed, at_most
+    )

@@ -14,8 +14,9 @@ from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.hpa import Hpa
 from corefit.simulate.kpa import Kpa
+from corefit.simulate.outcome import Setting
 from corefit.simulate.requests import Balancing, Requests, services
-from corefit.simulate.run import Setting, simulate
+from corefit.simulate.run import simulate
 from corefit.simulate.scalers import View
 from corefit_core import report as reports
 from corefit_core.errors import InvalidInput
@@ -76,7 +77,7 @@ def test_the_counters_add_up(balancing: Balancing) -> None:
     work = services(len(trace.arrivals), 0.05, 0.3, seed=1)
     fleet = Fleet(service, Requests(trace.arrivals, work, trace.duration_s, balancing), 2)
     fleet.advance(0.0, trace.duration_s)
-    got = [fleet.report(pod, trace.duration_s + 5) for pod in fleet.pods]
+    got = list(fleet.reports(trace.duration_s + 5).values())
     latencies = fleet.requests.load.latencies
     assert sum(r.counters.arrivals for r in got) == len(trace.arrivals)
     assert sum(r.counters.completed for r in got) == np.isfinite(latencies).sum()
@@ -94,7 +95,7 @@ def test_a_shared_queue_waits_as_erlang_says() -> None:
     service = Service(workers=4, service_s=1.0, objective=Objective(latency_s=500.0), balancing="central")
     fleet = Fleet(service, Requests(arrivals, random.exponential(1.0, count), arrivals[-1] + 1, "central"), 1)
     fleet.advance(0.0, arrivals[-1] + 1)
-    waits = fleet.report(fleet.pods[0], arrivals[-1]).queue_wait
+    waits = fleet.reports(arrivals[-1])[fleet.pods[0].uid].queue_wait
     assert 1 - waits.counts[0] / waits.count == pytest.approx(0.596, abs=0.03)
 
 
@@ -126,7 +127,7 @@ def test_a_resize_arrives_late_and_costs_from_when_it_is_asked_for() -> None:
     fleet.advance(0.0, 10.0)
     assert fleet.requests.load.latencies.tolist() == pytest.approx([1.0, 1.9, 1.0, 1.0])
     assert fleet.core_seconds(10.0) == pytest.approx(40.0)
-    assert fleet.report(fleet.pods[0], 10.0).plan.workers == 4
+    assert fleet.reports(10.0)[fleet.pods[0].uid].plan.workers == 4
 
 
 def test_a_fraction_of_a_core_stretches_runs() -> None:

@@ -13,7 +13,8 @@ from rich.table import Table
 from corefit.simulate import traces
 from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Service
-from corefit.simulate.run import ALL, Outcome, Setting, check, simulate
+from corefit.simulate.outcome import Outcome, Setting
+from corefit.simulate.run import ALL, check, simulate
 from corefit_core import sizing
 from corefit_core.errors import ConfigError
 from corefit_core.recommender import CpuRange

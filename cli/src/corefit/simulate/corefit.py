@@ -43,7 +43,7 @@ class Corefit:
 
     def replicas(self, view: View) -> int:
         """One round of collection and one decision."""
-        self._past.append((view.now, {pod.uid: self._flawed(view.fleet.report(pod, view.now)) for pod in view.pods}))
+        self._past.append((view.now, {u: self._flawed(r) for u, r in view.fleet.reports(view.now).items()}))
         while len(self._past) > 1 and self._past[1][0] <= view.now - self.flaws.late_s:
             self._past.popleft()
         at, reports = self._past[0]

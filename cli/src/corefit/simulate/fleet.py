@@ -5,7 +5,7 @@ May not decide how many there should be.
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,9 @@ from corefit_core.sizing import Objective, queue_depth
 
 MAX_DEPTH: Final = 4096
 """Requests that may wait in a simulated pod: 32 KiB of memory each pod, and no trace fills more in time."""
+
+
+_MODEL: Final = ModelIdentity(name="simulated")
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +96,18 @@ class Pod:
     def ready(self, now: float) -> bool:
         """Whether it serves."""
         return self.ready_at <= now < self.deleted
+
+
+class _Row(NamedTuple):
+    """What the kernel keeps of one pod, as Python's own numbers."""
+
+    busy_s: float
+    workers: int
+    depth: int
+    counts: list[int]
+    sums: list[float]
+    squares: list[float]
+    buckets: list[list[int]]
 
 
 class Fleet:
@@ -170,40 +185,40 @@ class Fleet:
         """Requested cores times time, from asking for a pod until it is gone."""
         return self.past + sum(pod.core_seconds(until) for pod in (*self.pods, *self._leaving))
 
-    def report(self, pod: Pod, now: float) -> Report:
-        """What the pod's runtime would say. Histograms count a request when it is let in, not when it ends."""
-        slot, service = pod.slot, self.service
-        arrived, rejected, served = (int(count) for count in self._rows.counts[slot])
+    def reports(self, now: float) -> dict[str, Report]:
+        """What each pod's runtime would say. Histograms count a request when it is let in, not when it ends."""
+        slots, rows = [pod.slot for pod in self.pods], self._rows
+        busy = np.maximum(0.0, rows.sums[slots, kernel.SERVICE] - np.maximum(0.0, rows.free[slots] - now).sum(axis=1))
+        columns = (rows.width, rows.depth, rows.counts, rows.sums, rows.squares, rows.buckets)
+        read = zip(busy.tolist(), *(column[slots].tolist() for column in columns), strict=True)
+        return {pod.uid: self._report(pod, now, _Row(*each)) for pod, each in zip(self.pods, read, strict=True)}
+
+    def _report(self, pod: Pod, now: float, row: "_Row") -> Report:
+        arrived, rejected, served = row.counts
+        times = [
+            Histogram(counts=tuple(b), sum_s=s, sum_sq_s2=sq)
+            for b, s, sq in zip(row.buckets, row.sums, row.squares, strict=True)
+        ]
         return Report(
             pod_uid=pod.uid,
             boot_id=pod.uid,
             state="Ready" if pod.ready_at <= now else "Loading",
-            model=ModelIdentity(name="simulated"),
+            model=_MODEL,
             plan=PlanInForce(
-                grant_millicores=pod.millicores,
-                workers=int(self._rows.width[slot]),
-                threads_per_worker=1,
-                queue_depth=int(self._rows.depth[slot]),
+                grant_millicores=pod.millicores, workers=row.workers, threads_per_worker=1, queue_depth=row.depth
             ),
             clock_s=now - pod.created,
-            startup_s=service.startup_s if pod.ready_at <= now else 0.0,
+            startup_s=self.service.startup_s if pod.ready_at <= now else 0.0,
             counters=Counters(
                 arrivals=arrived,
                 admitted=served,
                 rejected={"queue_full": rejected},
                 completed=served,
-                busy_worker_seconds=self.busy_seconds(pod, now),
+                busy_worker_seconds=row.busy_s,
             ),
-            service_time=self._histogram(slot, kernel.SERVICE),
-            queue_wait=self._histogram(slot, kernel.WAIT),
-            total=self._histogram(slot, kernel.TOTAL),
-        )
-
-    def _histogram(self, slot: int, kind: int) -> Histogram:
-        return Histogram(
-            counts=tuple(self._rows.buckets[slot, kind].tolist()),
-            sum_s=float(self._rows.sums[slot, kind]),
-            sum_sq_s2=float(self._rows.squares[slot, kind]),
+            service_time=times[kernel.SERVICE],
+            queue_wait=times[kernel.WAIT],
+            total=times[kernel.TOTAL],
         )
 
     def _serve(self, now: float, upto: float) -> None:

@@ -21,8 +21,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--policy",
         action="append",
         metavar="NAME",
-        help="corefit, corefit:pods (without resizes), hpa:70, kpa:70, ray, ray:70, static, clairvoyant, naive or all; "
-        "repeatable (corefit)",
+        help="corefit, corefit:pods (without resizes), hpa:70, kpa:70, ray, ray:70, static, clairvoyant, "
+        "reactive (the load of the moment, known exactly), naive or all (but reactive); repeatable (corefit)",
     )
     add("--json", type=Path, metavar="OUT", help="write the outcomes as JSON ('-': to standard output)")
     add("--plot", type=Path, metavar="OUT.png", help="draw load, capacity, p99 and cost")

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.requests import services
-from corefit.simulate.run import Outcome, Setting
 from corefit.simulate.scalers import offered
 from corefit.simulate.traces import Trace
 

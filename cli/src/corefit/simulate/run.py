@@ -1,20 +1,20 @@
 """One trace under one policy: the loop, the policies by name, and the measured outcome. May not print."""
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
-import numpy as np
 
-from corefit.simulate.corefit import Corefit, Flaws
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate import bounds
+from corefit.simulate.corefit import Corefit
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.hpa import Hpa
-from corefit.simulate.kernel import Floats, Singles
+from corefit.simulate.kernel import Floats
 from corefit.simulate.kpa import Kpa
+from corefit.simulate.outcome import Case, Outcome, Setting, outcome
 from corefit.simulate.ray import DEFAULT_TARGET, Ray
 from corefit.simulate.requests import Requests, services
-from corefit.simulate.scalers import Fixed, Scaler, View, clairvoyant, needs, offered
+from corefit.simulate.scalers import Scaler, View, needs, offered
 from corefit.simulate.traces import Trace
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Policy
@@ -22,70 +22,8 @@ from corefit_core.recommender import Policy
 ALL: Final = ("corefit", "hpa:70", "kpa:70", "ray", "static", "clairvoyant", "naive")
 FIRST_S: Final = 60.0
 """All policies begin with what the first minute of the trace needs: none is judged by its first guess."""
-STATIC_S: Final = 60.0
-"""A plan that never changes needs no rhythm of its own."""
 RANGED_ROUND_S: Final = 1.0
 """With a range of CPU the round is what answers a surge: longer than a resize takes, it is the larger half."""
-SEARCH_STEPS: Final = 5
-"""Halvings of the misses that the clairvoyant may plan for: to within a sixth of them, a percent of its cost."""
-
-
-class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a run depends on but the trace and the policy's name.
-
-    Attributes:
-        service: what is simulated.
-        policy: Corefit's, bounds and objective filled in from the service.
-        unsized: throughput of a pod whose threads were not sized over that of one whose were (the naive baseline).
-        flaws: what is wrong with the reports.
-        max_replicas: for every policy.
-        seed: of service times and balancing.
-    """
-
-    service: Service = Service()
-    policy: Policy = Policy()
-    unsized: float = 0.6
-    flaws: Flaws = Flaws()
-    max_replicas: int = 1000
-    seed: int = 1
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it.
-
-    Attributes:
-        policy: its name.
-        core_hours: requested cores over time, starting and draining pods included.
-        attainment: the share of requests answered within the objective; turned away is missed.
-        shed: the share turned away.
-        scale_changes: how often the replicas changed.
-        p50_s, p99_s: of the answered requests; None when none was.
-        cost: core-hours at the policy's price (memory left out).
-        times_s, replicas: replicas asked for, from each time on.
-        latency_s: p99 of each minute; None in a minute without answers.
-    """
-
-    policy: str
-    core_hours: float
-    attainment: float
-    shed: float
-    scale_changes: int
-    p50_s: float | None
-    p99_s: float | None
-    cost: float
-    times_s: list[float]
-    replicas: list[int]
-    latency_s: list[float | None]
-
-
-class Case(NamedTuple):
-    """A trace with the work of its requests, under a policy of that name."""
-
-    name: str
-    trace: Trace
-    work: Floats
-    setting: Setting
-
 
 Progress = Callable[[float], None]
 
@@ -99,10 +37,8 @@ def simulate(name: str, trace: Trace, setting: Setting, progress: Progress = lam
     service = setting.service
     work = services(len(trace.arrivals), service.service_s, service.service_cv, setting.seed)
     kind, _, argument = name.partition(":")
-    if kind == "clairvoyant":
-        return _cheapest(Case(name, trace, work, setting))
-    if kind == "static":
-        return _static(Case(name, trace, work, setting))
+    if kind in bounds.BOUNDS:
+        return bounds.BOUNDS[kind](Case(name, trace, work, setting), _run)
     if kind == "naive":
         service = msgspec.structs.replace(service, service_s=service.service_s / setting.unsized)
         setting, work = msgspec.structs.replace(setting, service=service), work / setting.unsized
@@ -117,7 +53,7 @@ def check(name: str, setting: Setting) -> None:
         InvalidInput: no such policy.
     """
     kind, _, argument = name.partition(":")
-    if kind not in ("clairvoyant", "static"):
+    if kind not in bounds.BOUNDS:
         _scaler(name, kind, argument, setting)
 
 
@@ -138,7 +74,7 @@ def _scaler(name: str, kind: str, argument: str, setting: Setting) -> Scaler:
             case "ray":
                 return Ray(DEFAULT_TARGET if target is None else target / 100 * workers, most)
     raise InvalidInput(
-        f"no policy {name!r}: corefit[:pods], hpa:70, kpa:70, ray, ray:70, static, clairvoyant, naive, all"
+        f"no policy {name!r}: corefit[:pods], hpa:70, kpa:70, ray, ray:70, static, clairvoyant, reactive, naive, all"
     )
 
 
@@ -175,71 +111,4 @@ def _run(case: Case, scaler: Scaler, first: int, progress: Progress = lambda _: 
         fleet.advance(now, min(duration_s, now + scaler.period_s))
         now += scaler.period_s
         progress(min(1.0, now / duration_s))
-    return _outcome(case, fleet, steps)
-
-
-def _outcome(case: Case, fleet: Fleet, steps: Sequence[tuple[float, int]]) -> Outcome:
-    latencies = fleet.requests.load.latencies
-    answered = latencies[np.isfinite(latencies)]
-    in_time = int((latencies <= case.setting.service.objective.latency_s).sum())
-    core_hours = fleet.core_seconds(case.trace.duration_s) / 3600
-    count = len(latencies)
-    return Outcome(
-        policy=case.name,
-        core_hours=core_hours,
-        attainment=in_time / count if count else 1.0,
-        shed=(count - len(answered)) / count if count else 0.0,
-        scale_changes=len(steps) - 1,
-        p50_s=_quantile(answered, 0.5),
-        p99_s=_quantile(answered, 0.99),
-        cost=core_hours * case.setting.policy.price.core_hour,
-        times_s=[at for at, _ in steps],
-        replicas=[replicas for _, replicas in steps],
-        latency_s=_by_minute(case.trace, latencies),
-    )
-
-
-def _quantile(seconds: Singles, q: float) -> float | None:
-    return float(np.quantile(seconds, q)) if len(seconds) else None
-
-
-def _by_minute(trace: Trace, latencies: Singles) -> list[float | None]:
-    minutes = np.searchsorted(trace.arrivals, np.arange(60.0, trace.duration_s, 60.0))
-    parts = np.split(latencies, minutes)
-    return [_quantile(part[np.isfinite(part)], 0.99) for part in parts]
-
-
-def _cheapest(case: Case) -> Outcome:
-    """The clairvoyant that spends all of its slack: the most misses planned for that still keep the objective."""
-    service = case.setting.service
-    target = service.objective.percentile / 100
-    low, high, best = 1e-3, 0.2, None
-    for _ in range(SEARCH_STEPS):
-        allowed = math.sqrt(low * high)
-        first, plan = clairvoyant(case.trace, case.work, service, allowed)
-        outcome = _run(case, plan, first)
-        if outcome.attainment >= target:
-            best, low = outcome, allowed
-        else:
-            high = allowed
-    if best is None:
-        first, plan = clairvoyant(case.trace, case.work, service, low)
-        best = _run(case, plan, first)
-    return best
-
-
-def _static(case: Case) -> Outcome:
-    """The fewest replicas that keep the objective over the whole trace, never changed: sized in hindsight."""
-    service = case.setting.service
-    target = service.objective.percentile / 100
-    least = case.work.sum() / case.trace.duration_s / service.workers
-    low, high = max(1, math.ceil(least)), int(needs(offered(case.trace, case.work, 1.0), service, 1e-3).max())
-    best = _run(case, Fixed([high], STATIC_S), high)
-    while low < high:
-        middle = (low + high) // 2
-        outcome = _run(case, Fixed([middle], STATIC_S), middle)
-        if outcome.attainment >= target:
-            best, high = outcome, middle
-        else:
-            low = middle + 1
-    return best
+    return outcome(case, fleet, steps)

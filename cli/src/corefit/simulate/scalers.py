@@ -1,4 +1,4 @@
-"""What a scaler sees of the simulated service, and the scalers that follow no measurement: static and clairvoyant.
+"""What a scaler sees of the simulated service, plans made beforehand, and what pods a load needs.
 
 May not look inside the fleet's arrays: a scaler sees what its original sees.
 """
@@ -12,9 +12,6 @@ from corefit.simulate.fleet import Fleet, Pod, Service
 from corefit.simulate.kernel import Floats, Ints
 from corefit.simulate.traces import Trace
 from corefit_core.recommender import queueing
-
-CLAIRVOYANT_STEP_S = 5.0
-"""Seconds of load that the clairvoyant sizes for at a time: the rhythm in which Corefit looks, too."""
 
 
 class View:
@@ -95,16 +92,3 @@ def _most(pods: int, service: Service, allowed: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if model.missed(pods, middle) <= allowed else (low, middle)
     return low
-
-
-def clairvoyant(trace: Trace, work: Floats, service: Service, allowed: float) -> tuple[int, Fixed]:
-    """A plan that knows all arrivals: what each step needs, asked for one start-up ahead. And where it begins.
-
-    A pod that would be needed again before a new one could have started is kept: stopping it saves less than
-    starting another costs.
-    """
-    need = needs(offered(trace, work, CLAIRVOYANT_STEP_S), service, allowed)
-    ahead = int(np.ceil(service.startup_s / CLAIRVOYANT_STEP_S))
-    padded = np.concatenate([need, np.full(ahead, need[-1])])
-    asked = np.array([padded[i : i + ahead + 1].max() for i in range(len(need))])
-    return int(asked[0]), Fixed([int(n) for n in asked], CLAIRVOYANT_STEP_S)

@@ -96,11 +96,13 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
     if policy.cpu_range is not None:
         grown = vertical.grown(policy, state, seen, service, need)
         return _Wanted(grown.replicas, grown.floor, need.soon, grown.millicores, grown.grants)
-    at_most = 4 * max(1, policy.max_replicas)
+    at_most, near = 4 * max(1, policy.max_replicas), seen.replicas
     there = max(_surge(service, state), growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S))
-    now_needed = queueing.pods_needed(state.correction * there, SURE, service, need.allowed, at_most)
-    pods = max(now_needed, queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most))
-    floor = queueing.pods_needed(need.ahead + need.floor - need.lasting, need.outlook, service, need.allowed, at_most)
+    now_needed = queueing.pods_needed(state.correction * there, SURE, service, need.allowed, at_most, near=near)
+    pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=near)
+    least = need.ahead + need.floor - need.lasting
+    floor = queueing.pods_needed(least, need.outlook, service, need.allowed, at_most, near=pods)
+    pods = max(now_needed, pods)
     return _Wanted(pods, max(pods, floor), need.soon)
 
 

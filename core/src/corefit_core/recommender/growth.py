@@ -5,11 +5,14 @@ comes and goes faster than a pod starts, the cheapest that keeps an objective is
 May not know of queues or pods.
 """
 
+import bisect
+import operator
 from collections.abc import Sequence
 from typing import Final
 
 from corefit_core.recommender.state import Level, Sample
 
+_AT: Final = operator.attrgetter("at")
 FAST_S: Final = 15.0
 """One second of ten requests is a third noise; fifteen are 8 %, less than a pod of most services."""
 SLOW_S: Final = 60.0
@@ -47,8 +50,8 @@ def predict(
 
 def mean(samples: Sequence[Sample], now: float, span_s: float) -> float:
     """The mean load of the last `span_s` seconds."""
-    recent = [s.erlangs for s in samples if now - span_s < s.at <= now]
-    return sum(recent) / len(recent) if recent else 0.0
+    recent = _recent(samples, now, span_s)
+    return sum([s.erlangs for s in recent]) / len(recent) if recent else 0.0
 
 
 def levelled(levels: Sequence[Level], samples: Sequence[Sample], now: float) -> tuple[Level, ...]:
@@ -73,9 +76,15 @@ def _highest(levels: Sequence[Level], since: float) -> float:
 
 
 def _slope(samples: Sequence[Sample], now: float, span_s: float) -> float:
-    recent = [s for s in samples if now - span_s < s.at <= now]
+    recent = _recent(samples, now, span_s)
     if len(recent) < 3:
         return 0.0
-    middle = sum(s.at for s in recent) / len(recent)
-    spread = sum((s.at - middle) ** 2 for s in recent)
-    return sum((s.at - middle) * s.erlangs for s in recent) / spread if spread > 0 else 0.0
+    middle = sum([s.at for s in recent]) / len(recent)
+    spread = sum([(s.at - middle) ** 2 for s in recent])
+    return sum([(s.at - middle) * s.erlangs for s in recent]) / spread if spread > 0 else 0.0
+
+
+def _recent(samples: Sequence[Sample], now: float, span_s: float) -> Sequence[Sample]:
+    """The samples of the last `span_s` seconds; they are in the order of their times."""
+    begin = bisect.bisect_right(samples, now - span_s, key=_AT)
+    return samples[begin : bisect.bisect_right(samples, now, lo=begin, key=_AT)]

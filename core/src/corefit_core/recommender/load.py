@@ -4,7 +4,6 @@ Offered load in Erlangs is the rate of busy worker-seconds plus what was turned 
 unlike CPU use it is exact under saturation. May not decide anything.
 """
 
-import math
 import operator
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -24,7 +23,7 @@ BUSY_SLACK: Final = 1.5
 """Busy worker-seconds a second per worker can't exceed 1; half as much again allows for runs that end in the
 interval but began before it, and is still far from the numbers that a broken counter shows."""
 MAX_COUNT: Final = 2.0**53
-"""Past this a double can't tell neighbouring counts apart; at a million a second it takes 285 years."""
+"""Past this, all added up, a double can't tell neighbouring counts apart; at a million a second it takes 285 years."""
 PODS_FOR_LATENCY: Final = 16
 """Of a hundred pods that share a load, so many tell its percentile."""
 MAX_WORKERS: Final = 4096
@@ -70,41 +69,39 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         late=bucket(policy.objective.latency_s) + 1,
     )
     counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
-    rates = [c.state.erlangs for c in counts if c.fresh and c.state is not None and c.state.erlangs is not None]
+    rates = [c.erlangs for c in counts if c.erlangs is not None]
     workers = [c.workers for c in counts if c.workers]
     per_pod = max(1, round(sum(workers) / len(workers))) if workers else max(1, policy.workers_per_pod)
-    ready = sum(pod.ready for pod in seen.pods)
-    answering = sum(pod.ready for pod, c in zip(seen.pods, counts, strict=True) if c.rated)
-    missing = ready - answering
+    ready = [c for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
+    answering = sum(c.erlangs is not None for c in ready)
+    missing = len(ready) - answering
     total = sum(rates)
-    own = [c.workers or per_pod for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
+    deltas = [c.delta for c in counts if c.delta is not None]
     return Measured(
         pods=tuple(c.state for c in counts if c.state is not None),
         erlangs=total * (1 + missing / answering) if answering else None,
         ceiling=total + missing * per_pod,
         workers=per_pod,
-        capacity=sum(own),
-        ready=ready,
+        capacity=sum(c.workers or per_pod for c in ready),
+        ready=len(ready),
         missing=missing,
         invalid=sum(c.invalid for c in counts),
-        delta=_sum([c.delta for c in counts if c.delta is not None]),
+        delta=Totals(*map(sum, zip(*deltas, strict=True))) if deltas else Totals(),
         startup_s=max((c.startup_s for c in counts), default=0.0) or None,
         total=_answered(counts),
     )
 
 
 class _Counted(msgspec.Struct, frozen=True):
+    """What is known of a pod from now on, and what this round's report adds; its load as far as the report is fresh."""
+
     state: PodState | None
+    erlangs: float | None = None
     delta: Totals | None = None
-    fresh: bool = False
     invalid: bool = False
     workers: int = 0
     startup_s: float = 0.0
     base: tuple[int, ...] | None = None
-
-    @property
-    def rated(self) -> bool:
-        return self.fresh and self.state is not None and self.state.erlangs is not None
 
 
 class _Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,46 +117,50 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     report = pod.report
     if report is None or not 0 <= pod.age_s <= this.max_age_s:
         return _Counted(before)
-    counts = totals(report, this.late)
+    counts, workers, startup_s = totals(report, this.late), report.plan.workers, report.startup_s
     if not plausible(report, counts):
         return _Counted(before, invalid=True)
-    new = PodState(
-        pod.uid, report.boot_id, report.clock_s, this.now, counts, None, report.total.counts, report.plan.workers
-    )
-    workers, startup_s = report.plan.workers, report.startup_s
-    base = _base(this, new, before)
+
+    def now_known(erlangs: float | None) -> PodState:
+        answers = report.total.counts
+        return PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers)
+
+    base = _base(this, report, before)
     if base is None:
-        return _Counted(new, fresh=True, workers=workers, startup_s=startup_s)
+        return _Counted(now_known(None), workers=workers, startup_s=startup_s)
     old, span_s = base
     if span_s == 0:
-        return _Counted(before, fresh=True, workers=workers, startup_s=startup_s)
-    delta = Totals(*map(operator.sub, msgspec.structs.astuple(counts), msgspec.structs.astuple(old.totals)))
+        return _Counted(before, before.erlangs if before else None, workers=workers, startup_s=startup_s)
+    delta = Totals(*map(operator.sub, counts, old.totals))
     # A pod that was resized has worked with either number of workers.
     most = max(1, workers, old.workers)
     if span_s < 0 or not _possible(delta, span_s, most, this.service_s):
-        return _Counted(new, fresh=True, invalid=True, workers=workers, startup_s=startup_s)
+        return _Counted(now_known(None), invalid=True, workers=workers, startup_s=startup_s)
     erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-    new = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, report.total.counts, workers)
-    return _Counted(new, delta, fresh=True, workers=workers, startup_s=startup_s, base=old.total)
+    return _Counted(now_known(erlangs), erlangs, delta, workers=workers, startup_s=startup_s, base=old.total)
 
 
-def _base(this: _Round, new: PodState, before: PodState | None) -> tuple[PodState, float] | None:
+_BEGUN: Final = PodState("", "", 0.0, 0.0)
+"""A process that has counted nothing yet."""
+
+
+def _base(this: _Round, report: Report, before: PodState | None) -> tuple[PodState, float] | None:
     """What to take the difference from, and the seconds between; None when that can't be known.
 
     A process that was not there at the last round did all of its counting since then. An operator that has just
     started, or that has not looked for long, can't tell, and takes the counters as they are for its baseline.
     """
-    if before is not None and before.boot_id == new.boot_id:
-        return before, new.clock_s - before.clock_s
+    if before is not None and before.boot_id == report.boot_id:
+        return before, report.clock_s - before.clock_s
     if this.elapsed_s is not None and 0 < this.elapsed_s <= this.max_age_s:
-        return PodState(new.uid, new.boot_id, 0.0, this.now), this.elapsed_s
+        return _BEGUN, this.elapsed_s
     return None
 
 
 def _possible(delta: Totals, span_s: float, workers: int, service_s: float) -> bool:
     """No counter went backwards, and no more work was done than the workers can do."""
     ceiling_s = BUSY_SLACK * workers * (span_s + service_s)
-    return min(msgspec.structs.astuple(delta)) >= 0 and delta.busy_s <= ceiling_s
+    return min(delta) >= 0 and delta.busy_s <= ceiling_s
 
 
 def service_s(policy: Policy, service: Moments) -> float:
@@ -176,37 +177,32 @@ def _lifetime(seen: Observation) -> Moments:
 
 def plausible(report: Report, counts: Totals) -> bool:
     """Whether the numbers can be those of a process at all: finite, and no larger than a counter gets."""
-    numbers = (report.clock_s, report.startup_s, *msgspec.structs.astuple(counts))
-    # A NaN makes any comparison false, or hides from it and shows in the sum: thrice as fast as asking each number.
-    within = min(numbers) >= 0 and max(numbers) <= MAX_COUNT
-    return within and not math.isnan(sum(numbers)) and report.plan.workers <= MAX_WORKERS
+    numbers = (report.clock_s, report.startup_s, *counts)
+    # A NaN hides from the least of them, but makes the sum one that no comparison is true of.
+    return min(numbers) >= 0 and sum(numbers) <= MAX_COUNT and report.plan.workers <= MAX_WORKERS
 
 
 def totals(report: Report, late: int) -> Totals:
     """What is counted of a report; `late` is the first bucket of total times over the objective."""
-    counters, service = report.counters, report.service_time
+    counters, service, answers = report.counters, report.service_time, report.total.counts
+    over = sum(answers[late:])
     return Totals(
-        arrivals=counters.arrivals,
-        turned_away=counters.rejected_total + counters.expired,
-        busy_s=counters.busy_worker_seconds,
-        served=service.count,
-        served_s=service.sum_s,
-        served_sq_s2=service.sum_sq_s2,
-        waited=sum(report.queue_wait.counts[_WAITED:]),
-        answered=report.total.count,
-        late=sum(report.total.counts[late:]),
+        counters.arrivals,
+        counters.rejected_total + counters.expired,
+        counters.busy_worker_seconds,
+        sum(service.counts),
+        service.sum_s,
+        service.sum_sq_s2,
+        sum(report.queue_wait.counts[_WAITED:]),
+        sum(answers[:late]) + over,
+        over,
     )
-
-
-def _sum(deltas: Sequence[Totals]) -> Totals:
-    columns = zip(*(msgspec.structs.astuple(d) for d in deltas), strict=True)
-    return Totals(*(sum(column) for column in columns))
 
 
 def _answered(counts: Sequence[_Counted]) -> tuple[int, ...]:
     """This round's total times, of pods spread over all: a percentile needs no more, and adding buckets up costs."""
     pairs = [(c.state.total, c.base) for c in counts if c.state is not None and c.base is not None]
     pairs = pairs[:: 1 + len(pairs) // PODS_FOR_LATENCY]
-    new = [sum(column) for column in zip_longest(*(total for total, _ in pairs), fillvalue=0)]
-    old = [sum(column) for column in zip_longest(*(base for _, base in pairs), fillvalue=0)]
-    return tuple(max(0, a - b) for a, b in zip_longest(new, old, fillvalue=0))
+    new = map(sum, zip_longest(*(total for total, _ in pairs), fillvalue=0))
+    old = map(sum, zip_longest(*(base for _, base in pairs), fillvalue=0))
+    return tuple([a - b if a > b else 0 for a, b in zip_longest(new, old, fillvalue=0)])

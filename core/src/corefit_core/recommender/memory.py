@@ -147,7 +147,7 @@ def _pooling(before: float, measured: load.Measured) -> float:
 
 
 def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> tuple[float, ...]:
-    return tuple(keep * a + b for a, b in zip_longest(before, counts, fillvalue=0.0))
+    return tuple([keep * a + b for a, b in zip_longest(before, counts, fillvalue=0.0)])
 
 
 def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
@@ -194,5 +194,5 @@ def ahead_s(policy: Policy, state: State) -> float:
 
 def latency_s(policy: Policy, state: State) -> float | None:
     """The objective's percentile of the total times lately, seconds; None before any."""
-    counts = tuple(round(FINE * count) for count in state.latencies)
+    counts = tuple([round(FINE * count) for count in state.latencies])
     return Histogram(counts=counts).quantile_s(policy.objective.percentile / 100)

@@ -37,12 +37,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """
         together = servers(self.workers, pods, self.pooling)
         load = erlangs * together / (pods * self.workers)
+        blocked = erlang_b(together, load) if load > 0 else 0.0
         missed = total = 0.0
         for node, weight in _NODES if self.scv >= ALMOST_CONSTANT else _NODES[1:2]:
             patience = self.latency_s / self.service_s - max(0.0, 1 + node * math.sqrt(self.scv))
             if patience >= 0:
                 total += weight
-                missed += weight * turned_away(together, load, self._smooth(patience, pods), self.scv)
+                missed += weight * _lost(together, load, blocked, self._smooth(patience, pods), self.scv)
         return missed / total if total else 1.0
 
     def _smooth(self, patience: float, pods: int) -> float:
@@ -96,10 +97,14 @@ def turned_away(servers: float, erlangs: float, patience: float, scv: float) -> 
     """
     if patience < 0:
         return 1.0
+    return _lost(servers, erlangs, erlang_b(servers, erlangs), patience, scv)
+
+
+def _lost(servers: float, erlangs: float, blocked: float, patience: float, scv: float) -> float:
+    """As `turned_away`, the share that finds all servers busy when none may wait being known."""
     rho = erlangs / servers
     if rho <= 0:
         return 0.0
-    blocked = erlang_b(servers, erlangs)
     exponent = 2 * (servers - erlangs) * patience / (1 + scv)
     if abs(exponent) < 1e-9:
         return blocked / (1 + blocked * 2 * servers * patience / (1 + scv))
@@ -124,7 +129,13 @@ def waiting(servers: float, erlangs: float) -> float:
 
 
 def pods_needed(
-    erlangs: float, outlook: Sequence[tuple[float, float]], service: Service, allowed: float, at_most: int
+    erlangs: float,
+    outlook: Sequence[tuple[float, float]],
+    service: Service,
+    allowed: float,
+    at_most: int,
+    *,
+    near: int = 0,
 ) -> int:
     """The fewest pods with which at most `allowed` of the requests miss the objective, `at_most` when none do.
 
@@ -134,21 +145,36 @@ def pods_needed(
         service: of one pod.
         allowed: the share of requests that may miss.
         at_most: where the search ends.
+        near: where it begins: the answer is the same, and found at once when it is near. 0: at the load.
     """
-    low, high = 1, max(1, min(at_most, math.ceil(erlangs / service.workers)))
-    while high < at_most and not enough(high, erlangs, outlook, service, allowed):
-        low, high = high + 1, min(at_most, high + 1 + (high >> 3))
+    at_most = max(1, at_most)
+    # All below `low` are too few, `high` are enough or the most; steps double until the answer lies between.
+    low, high, step = 1, at_most, 1
+    probe = max(1, min(at_most - 1, near or math.ceil(erlangs / service.workers)))
     while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle, erlangs, outlook, service, allowed) else (middle + 1, high)
+        if enough(probe, erlangs, outlook, service, allowed):
+            high = probe
+            probe = high - step if low <= high - step else (low + high) // 2
+        else:
+            low = probe + 1
+            probe = low + step - 1 if low + step - 1 < high else (low + high) // 2
+        step *= 2
     return low
 
 
 def enough(pods: int, erlangs: float, outlook: Sequence[tuple[float, float]], service: Service, allowed: float) -> bool:
-    """Whether so many pods miss the objective in at most `allowed` of the requests; see `pods_needed`."""
-    budget = allowed
+    """Whether so many pods miss the objective in at most `allowed` of the requests; see `pods_needed`.
+
+    `outlook` is in falling order of load, and its products of chance and ratio add up to one at most.
+    """
+    budget, rest = allowed, 1.0
     for chance, ratio in outlook:
-        budget -= chance * ratio * service.missed(pods, erlangs * ratio)
+        missed = service.missed(pods, erlangs * ratio)
+        budget -= chance * ratio * missed
+        rest -= chance * ratio
         if budget < 0:
             return False
+        # The rest is of less load, and misses no larger a share.
+        if rest * missed <= budget:
+            return True
     return True

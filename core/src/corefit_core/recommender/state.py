@@ -4,7 +4,7 @@ May not decide anything.
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -14,7 +14,7 @@ MIN_SERVICE_S: Final = 1e-6
 """Shorter than any run of a model, and long enough to divide by."""
 
 
-class Totals(msgspec.Struct, frozen=True):
+class Totals(NamedTuple):
     """What is counted of a pod's report: totals of one process since it started.
 
     A tenth of a report's size, so that the state stays small and the difference of a hundred pods is cheap.

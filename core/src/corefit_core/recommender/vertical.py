@@ -106,9 +106,9 @@ def grown(policy: Policy, state: State, seen: Observation, model: queueing.Servi
 
     chosen = next((i for i, grants in enumerate(options) if enough(grants)), len(options) - 1)
     at_most = 4 * max(1, policy.max_replicas)
-    lasting = queueing.pods_needed(need.lasting, SURE, model, need.allowed, at_most)
+    lasting = queueing.pods_needed(need.lasting, SURE, model, need.allowed, at_most, near=seen.replicas)
     ahead = _ahead(len(ready), _capacity(policy, ready, sizes, options[-1]), model, need, at_most)
-    floor = queueing.pods_needed(need.floor, SURE, model, need.allowed, at_most)
+    floor = queueing.pods_needed(need.floor, SURE, model, need.allowed, at_most, near=lasting)
     replicas = max(lasting, ahead)
     return Grown(sizes.millicores[chosen], options[chosen], replicas, max(replicas, floor))
 
