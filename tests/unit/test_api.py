@@ -1,7 +1,9 @@
 """The resource decoded: defaults, units, what it refuses and how it names the field."""
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from corefit_core.errors import InvalidInput
@@ -52,6 +54,19 @@ def test_without_room_between_them_there_is_no_range() -> None:
 def test_a_claim_is_a_file_below_its_mount() -> None:
     service = _decode({"model": {"uri": "pvc://claim/a/b.onnx"}})
     assert (service.model_uri, service.model_claim) == (f"file://{SOURCE_MOUNT}/a/b.onnx", "claim")
+
+
+def test_what_is_asked_is_the_same_by_whatever_decoder_and_whether_defaults_are_written_out() -> None:
+    """The watch is decoded by json, our own requests by msgspec, and only one of them makes "1" the same object."""
+    written = '{"model":{"uri":"http://m/a.onnx"},"resources":{"cpu":"1","memory":"512Mi"},"template":{"labels":{}}}'
+    resource = '{"metadata":{"name":"a"},"spec":%s}'
+    asked = {
+        decode(read(resource % spec)).asked
+        for read in (json.loads, msgspec.json.decode)
+        for spec in (written, '{"model":{"uri":"http://m/a.onnx"}}')
+    }
+    assert len(asked) == 1
+    assert decode(json.loads(resource % written.replace("512", "513"))).asked not in asked
 
 
 def test_only_true_pauses() -> None:

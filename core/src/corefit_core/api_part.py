@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import NODEFAULT, UNSET, Meta
 
 Opaque = dict[str, Any]
 """A core/v1 type that is passed through to the pod; the API server validates it in the Deployment."""
@@ -11,6 +11,24 @@ Opaque = dict[str, Any]
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What all parts share: immutable, camelCase on the wire."""
+
+
+def told(part: Part) -> dict[str, Any]:
+    """What a part says beyond its defaults, the same whether a default was written out or not.
+
+    By value: msgspec's own `omit_defaults` goes by identity, so that a "1" which one JSON decoder made is left out and
+    that of another is not.
+    """
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(part):
+        value = getattr(part, field.name)
+        default = field.default if field.default_factory is NODEFAULT else field.default_factory()
+        if value is UNSET or value == default:
+            continue
+        plain = told(value) if isinstance(value, Part) else msgspec.to_builtins(value)
+        if plain != {}:
+            found[field.encode_name] = plain
+    return found
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:

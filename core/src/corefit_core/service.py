@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from corefit_core import api, naming
 from corefit_core.api_application import Application, TargetRef
+from corefit_core.api_part import told
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.quantity import parse_bytes, parse_millicores
@@ -127,14 +128,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
 
 
 def _asked(spec: api.InferenceServiceSpec) -> str:
-    told = {key: value for key, value in msgspec.to_builtins(spec).items() if key not in ("scaling", "price")}
-    return fingerprint(_said(told))
-
-
-def _said(told: dict[str, Any]) -> dict[str, Any]:
-    """Without parts that say nothing but their defaults, which msgspec leaves as empty ones."""
-    pairs = ((key, _said(value) if isinstance(value, dict) else value) for key, value in told.items())
-    return {key: value for key, value in pairs if value != {}}
+    return fingerprint({key: value for key, value in told(spec).items() if key not in ("scaling", "price")})
 
 
 def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) -> Policy:
