@@ -1,6 +1,7 @@
 """The machinery around the reconcile: the queue of dirty resources, the view, the collector."""
 
 import asyncio
+import resource
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from corefit_operator import objects
 from corefit_operator.cluster import ApiError
 from corefit_operator.collector import Collector
 from corefit_operator.controller import Controller
+from corefit_operator.main import open_files
 from corefit_operator.metrics import Metrics
 from corefit_operator.view import Key, View
 from corefit_operator.workqueue import WorkQueue
@@ -50,6 +52,28 @@ async def test_the_earlier_of_two_timers_counts_and_adding_now_cancels_it() -> N
     assert len(queue) == 0
 
 
+async def test_what_changed_goes_before_what_is_due_and_does_not_silence_it() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for key in ("due1", "due2", "due3"):
+        queue.add_after(key, 0.0)
+    await asyncio.sleep(0.01)  # later timers fire later
+    for number in range(8):
+        queue.add(f"changed{number}")
+    handed = [await queue.get() for _ in range(11)]
+    first = [f"changed{number}" for number in range(8)]
+    assert handed == [*first[:3], "due1", *first[3:6], "due2", *first[6:], "due3"]
+
+
+async def test_a_due_key_that_something_happens_to_moves_forward_and_comes_once() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for key in ("due", "other"):
+        queue.add_after(key, 0.0)
+    await asyncio.sleep(0.01)  # later timers fire later
+    queue.add("other")
+    assert [await queue.get(), await queue.get()] == ["other", "due"]
+    assert len(queue) == 0
+
+
 async def test_an_error_of_one_resource_does_not_disturb_another() -> None:
     queue: WorkQueue[Key] = WorkQueue()
     good, bad, broken = Key("n", "good"), Key("n", "bad"), Key("n", "broken")
@@ -74,6 +98,35 @@ async def test_an_error_of_one_resource_does_not_disturb_another() -> None:
     await asyncio.gather(controller, return_exceptions=True)
     assert set(seen[:3]) == {good, bad, broken}
     assert seen.count(bad) == 1  # the API server asked for an hour
+
+
+async def test_resources_that_wait_for_a_silent_pod_hold_up_no_other() -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    done, silent = asyncio.Event(), [Key("n", f"silent{number}") for number in range(100)]
+
+    async def reconcile(key: Key) -> float | None:
+        if key in silent:
+            await asyncio.Event().wait()
+        done.set()
+        return None
+
+    controller = asyncio.create_task(Controller(queue, reconcile, Metrics()).run())
+    for key in (*silent, Key("n", "answers")):
+        queue.add(key)
+    async with asyncio.timeout(30):
+        await done.wait()
+    controller.cancel()
+    await asyncio.gather(controller, return_exceptions=True)
+
+
+def test_a_process_takes_all_the_open_files_that_it_may_have() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _meta(name: str, version: int, uid: str = "u", service: str = "a") -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.root.level))
+    open_files()
     try:
         asyncio.run(_run(options))
     except CorefitError as error:
@@ -34,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def open_files() -> None:
+    """Takes as many open files as the process may have: each pod holds a connection, and 1,024 is the usual number."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # some systems call the limit infinite, and grant less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(options: argparse.Namespace) -> None:

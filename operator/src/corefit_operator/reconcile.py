@@ -13,22 +13,20 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core import service as services
 from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.errors import InvalidInput
-from corefit_core.recommender import Decision, State, decide
-from corefit_core.report import Report
+from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service
 from corefit_operator import children, diagnosis, manifests, observing, resizing, sizes, status
 from corefit_operator.beside import Beside
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.confirm import confirm
-from corefit_operator.contention import Contention
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.objects import Child, Pod
-from corefit_operator.recorder import Budget, Recorder, Said, changes
+from corefit_operator.recorder import Recorder, Said, changes
+from corefit_operator.remembered import Asked, Remembered
 from corefit_operator.resizing import Resizer
 from corefit_operator.sidecars import Sidecars
 from corefit_operator.sizes import Scene
@@ -45,29 +43,6 @@ VERTICAL_ROUND_S: Final = 1.0
 be most of the answer's delay; a shorter one sees too few requests to tell a step from chance."""
 REFUSED_S: Final = 10.0
 """Seconds until what the API server refused is tried again: a quota may have been raised."""
-
-
-class Remembered(msgspec.Struct, kw_only=True):
-    """What the operator remembers of one resource between reconciles, and may lose at any time.
-
-    Attributes:
-        uid: of the resource; another one under the same name starts from nothing.
-        applied: the account of our fields in each child.
-        state: the recommender's.
-        reports: the newest of each live pod, with the time at which it came.
-        contention: whether somebody else writes the replicas too.
-        status_at: when the status was written last.
-        resizes: what was asked of pods, and where there was no room.
-    """
-
-    uid: str
-    applied: children.Memory = msgspec.field(default_factory=dict)
-    state: State = State()
-    reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
-    contention: Contention = msgspec.field(default_factory=Contention)
-    status_at: float = 0.0
-    resizes: resizing.Memory = msgspec.field(default_factory=resizing.Memory)
-    budget: Budget = msgspec.field(default_factory=Budget)
 
 
 class Reconciler:
@@ -125,19 +100,17 @@ class Reconciler:
             return None
         remembered = self._memory(key, str(raw["metadata"].get("uid", "")))
         try:
-            service = services.decode(raw)
+            told = remembered.told(raw, self._defaults)
         except InvalidInput as error:
             await self._say_unreadable(key, raw, remembered, error)
             return None
-        if service.paused:
+        if told.service.paused:
             self._upgrades.forget(key)
             return None
-        return await self._bring_in_order(key, raw, service, remembered)
+        return await self._bring_in_order(key, raw, told, remembered)
 
-    async def _bring_in_order(
-        self, key: Key, raw: Mapping[str, Any], service: Service, remembered: Remembered
-    ) -> float:
-        wanted = manifests.desired(service, self._defaults)
+    async def _bring_in_order(self, key: Key, raw: Mapping[str, Any], told: Asked, remembered: Remembered) -> float:
+        service, wanted = told.service, told.wanted
         waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
         outcome = await children.settle(
             self._cluster,

@@ -1,0 +1,69 @@
+"""What the operator remembers of a resource between two reconciles, all of which it may lose at any time.
+
+May not do I/O, and may not hold what only the cluster can know.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from corefit_core import service as services
+from corefit_core.manifest import Manifest
+from corefit_core.recommender import State
+from corefit_core.report import Report
+from corefit_core.service import Service
+from corefit_operator import children, manifests, resizing
+from corefit_operator.contention import Contention
+from corefit_operator.manifests import Defaults
+from corefit_operator.recorder import Budget
+from corefit_operator.view import asked
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a resource asks for, decoded, and its children: the same from round to round, so worked out once.
+
+    Attributes:
+        words: what it was made from, as `view.asked` tells it.
+    """
+
+    words: tuple[object, ...]
+    service: Service
+    wanted: tuple[Manifest, ...]
+
+
+class Remembered(msgspec.Struct, kw_only=True):
+    """Of one resource.
+
+    Attributes:
+        uid: of the resource; another one under the same name starts from nothing.
+        asked: what it asked for when it was looked at last.
+        applied: the account of our fields in each child.
+        state: the recommender's.
+        reports: the newest of each live pod, with the time at which it came.
+        contention: whether somebody else writes the replicas too.
+        status_at: when the status was written last.
+        resizes: what was asked of pods, and where there was no room.
+    """
+
+    uid: str
+    asked: Asked | None = None
+    applied: children.Memory = msgspec.field(default_factory=dict)
+    state: State = State()
+    reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
+    contention: Contention = msgspec.field(default_factory=Contention)
+    status_at: float = 0.0
+    resizes: resizing.Memory = msgspec.field(default_factory=resizing.Memory)
+    budget: Budget = msgspec.field(default_factory=Budget)
+
+    def told(self, raw: Mapping[str, Any], defaults: Defaults) -> Asked:
+        """What the resource asks for now.
+
+        Raises:
+            InvalidInput: it can't be read.
+        """
+        words = asked(raw)
+        if self.asked is None or self.asked.words != words:
+            service = services.decode(raw)
+            self.asked = Asked(words=words, service=service, wanted=manifests.desired(service, defaults))
+        return self.asked
