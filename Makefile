@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo test lint bench bench-operator bench-autoscale bench-rollouts bench-sidecar cluster-up cluster-down images setup
+.PHONY: help demo test nightly lint bench bench-operator bench-autoscale bench-rollouts bench-sidecar cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -19,7 +19,7 @@ demo: setup ## a real cluster, Corefit, a model, load: replicas follow (KEEP=1 l
 	$(RUN) corefit demo $(if $(KEEP),--keep)
 
 test: setup ## unit, property and end-to-end tests, on a real cluster
-	$(RUN) pytest
+	$(RUN) pytest -m "not nightly"
 
 lint: setup ## ruff, mypy, import contracts, chart, drift of generated files
 	$(RUN) ruff check
@@ -40,6 +40,9 @@ bench-operator: setup ## the operator with 50 to 500 resources of ten pods, on o
 
 bench-rollouts: setup ## requests during 100 rollouts and scalings (N=...), a drain and a kill -9, on a real cluster
 	ROLLOUTS=$(or $(N),100) $(RUN) pytest tests/e2e/test_rollouts.py -s
+
+nightly: setup ## what takes too long for `make test`: long runs of the fault tests, on a real API server
+	$(RUN) pytest -m nightly -s
 
 bench-sidecar: setup ## a prediction by socket, loopback address and Service (N=rounds), on a real cluster
 	ROUNDS=$(or $(N),16) $(RUN) pytest tests/e2e/test_sidecar_transport.py -s
