@@ -69,7 +69,7 @@ async def test_another_thread_count_exchanges_the_session(negate: str, tmp_path:
 
 def made(model: str, folder: Path) -> tuple[Service, Pool]:
     settings = load(["--model", model, "--no-calibrate", "--model-dir", str(folder)], {})
-    service = Service(settings, Cgroup([]), Meter())
+    service = Service(settings, Cgroup([], str), Meter())
     nothing = Limits(workers=1, depth=1, objective_s=1, line=Line(a=1, b=1), chunk=0, batch=0)
     service.pool = Pool(asyncio.get_running_loop(), service.meter, nothing)
     return service, service.pool

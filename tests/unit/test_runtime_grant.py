@@ -17,10 +17,10 @@ V1_MOUNTS = (
 V1_CONTAINER_MOUNTS = "32 30 0:28 /kubepods/pod1/c1 /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
 
 
-def reader(files: dict[str, str]) -> Callable[[Path], str]:
-    def read(path: Path) -> str:
+def reader(files: dict[str, str]) -> Callable[[str], str]:
+    def read(path: str) -> str:
         try:
-            return files[str(path)]
+            return files[path]
         except KeyError:
             raise FileNotFoundError(path) from None
 
@@ -58,6 +58,22 @@ def test_v1_on_the_host_and_in_a_container() -> None:
     assert of(V1_CGROUP, V1_MOUNTS, files).quota_millicores() == 500
     files = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "70000", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}
     assert of(V1_CGROUP, V1_CONTAINER_MOUNTS, files).quota_millicores() == 700
+
+
+def test_files_that_stay_open_are_read_anew_and_those_that_come_later_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "cpu.max"
+    read = grant.KeptFiles()
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            read(str(path))
+    path.write_text("max 100000")
+    for _ in range(grant.LOOKS_MISSING - 1):
+        with pytest.raises(FileNotFoundError):
+            read(str(path))
+    assert read(str(path)) == "max 100000"
+    path.write_text("150000 100000")
+    assert read(str(path)) == "150000 100000"
+    read.close()
 
 
 def test_a_namespaced_view_above_the_mount_falls_back_to_the_mount() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 POLL_S: Final = 0.1
-"""The kernel tells nobody of a changed quota; a resize reaches the cgroup within 0.1 s, and a look costs 50 us."""
+"""The kernel tells nobody of a changed quota; a resize reaches the cgroup within 0.1 s, and a look costs 10 us."""
 LOOKS_A_FILE: Final = 10
 """The model file is looked at each tenth time: once a second."""
 RETRY_FIRST_S: Final = 1.0

@@ -2,7 +2,7 @@
 
 A container's own view is used: `/proc/self/cgroup` says which cgroup, `/proc/self/mountinfo` where its hierarchy
 is mounted. Limits nest, so the smallest on the way up to the mount wins. The parsers are pure; only `Cgroup`
-reads files, and it keeps their paths, since the poll that looks for a resize runs ten times a second.
+reads files, and it keeps them open, since the poll that looks for a resize runs ten times a second.
 """
 
 import os
@@ -13,8 +13,10 @@ from typing import Final
 
 from corefit_core.sizing import Grant
 
-ReadText = Callable[[Path], str]
+ReadText = Callable[[str], str]
 PROC_SELF: Final = Path("/proc/self")
+LOOKS_MISSING: Final = 100
+"""After so many looks, ten seconds, a file that was missing is looked for again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +56,45 @@ class Throttling:
     seconds: float = 0.0
 
 
-def read_text(path: Path) -> str:
-    """A small file of /proc or /sys: three system calls where `Path.read_text` makes eight."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(descriptor, 65536):
-            parts.append(part)
-    finally:
-        os.close(descriptor)
-    return b"".join(parts).decode()
+class KeptFiles:
+    """Reads small files of /sys that stay open: one system call a look, and none for those that aren't there.
+
+    Opened for each look, with the CPU's caches full of a model's weights, they took a sixth of the event loop's time.
+    """
+
+    def __init__(self) -> None:
+        self._descriptors: dict[str, int] = {}
+        self._missing: dict[str, int] = {}
+
+    def __call__(self, path: str) -> str:
+        """The file's text now."""
+        if looks := self._missing.get(path, 0):
+            self._missing[path] = looks - 1
+            raise FileNotFoundError(path)
+        descriptor = self._descriptors.get(path)
+        if descriptor is None:
+            descriptor = self._opened(path)
+        try:
+            return os.pread(descriptor, 4096, 0).decode()
+        except OSError:
+            self._forget(path)
+            raise
+
+    def close(self) -> None:
+        """Closes what is open."""
+        for path in list(self._descriptors):
+            self._forget(path)
+
+    def _opened(self, path: str) -> int:
+        try:
+            descriptor = self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._missing[path] = LOOKS_MISSING
+            raise
+        return descriptor
+
+    def _forget(self, path: str) -> None:
+        os.close(self._descriptors.pop(path))
 
 
 def parse_cpu_max(text: str) -> int | None:
@@ -118,41 +149,45 @@ def _millicores(quota_us: int, period_us: int) -> int:
     return max(1, quota_us * 1000 // period_us)
 
 
-class Cgroup:
-    """Reads the limits of this process; `refresh` finds them anew (cheap: the files it knows already)."""
+_QUOTA: Final = {1: ("cpu.cfs_quota_us", "cpu.cfs_period_us"), 2: ("cpu.max",)}
 
-    def __init__(self, hierarchies: list[Hierarchy], read: ReadText = read_text) -> None:
+
+class Cgroup:
+    """Reads the limits of this process."""
+
+    def __init__(self, hierarchies: list[Hierarchy], read: ReadText) -> None:
         self._read = read
-        self._folders = [(h.version, Path(f)) for h in hierarchies for f in h.folders()]
+        folders = [(h.version, f) for h in hierarchies for f in h.folders()]
+        self._quotas = [(v, [str(f / name) for name in _QUOTA[v]]) for v, f in folders]
+        self._stats = [str(f / "cpu.stat") for _, f in folders]
 
     @classmethod
-    def of_process(cls, proc: Path = PROC_SELF, read: ReadText = read_text) -> "Cgroup":
+    def of_process(cls, proc: Path = PROC_SELF) -> "Cgroup":
         """The cgroups of this process; none where `/proc` doesn't say (then only the affinity mask counts)."""
         try:
-            hierarchies = parse_hierarchies(read(proc / "cgroup"), read(proc / "mountinfo"))
+            hierarchies = parse_hierarchies((proc / "cgroup").read_text(), (proc / "mountinfo").read_text())
         except OSError:
             hierarchies = []
-        return cls(hierarchies, read)
+        return cls(hierarchies, KeptFiles())
 
     def quota_millicores(self) -> int | None:
         """The smallest quota on the way up; None when there is none."""
-        quotas = [q for version, folder in self._folders if (q := self._quota(version, folder)) is not None]
+        quotas = [q for version, files in self._quotas if (q := self._quota(version, files)) is not None]
         return min(quotas, default=None)
 
     def throttling(self) -> Throttling:
         """Of the innermost cgroup that counts it."""
-        for _, folder in self._folders:
+        for path in self._stats:
             try:
-                return parse_throttling(self._read(folder / "cpu.stat"))
+                return parse_throttling(self._read(path))
             except (OSError, ValueError):
                 continue
         return Throttling()
 
-    def _quota(self, version: int, folder: Path) -> int | None:
+    def _quota(self, version: int, files: list[str]) -> int | None:
         try:
-            if version == 2:
-                return parse_cpu_max(self._read(folder / "cpu.max"))
-            return parse_cfs(self._read(folder / "cpu.cfs_quota_us"), self._read(folder / "cpu.cfs_period_us"))
+            texts = [self._read(path) for path in files]
+            return parse_cpu_max(*texts) if version == 2 else parse_cfs(*texts)
         except (OSError, ValueError):
             # The root cgroup has no such file, and one that is being removed reads as an error.
             return None
