@@ -13,6 +13,7 @@ from corefit_runtime import datatypes, json_data
 from corefit_runtime.engine import TensorSpec
 from corefit_runtime.forms import Signature
 from corefit_runtime.protocol import Codec
+from corefit_runtime.rooms import ALIGN, Rooms
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 DATATYPES = sorted(datatypes.NUMPY)
@@ -228,9 +229,29 @@ def test_numbers_out_of_range_are_refused(datatype: str, data: list[Any]) -> Non
         codec(datatype, 1).parse(memoryview(head), None)
 
 
-@given(offset=st.integers(0, 70), length=st.integers(0, 200))
-def test_the_tensor_data_of_a_body_is_aligned(offset: int, length: int) -> None:
-    room = datatypes.aligned_room(length + offset, offset)
-    assert len(room) == length + offset
-    if length:
-        assert np.frombuffer(room[offset:], np.uint8).__array_interface__["data"][0] % datatypes.ALIGN == 0
+@given(asked=st.lists(st.tuples(st.integers(0, 70), st.integers(1, 4), st.integers(0, 20)), max_size=60))
+def test_the_memory_of_a_body_is_aligned_and_nobody_elses(asked: list[tuple[int, int, int]]) -> None:
+    rooms = Rooms()
+    held: list[np.ndarray[Any, Any]] = []
+    for offset, length, release in asked:
+        room = rooms(length + offset, offset)
+        assert len(room) == length + offset
+        tensor = np.frombuffer(room[offset:], np.uint8)
+        assert tensor.__array_interface__["data"][0] % ALIGN == 0
+        del room
+        assert not any(np.shares_memory(tensor, other) for other in held)
+        held.append(tensor)
+        del tensor
+        if release < len(held):
+            del held[release]
+
+
+def test_the_memory_of_a_body_is_used_again_when_nobody_looks_at_it() -> None:
+    rooms = Rooms()
+    room = rooms(1000, 0)
+    first = np.frombuffer(room, np.uint8).__array_interface__["data"][0]
+    tensor = np.frombuffer(room[8:], np.uint8)
+    del room
+    assert np.frombuffer(rooms(1000, 0), np.uint8).__array_interface__["data"][0] != first
+    del tensor
+    assert np.frombuffer(rooms(1000, 0), np.uint8).__array_interface__["data"][0] == first

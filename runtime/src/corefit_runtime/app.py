@@ -93,10 +93,11 @@ class App:
         await self._watch()
 
     def _compose(self) -> None:
-        from corefit_runtime import datatypes, engine  # noqa: PLC0415 - after the admin port is up
+        from corefit_runtime import engine  # noqa: PLC0415 - after the admin port is up
         from corefit_runtime.api import HEADER_LENGTH, InferenceApi  # noqa: PLC0415
         from corefit_runtime.offload import Offload  # noqa: PLC0415
         from corefit_runtime.pool import Pool  # noqa: PLC0415
+        from corefit_runtime.rooms import Rooms  # noqa: PLC0415
         from corefit_runtime.schedule import Limits  # noqa: PLC0415
         from corefit_runtime.serving import Serving  # noqa: PLC0415
 
@@ -110,7 +111,7 @@ class App:
             InferenceApi(service, pool, Offload(self._loop)),
             _limits(settings),
             error_body=error_body,
-            allocate=datatypes.aligned_room,
+            allocate=Rooms(),
             align_header=HEADER_LENGTH,
             refused=service.meter.refused,
         )

@@ -45,18 +45,9 @@ OF_ONNX: Final = {
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
-ALIGN: Final = 64
-"""Tensor data starts on a cache line: no kernel meets a split load, and none has to copy."""
 SMALL: Final = 4096
 """Bytes up to which a copy takes less time than making a view (0.2 us against 3)."""
 _LENGTH: Final = struct.Struct("<I")
-
-
-def aligned_room(length: int, offset: int) -> memoryview:
-    """Room for `length` bytes, uninitialised, of which byte `offset` lies on a cache line."""
-    room: Array = np.empty(length + ALIGN, np.uint8)
-    start = -(room.__array_interface__["data"][0] + offset) % ALIGN
-    return room.data[start : start + length]
 
 
 def from_bytes(datatype: str, shape: tuple[int, ...], data: memoryview, name: str) -> Array:

@@ -65,9 +65,24 @@ class BadHead(Exception):
 
 
 class Head:
-    """A parsed request head. The parser calls the `on_` methods; header names are lower-case."""
+    """A parsed request head. The parser calls the `on_` methods; header names are lower-case.
 
-    __slots__ = ("chunked", "complete", "headers", "keep_alive", "length", "method", "parser", "received", "url")
+    Attributes:
+        facts: what the handler has worked out from it; equal heads are one object, so that it is there the next time.
+    """
+
+    __slots__ = (
+        "chunked",
+        "complete",
+        "facts",
+        "headers",
+        "keep_alive",
+        "length",
+        "method",
+        "parser",
+        "received",
+        "url",
+    )
 
     def __init__(self) -> None:
         self.url = b""
@@ -79,6 +94,7 @@ class Head:
         self.parser: httptools.HttpRequestParser | None = None
         self.received = bytearray()
         self.complete = False
+        self.facts: object = None
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target; it may come in several."""

@@ -4,11 +4,11 @@ Touched by the event loop's thread only, so an increment needs no lock. May not 
 """
 
 import resource
+from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from corefit_core import report
 from corefit_core.errors import DeadlineExceeded, InvalidInput
 from corefit_core.report import BOUNDS_S, Histogram
 
@@ -32,7 +32,7 @@ class LiveHistogram:
 
     def observe(self, seconds: float) -> None:
         """Counts one duration."""
-        self.counts[report.bucket(seconds)] += 1
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.sum_s += seconds
         self.sum_sq_s2 += seconds * seconds
 

@@ -170,7 +170,11 @@ class Pool:
             return [w.thread.native_id for w in self._workers if w.thread is not None and w.thread.native_id]
 
     def _remaining_s(self, now: float) -> float:
-        return sum(worker.until_s - now for worker in self._workers if worker.until_s > now)
+        remaining = 0.0
+        for worker in self._workers:
+            if worker.until_s > now:
+                remaining += worker.until_s - now
+        return remaining
 
     def _hire(self) -> None:
         worker = Worker()
@@ -190,7 +194,8 @@ class Pool:
                     return
                 parts = self._take(worker)
             if parts:
-                self._fill(parts)
+                if self._delay_s:
+                    self._fill(parts)
                 self._compute(worker, parts)
 
     def _take(self, worker: Worker) -> list[Part]:
@@ -203,7 +208,8 @@ class Pool:
             if part.job.signature is not None:
                 self._join(parts, now)
             worker.since_s = now
-            worker.until_s = now + self._schedule.expected_s(sum(p.rows for p in parts))
+            rows = part.rows if len(parts) == 1 else sum(p.rows for p in parts)
+            worker.until_s = now + self._schedule.expected_s(rows)
             return parts
         return []
 
