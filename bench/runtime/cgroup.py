@@ -27,12 +27,11 @@ class Group(msgspec.Struct, frozen=True):
         """Put a process into the group."""
         (self.path / "cgroup.procs").write_text(str(pid), encoding="ascii")
 
-    def throttled_periods(self) -> int:
-        """Periods in which the group was stopped."""
-        for line in (self.path / "cpu.stat").read_text(encoding="ascii").splitlines():
-            if line.startswith("nr_throttled "):
-                return int(line.split()[1])
-        return 0
+    def throttled(self) -> tuple[int, int]:
+        """Periods in which the group ran, and those of them in which it was stopped."""
+        lines = (self.path / "cpu.stat").read_text(encoding="ascii").splitlines()
+        counts = dict(line.split() for line in lines)
+        return int(counts["nr_periods"]), int(counts["nr_throttled"])
 
 
 @contextlib.contextmanager

@@ -25,6 +25,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     foreign: float
 
 
+Measures = Mapping[str, Callable[[], Window]]
+"""What measures one window of each contender, by its name."""
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table: what was found, and what was wanted where the design says.
 
@@ -50,9 +54,10 @@ class Bench:
         self.quick = quick
         self.server_cpu = server_cpu
         self.client_cpu = client_cpu
-        self.rounds = 4 if quick else 12
+        self.instances = 2 if quick else 4
+        self.rounds = 2 if quick else 3
         self.window_s = 1.5 if quick else 2.0
-        self.retries = 4 if quick else 12
+        self.retries = 2 if quick else 4
         self.repeats = 1 if quick else 4
         self.thrown_away = 0
         self.kept_disturbed = 0
@@ -89,17 +94,18 @@ class Bench:
 
     def window(self, server: contenders.Server, model: Path, connections: int) -> Window:
         """One window of a closed loop, for `interleaved`, which repeats it when it was disturbed."""
-        stream = self._closed(server, model, connections)
+        stream = self.stream(server, model, connections)
         return window_of(load.run(server, [stream], self.window_s, client_cpu=self.client_cpu))
 
     def closed(self, server: contenders.Server, model: Path, connections: int, seconds: float) -> load.Run:
         """As fast as the answers come, on so many connections."""
-        return self.run(server, self._closed(server, model, connections), seconds=seconds)
+        return self.run(server, self.stream(server, model, connections), seconds=seconds)
 
-    def _closed(self, server: contenders.Server, model: Path, connections: int) -> Stream:
+    def stream(self, server: contenders.Server, model: Path, connections: int) -> Stream:
+        """A closed loop on so many connections."""
         return Stream(name="closed", port=server.port, request_file=self.request(model), connections=connections)
 
-    def interleaved(self, contenders: Mapping[str, Callable[[], Window]]) -> dict[str, list[Window]]:
+    def interleaved(self, contenders: Measures) -> dict[str, list[Window]]:
         """A B A B ...; a disturbed window is repeated while there are retries left, then kept and counted as such."""
         retries = self.retries
         windows: dict[str, list[Window]] = {name: [] for name in contenders}
@@ -112,8 +118,20 @@ class Bench:
                     window = measure()
                 self.kept_disturbed += window.foreign > FOREIGN_LIMIT
                 windows[name].append(window)
-        self.worst = max(w.foreign for kept in windows.values() for w in kept)
+        self.worst = max(self.worst, *(w.foreign for kept in windows.values() for w in kept))
         return windows
+
+    def anew(self, start: Callable[[contextlib.ExitStack], Measures]) -> dict[str, list[Window]]:
+        """The windows of contenders that are started anew a few times.
+
+        Where a process's memory happens to lie moves its speed by percents for as long as it lives.
+        """
+        together: dict[str, list[Window]] = {}
+        for _ in range(self.instances):
+            with contextlib.ExitStack() as stack:
+                for name, windows in self.interleaved(start(stack)).items():
+                    together.setdefault(name, []).extend(windows)
+        return together
 
     def found(self, experiment: str, name: str, value: float, unit: str = "", **extra: Any) -> None:
         """Note a finding; `at_least` and `at_most` say what is wanted.

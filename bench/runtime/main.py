@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.runtime import limits, memory, mixed, overload, results, speed, spinning
+from bench.runtime import limits, memory, mixed, overload, queues, results, speed, spinning
 from bench.runtime.harness import Bench, opened
 
 EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
@@ -20,6 +20,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
     "limit": limits.against_naive,
     "mixed": mixed.traffic,
     "workers": memory.workers,
+    "queues": queues.compared,
     "spinning": spinning.measured,
     "memory": memory.growth,
 }

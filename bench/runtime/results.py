@@ -95,6 +95,7 @@ def _conditions(bench: Bench) -> dict[str, Any]:
         "onnxruntime": ort.__version__,
         "load_average": os.getloadavg(),
         "quick": bench.quick,
+        "instances": bench.instances,
         "rounds": bench.rounds,
         "window_s": bench.window_s,
         "windows_thrown_away": bench.thrown_away,

@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from bench.runtime import contenders, load
-from bench.runtime.harness import Bench, Window, cpu, rate
+from bench.runtime.harness import Bench, Measures, Window, cpu, rate
 
 
 def against_raw(bench: Bench, name: str, at_least: float) -> None:
     """Requests a second through HTTP over runs a second of onnxruntime alone, on the same core."""
     model = bench.model(name)
-    with contextlib.ExitStack() as stack:
+
+    def start(stack: contextlib.ExitStack) -> Measures:
         raw = stack.enter_context(load.RawLoop(model, bench.server_cpu))
         corefit = stack.enter_context(bench.corefit(model, "--objective-ms", "1000"))
         bare = stack.enter_context(contenders.other("bare_server", model, cpu=bench.server_cpu))
-        windows = bench.interleaved(
-            {
-                "raw": lambda: _raw(raw, bench.window_s),
-                "corefit": _closed(bench, corefit, model, 4),
-                "bare aiohttp": _closed(bench, bare, model, 4),
-            }
-        )
+        return {
+            "raw": lambda: _raw(raw, bench.window_s),
+            "corefit": _closed(bench, corefit, model, 4),
+            "bare aiohttp": _closed(bench, bare, model, 4),
+        }
+
+    windows = bench.anew(start)
     bench.details[f"speed {name}"] = windows
     yardstick = windows.pop("raw")
     for who, measured in windows.items():
@@ -35,17 +36,18 @@ def against_raw(bench: Bench, name: str, at_least: float) -> None:
 def against_bare(bench: Bench) -> None:
     """A 10 us model: requests a second over those of the bare handler, which does nothing that Corefit does."""
     model = bench.model("tiny")
-    with contextlib.ExitStack() as stack:
+
+    def start(stack: contextlib.ExitStack) -> Measures:
         corefit = stack.enter_context(bench.corefit(model))
         bare = stack.enter_context(contenders.other("bare_server", model, cpu=bench.server_cpu))
         loop = stack.enter_context(contenders.other("bare_server", model, "--uvloop", cpu=bench.server_cpu))
-        windows = bench.interleaved(
-            {
-                "corefit": _closed(bench, corefit, model, 16),
-                "bare aiohttp": _closed(bench, bare, model, 16),
-                "bare aiohttp on uvloop": _closed(bench, loop, model, 16),
-            }
-        )
+        return {
+            "corefit": _closed(bench, corefit, model, 16),
+            "bare aiohttp": _closed(bench, bare, model, 16),
+            "bare aiohttp on uvloop": _closed(bench, loop, model, 16),
+        }
+
+    windows = bench.anew(start)
     bench.details["speed tiny"] = windows
     ours = windows["corefit"]
     for who, measured in windows.items():
