@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 import signal
 import socket
@@ -224,6 +225,33 @@ def test_sigterm_finishes_what_is_held_and_ends_with_zero(start: Any, slow: str)
     assert runtime.process.wait(30) == 0
 
 
+def test_a_second_sigterm_ends_it_at_once(start: Any, negate: str) -> None:
+    runtime = start("--drain-seconds", "3600", "--grace-seconds", "7200", "--no-calibrate", model=negate)
+    runtime.process.send_signal(signal.SIGTERM)
+    runtime.wait(lambda: not runtime.ready(), "draining")
+    assert runtime.infer([ROW])[0] == 200
+    runtime.process.send_signal(signal.SIGTERM)
+    assert runtime.process.wait(30) == 128 + signal.SIGTERM
+
+
+def test_connections_and_the_memory_for_bodies_are_bounded(start: Any, negate: str) -> None:
+    options = ("--max-connections", "2", "--max-body", "8Ki", "--max-body-memory", "10Ki", "--no-calibrate")
+    runtime = start(*options, model=negate)
+    half = b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 8000\r\n\r\n"
+    first = socket.create_connection(("127.0.0.1", runtime.port))
+    first.sendall(half)
+    second = raw(runtime.port, half)
+    assert second.split(b" ", 2)[1] == b"503"
+    assert b"--max-body-memory" in second
+    other = socket.create_connection(("127.0.0.1", runtime.port))
+    third = raw(runtime.port, b"")
+    assert third.split(b" ", 2)[1] == b"503"
+    assert b"--max-connections" in third
+    assert runtime.report()["counters"]["rejected"] == {"memory": 1, "connections": 1}
+    first.close()
+    other.close()
+
+
 @pytest.mark.parametrize(("content", "reason"), [(None, "ModelUnavailable"), (b"not a model", "ModelInvalid")])
 def test_a_model_that_cannot_be_served_is_reported(
     start: Any, tmp_path: Path, negate: str, content: bytes | None, reason: str
@@ -273,6 +301,12 @@ def test_metrics_and_report_agree(start: Any, negate: str) -> None:
     text = runtime.call("GET /metrics", admin=True)[1].decode()
     assert 'corefit_requests_completed_total{model="m"} 3.0' in text
     assert 'corefit_request_seconds_count{model="m"} 3.0' in text
+
+    def lag_was_seen() -> bool:
+        told = runtime.call("GET /metrics", admin=True)[1].decode()
+        return re.search(r"^corefit_event_loop_lag_seconds_count [1-9]", told, re.MULTILINE) is not None
+
+    runtime.wait(lag_was_seen, "measured")
     assert runtime.report()["counters"]["completed"] == 3
 
 

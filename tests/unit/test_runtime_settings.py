@@ -51,6 +51,17 @@ def test_a_wrong_variable_is_refused_with_its_name() -> None:
         settings.load(["--model", "m"], {"COREFIT_PORT": "tcp://10.0.0.1:80"})
 
 
+@pytest.mark.parametrize(
+    "option", [o for o in options.OPTIONS if o.kind != "text"], ids=lambda option: str(option.field)
+)
+def test_every_option_refuses_rubbish_from_either_side_and_names_itself(option: options.Option) -> None:
+    wrong = [] if option.kind == "flag" else [f"{option.flag}=rubbish"]
+    for argv, environ in ((wrong, {}), ([], {option.env: "rubbish"})):
+        if argv or environ:
+            with pytest.raises(ConfigError, match=rf"{option.flag} \(or {option.env}\) is 'rubbish'"):
+                settings.load(["--model", "m", *argv], environ)
+
+
 def test_every_option_has_a_setting_and_a_help_text() -> None:
     assert {o.field for o in options.OPTIONS} == set(settings.Settings.__annotations__)
     assert all(o.help for o in options.OPTIONS)

@@ -1,0 +1,155 @@
+"""The inference port without sockets: requests that were right once, and then damaged, down to the model and back."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from corefit_core.batching import Line
+from corefit_runtime import settings
+from corefit_runtime.api import InferenceApi
+from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.forms import Signature
+from corefit_runtime.grant import Cgroup
+from corefit_runtime.http_connection import Connection
+from corefit_runtime.http_messages import HttpLimits, error_body
+from corefit_runtime.http_server import Server
+from corefit_runtime.jobs import Model
+from corefit_runtime.meter import Meter
+from corefit_runtime.offload import Offload
+from corefit_runtime.pool import Pool
+from corefit_runtime.protocol import Codec
+from corefit_runtime.rooms import Rooms
+from corefit_runtime.schedule import Limits
+from corefit_runtime.service import Service
+
+LIMITS = HttpLimits(
+    max_body=10_000,
+    max_body_memory=20_000,
+    max_header=1000,
+    max_connections=4,
+    header_timeout_s=60,
+    body_timeout_s=60,
+    idle_timeout_s=60,
+)
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.sent += b"".join(pieces)
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Nothing: the test sends what it sends."""
+
+    def resume_reading(self) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def negate(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+    path = tmp_path_factory.mktemp("model") / "m.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    )
+    return Engine(path, Threads())
+
+
+def request(*, binary: bool) -> bytes:
+    """A request that is right."""
+    tensor: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": [2, 4]}
+    data = np.arange(8, dtype=np.float32)
+    if binary:
+        tensor["parameters"] = {"binary_data_size": data.nbytes}
+    else:
+        tensor["data"] = data.tolist()
+    text = json.dumps({"id": "1", "inputs": [tensor], "parameters": {"binary_data_output": binary}}).encode()
+    body = text + (data.tobytes() if binary else b"")
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nCorefit-Timeout-Ms: 60000\r\n"
+    length = b"Inference-Header-Content-Length: %d\r\n" % len(text) if binary else b""
+    return head + length + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+damage = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 6), st.binary(max_size=6), st.booleans()), min_size=0, max_size=4
+)
+
+
+def damaged(data: bytes, changes: list[tuple[float, int, bytes, bool]]) -> bytes:
+    """With some bytes at some places replaced by others, or these put in."""
+    for place, count, instead, replaces in changes:
+        at = int(place * len(data))
+        data = data[:at] + instead + data[at + (count if replaces else 0) :]
+    return data
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(binary=st.booleans(), changes=damage, inline=st.booleans())
+def test_a_damaged_request_is_answered_or_refused_and_leaves_nothing(
+    negate: Engine, binary: bool, changes: list[tuple[float, int, bytes, bool]], inline: bool
+) -> None:
+    sent = asyncio.run(converse(negate, damaged(request(binary=binary), changes), 1e-6 if inline else 1e-2))
+    assert b"HTTP/1.1 500" not in sent
+    if not changes:
+        assert sent.startswith(b"HTTP/1.1 200 OK")
+
+
+async def converse(engine: Engine, data: bytes, run_s: float) -> bytes:
+    """What the port answers; nothing of the request may be left when the client has gone."""
+    given = settings.load(["--model", "m.onnx", "--name", "m"], {})
+    service, loop = Service(given, Cgroup([], str), Meter()), asyncio.get_running_loop()
+    limits = Limits(workers=1, depth=8, objective_s=60, line=Line(a=run_s, b=0.0), chunk=1, batch=0)
+    pool, offload = Pool(loop, service.meter, limits), Offload(loop)
+    pool.apply(limits)
+    model = Model(engine, name="m", version="1", sha256="")
+    model.rows_independent = True
+    service.pool, service.model = pool, model
+    inputs, outputs = ({spec.name: spec for spec in specs} for specs in (engine.inputs, engine.outputs))
+    service.codec = Codec("m", "1", Signature(inputs, outputs), max_tensors=8, max_depth=16)
+    api = InferenceApi(service, pool, offload)
+    server = Server(
+        api, LIMITS, error_body=error_body, allocate=Rooms(), align_header=b"inference-header-content-length"
+    )
+    connection, wire = Connection(server), Wire()
+    connection.connection_made(cast("asyncio.Transport", wire))
+    while data and not wire.closed:
+        room = connection.get_buffer(-1)
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        connection.buffer_updated(count)
+        data = data[count:]
+        await asyncio.wait_for(pool.idle(), 60)
+        await asyncio.sleep(0)
+    connection.connection_lost(None)
+    offload.close()
+    await pool.close()
+    gauges, meter = pool.gauges(), service.meter
+    assert (gauges.queued, gauges.in_flight, server.body_bytes) == (0, 0, 0)
+    assert meter.admitted == meter.completed + meter.failed + meter.expired + meter.cancelled
+    assert meter.failed == 0
+    return wire.sent
