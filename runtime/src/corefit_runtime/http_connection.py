@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection: asyncio's BufferedProtocol over httptools' parser.
 
-The head is parsed from a read buffer that all connections share; the body is received straight into the memory
-that the tensors are made from, so that a byte is copied once, by the kernel. One request at a time a connection;
-pipelined ones wait. Every wait for a client has a deadline, every size a limit.
+The head is parsed from a buffer that all connections share; the body goes straight into the memory that tensors are
+made from: a byte is copied once, by the kernel. One request at a time a connection; pipelined ones wait. Every wait
+for a client has a deadline, every size a limit.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final, cast
 
+from corefit_runtime.http_body import BodyReader
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, head_bytes
 
@@ -26,7 +27,6 @@ LINGER_S: Final = 2.0
 """Seconds that a refused client has to read why: what it sends meanwhile is thrown away."""
 JOIN_BELOW: Final = 16384
 """Bytes up to which head and body are sent as one piece: a copy of 1 us against a longer vector of buffers."""
-
 _END: Final = b"\r\n\r\n"
 
 
@@ -39,8 +39,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._pending = b""
         self._head: Head | None = None
-        self._room: memoryview | None = None
-        self._filled = 0
+        self._body = BodyReader()
         self._exchange: Exchange | None = None
         self._keep_alive = True
         self._refused = False
@@ -74,8 +73,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go: into the body that is being read, else into the buffer that all share."""
-        if self._room is not None and self._exchange is None:
-            return self._room[self._filled :]
+        if self._body.active:
+            return self._body.buffer()
         # What follows a head is received to where it belongs: a larger piece of the body would be copied from here.
         return self._server.view if self._head is not None or self._exchange is not None else self._server.head_view
 
@@ -85,9 +84,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._exchange is not None:
             self._store(bytes(self._server.view[:nbytes]))
-        elif self._room is not None:
-            self._filled += nbytes
-            self._read_body(self._room)
+        elif self._body.active:
+            self._body.received(nbytes)
+            self._read_body()
         elif self._head is not None:
             self._read_chunked(self._head, bytes(self._server.view[:nbytes]))
         else:
@@ -185,22 +184,21 @@ class Connection(asyncio.BufferedProtocol):
             self._pending = bytes(rest[head.length :])
             self._dispatch(memoryview(bytes(rest[: head.length])))
             return
-        # A byte more than the body: a read that doesn't fill its buffer is known to have been the last one, and saves
-        # the loop another that finds nothing.
-        self._room = self._server.allocate(head.length + 1, head.number(self._server.align_header))
-        self._filled = min(len(rest), head.length)
-        self._room[: self._filled] = rest[: self._filled]
-        self._pending = bytes(rest[self._filled :])
-        self._read_body(self._room)
-        if self._head is not None:
+        room = self._server.allocate(head.length + 1, head.number(self._server.align_header))
+        self._body.begin(room, rest[: head.length])
+        self._pending = bytes(rest[head.length :])
+        self._read_body()
+        if self._body.active:
             self._expect(self._server.limits.body_timeout_s)
 
-    def _read_body(self, room: memoryview) -> None:
-        length = len(room) - 1
-        if self._filled > length:
-            self._pending = bytes(room[length:])
-        if self._filled >= length:
-            self._dispatch(room[:length])
+    def _read_body(self) -> None:
+        ended = self._body.end()
+        if self._transport is not None:
+            self._body.gather(self._transport)
+        if ended is not None:
+            body, more = ended
+            self._pending += more
+            self._dispatch(body)
 
     def _begin_chunked(self, head: Head, rest: memoryview) -> None:
         # What follows the last chunk can't be told from it by this parser: the connection ends with the answer.
@@ -227,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _dispatch(self, body: memoryview) -> None:
-        head, self._head, self._room = self._head, None, None
+        head, self._head = self._head, None
         if head is None:
             return
         self._expires_s = math.inf  # Our turn: the client waits for us now.
@@ -276,7 +274,7 @@ class Connection(asyncio.BufferedProtocol):
     def _release(self) -> None:
         self._server.body_bytes -= self._charged
         self._charged = 0
-        self._room = None
+        self._body.drop()
 
     def _expect(self, seconds: float) -> None:
         """The client has this long. The timer isn't moved with each request: it looks again when it fires."""
