@@ -72,12 +72,16 @@ def test_bursts_apart_are_counted_and_forgotten_after_an_hour() -> None:
     assert errors.bursts(seen, False, 110.0 + errors.MEMORY_S, 35.0) == (Burst(700.0, 700.0),)
 
 
-def test_long_windows_answer_when_they_are_full() -> None:
+def test_a_window_that_is_not_full_yet_holds_what_is_known() -> None:
     samples, levels = samples_of([4.0] * 12), (Level(0.0, 3, 24.0, 9.0),)
-    early = growth.predict(samples, levels, 55.0, 20.0, since=0.0)
-    assert early[3:] == (0.0, 0.0, 0.0)
-    assert growth.predict(samples, levels, 55.0, 20.0, since=-300.0)[3:] == (0.0, 9.0, 0.0)
-    assert growth.predict(samples, levels, 55.0, 20.0, since=-900.0)[3:] == (8.0, 9.0, 9.0)
+    assert growth.predict(samples, levels, 55.0, 20.0)[3:] == (8.0, 9.0, 9.0)
+
+
+def test_what_lies_below_the_predicted_load_is_told_apart() -> None:
+    """Held for its highest, load that is a quarter or nine tenths of it needs nine tenths, not their mean."""
+    known = taught([((10.0,) * 6, 2.5), ((10.0,) * 6, 9.0)] * 50)
+    assert [ratio for _, ratio in errors.outlook(known[0], MOST)] == pytest.approx([0.9, 0.25], rel=0.03)
+    assert errors._cost(errors.outlook(known[0], MOST), 0.0) == pytest.approx(9.0 / 5.75, rel=0.03)
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=400))
@@ -91,12 +95,12 @@ def test_levels_keep_a_quarter_of_an_hour_and_its_highest(values: list[float]) -
     assert max(level.highest for level in levels) <= max(values) * (1 + 1e-9)
 
 
-@given(st.lists(st.floats(0, 1000), min_size=1, max_size=12), st.floats(0, 600), st.floats(0, 2000))
-def test_predictions_are_loads(values: list[float], ahead_s: float, known_s: float) -> None:
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=12), st.floats(0, 600))
+def test_predictions_are_loads(values: list[float], ahead_s: float) -> None:
     samples = samples_of(values)
     now = samples[-1].at
     levels = growth.levelled((), samples, now)
-    predicted = growth.predict(samples, levels, now, ahead_s, now - known_s)
+    predicted = growth.predict(samples, levels, now, ahead_s)
     assert len(predicted) == len(growth.PREDICTORS) == len(growth.SPANS_S)
     assert all(0 <= p <= 2 * max(values) * (1 + 1e-9) for p in predicted)
 

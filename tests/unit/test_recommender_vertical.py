@@ -67,6 +67,7 @@ class Pod:
                 completed=served,
                 rejected={"queue_full": int(self.rejected)},
                 busy_worker_seconds=served * SERVICE_S,
+                cpu_seconds=served * SERVICE_S,
             ),
             service_time=times,
             total=times,
@@ -139,8 +140,8 @@ def test_pods_that_cpu_could_not_replace_are_held_for_the_load_ahead() -> None:
     need = vertical.Need(soon=1.0, lasting=1.0, ahead=3.0, outlook=((0.5, 2.0),), floor=1.0, allowed=0.005)
     held = queueing.pods_needed(3.0, need.outlook, model, need.allowed, 100)
     assert 2 < held < 10
-    assert vertical._ahead(10, 10.0, model, need, 100) == held
-    assert vertical._ahead(10, 80.0, model, need, 100) < held
+    assert vertical._ahead(10, vertical._Workers(10.0, 10), model, need, 100) == held
+    assert vertical._ahead(10, vertical._Workers(80.0, 80), model, need, 100) < held
 
 
 def test_room_on_one_node_is_used_by_its_pods_alone() -> None:

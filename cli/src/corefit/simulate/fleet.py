@@ -102,6 +102,7 @@ class _Row(NamedTuple):
     """What the kernel keeps of one pod, as Python's own numbers."""
 
     busy_s: float
+    cpu_s: float
     workers: int
     depth: int
     counts: list[int]
@@ -131,6 +132,7 @@ class Fleet:
             sums=np.zeros((slots, 3)),
             squares=np.zeros((slots, 3)),
             buckets=np.zeros((slots, 3, kernel.BUCKETS), dtype=np.int64),
+            work=np.zeros(slots),
         )
         self._unused = list(range(slots))
         for _ in range(replicas):
@@ -188,9 +190,13 @@ class Fleet:
     def reports(self, now: float) -> dict[str, Report]:
         """What each pod's runtime would say. Histograms count a request when it is let in, not when it ends."""
         slots, rows = [pod.slot for pod in self.pods], self._rows
-        busy = np.maximum(0.0, rows.sums[slots, kernel.SERVICE] - np.maximum(0.0, rows.free[slots] - now).sum(axis=1))
+        ahead = np.maximum(0.0, rows.free[slots] - now).sum(axis=1)
+        busy = np.maximum(0.0, rows.sums[slots, kernel.SERVICE] - ahead)
+        # What is still ahead runs as fast as all workers together do.
+        speed = np.minimum(1.0, rows.cores[slots] / rows.width[slots])
+        work = np.maximum(0.0, rows.work[slots] - ahead * speed)
         columns = (rows.width, rows.depth, rows.counts, rows.sums, rows.squares, rows.buckets)
-        read = zip(busy.tolist(), *(column[slots].tolist() for column in columns), strict=True)
+        read = zip(busy.tolist(), work.tolist(), *(column[slots].tolist() for column in columns), strict=True)
         return {pod.uid: self._report(pod, now, _Row(*each)) for pod, each in zip(self.pods, read, strict=True)}
 
     def _report(self, pod: Pod, now: float, row: "_Row") -> Report:
@@ -215,6 +221,7 @@ class Fleet:
                 rejected={"queue_full": rejected},
                 completed=served,
                 busy_worker_seconds=row.busy_s,
+                cpu_seconds=row.cpu_s,
             ),
             service_time=times[kernel.SERVICE],
             queue_wait=times[kernel.WAIT],

@@ -91,7 +91,7 @@ def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reaso
 
 def _wanted(policy: Policy, state: State, before: State, seen: Observation, measured: load.Measured) -> _Wanted:
     """What the load asks for, and what it asks for if every silent pod is busy."""
-    service = _service(policy, state, measured.workers)
+    service = _service(policy, state, measured)
     need = _need(policy, state, before, measured, service)
     if policy.cpu_range is not None:
         grown = vertical.grown(policy, state, seen, service, need)
@@ -139,7 +139,7 @@ def _surge(service: queueing.Service, state: State) -> float:
     return last.erlangs if last.erlangs > mean + SURGE * noise else 0.0
 
 
-def _service(policy: Policy, state: State, workers: int) -> queueing.Service:
+def _service(policy: Policy, state: State, measured: load.Measured) -> queueing.Service:
     """What is known of the service.
 
     No number of pods keeps an objective below the service time: then the wait is kept to half a service time.
@@ -148,9 +148,10 @@ def _service(policy: Policy, state: State, workers: int) -> queueing.Service:
     return queueing.Service(
         service_s=service_s,
         scv=state.service.scv,
-        latency_s=max(policy.objective.latency_s, 1.5 * service_s),
-        workers=workers,
+        latency_s=max(policy.objective.latency_s, 1.5 * service_s * measured.stretch),
+        workers=measured.workers,
         pooling=state.pooling,
+        stretch=measured.stretch,
     )
 
 
@@ -230,7 +231,7 @@ def _cost(policy: Policy, observation: Observation, replicas: int, grants: Mappi
     return policy.price.per_hour(millicores, replicas * policy.memory_bytes_per_pod)
 
 
-def _naive(policy: Policy, erlangs: float, workers: int) -> int:
+def _naive(policy: Policy, erlangs: float, workers: float) -> int:
     """Replicas of the baseline: unsized pods at the CPU target, within the same bounds."""
     needed = math.ceil(erlangs / (policy.naive_throughput * policy.naive_utilization * workers))
     return max(policy.min_replicas, min(policy.max_replicas, needed))

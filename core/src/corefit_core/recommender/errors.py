@@ -6,7 +6,7 @@ Nothing here is fitted beforehand. May not know of queues or pods.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from corefit_core.recommender import growth
@@ -25,8 +25,6 @@ BURST: Final = 2.0
 """Growth to more than twice within one start-up is a burst: to hold pods for it takes twice the pods at all times."""
 RECURS: Final = 2
 """One burst is no evidence of another (a rate that was estimated from one event may as well be zero), two are."""
-LOW: Final = 0.9
-"""Load that far below the predicted one needs no telling apart: what is held for it suffices, and is missed by none."""
 NO_LOAD: Final = 1e-9
 """Erlangs: a request of 10 us in three hours. Less is no load, and too little to divide by."""
 JUDGED_S: Final = 60.0
@@ -93,21 +91,10 @@ def outlook(errors: Errors, most: float) -> Sequence[tuple[float, float]]:
     The weights are such that weight times ratio is the share of all requests. Ratios over `most` are left out.
     """
     total = math.fsum(errors.loads)
-    return (list(_merged(errors, total, most)) or [(1.0, 1.0)]) if total > NO_LOAD else [(1.0, 1.0)]
-
-
-def _merged(errors: Errors, total: float, most: float) -> Iterator[tuple[float, float]]:
-    """The bins in falling order, all that lie under `LOW` as one: below what is predicted nothing is missed."""
-    low = weight_low = 0.0
-    for weight, load in zip(reversed(errors.weights), reversed(errors.loads), strict=True):
-        if weight <= 0 or load > most * weight:
-            continue
-        if load >= LOW * weight:
-            yield weight / total, load / weight
-        else:
-            low, weight_low = low + load, weight_low + weight
-    if weight_low > 0 and low > 0:
-        yield weight_low / total, low / weight_low
+    if total <= NO_LOAD:
+        return [(1.0, 1.0)]
+    bins = zip(reversed(errors.weights), reversed(errors.loads), strict=True)
+    return [(w / total, r / w) for w, r in bins if w > 0 and 0 < r <= most * w] or [(1.0, 1.0)]
 
 
 def best(errors: Sequence[Errors], allowed: float, most: float) -> int:

@@ -32,18 +32,20 @@ PREDICTORS: Final = (
 )
 
 
-def predict(
-    samples: Sequence[Sample], levels: Sequence[Level], now: float, ahead_s: float, since: float
-) -> tuple[float, ...]:
-    """The load `ahead_s` seconds from now by each of `PREDICTORS`; 0 where its window is not full since `since`."""
+def predict(samples: Sequence[Sample], levels: Sequence[Level], now: float, ahead_s: float) -> tuple[float, ...]:
+    """The load `ahead_s` seconds from now by each of `PREDICTORS`.
+
+    A window that is not full yet holds what is known: so each predictor is judged by all that came. One that began
+    later would look the better for what it was spared.
+    """
     fast, slow = mean(samples, now, FAST_S), mean(samples, now, SLOW_S)
     trend = max(0.0, slow + _slope(samples, now, SLOW_S) * (ahead_s + SLOW_S / 2))
     # No further than twice or half of what is seen: a line through a step points into the sky.
     trend = min(2 * fast, max(fast / 2, trend))
     long = (
-        _mean_level(levels) if now - since >= SPANS_S[3] else 0.0,
-        max(fast, _highest(levels, now - SPANS_S[4])) if now - since >= SPANS_S[4] else 0.0,
-        max(fast, _highest(levels, now - SPANS_S[5])) if now - since >= SPANS_S[5] else 0.0,
+        _mean_level(levels),
+        max(fast, _highest(levels, now - SPANS_S[4])),
+        max(fast, _highest(levels, now - SPANS_S[5])),
     )
     return fast, slow, trend, *long
 

@@ -1,7 +1,9 @@
 """From pods' reports to offered load: differences of counters, checked before they are believed.
 
 Offered load in Erlangs is the rate of busy worker-seconds plus what was turned away times the mean service time:
-unlike CPU use it is exact under saturation. May not decide anything.
+unlike CPU use it is exact under saturation. Where a quota lets fewer workers compute at once than there are, one that
+is stopped is busy as well, and busy time no measure: there the unit is a worker at full speed, and the work the CPU
+that was used. May not decide anything.
 """
 
 import operator
@@ -11,9 +13,10 @@ from typing import Final
 
 import msgspec
 
+from corefit_core.recommender import quota
 from corefit_core.recommender.state import Moments, PodState, State, Totals
 from corefit_core.recommender.types import Observation, PodObservation, Policy
-from corefit_core.report import Report, bucket
+from corefit_core.report import PlanInForce, Report, bucket
 from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
 WAITED_S: Final = 1e-3
@@ -37,8 +40,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         pods: the new memory of the pods.
         erlangs: offered load, a silent pod taken to carry what the others carry on average; None without data.
         ceiling: offered load, a silent pod taken as fully busy.
-        workers: workers of one pod, on average.
-        capacity: workers of all ready pods.
+        workers: workers of one pod that can compute at once, on average.
+        stretch: workers over those: how much longer a run takes than at full speed while all run.
+        capacity: workers of all ready pods that can compute at once.
         ready, missing, invalid: counts of pods and of reports.
         delta: all differences of this round, summed.
         startup_s: the longest start-up reported; None when none is.
@@ -48,7 +52,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     pods: tuple[PodState, ...]
     erlangs: float | None
     ceiling: float
-    workers: int
+    workers: float
+    stretch: float
     capacity: float
     ready: int
     missing: int
@@ -70,8 +75,9 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     )
     counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
     rates = [c.erlangs for c in counts if c.erlangs is not None]
-    workers = [c.workers for c in counts if c.workers]
-    per_pod = max(1, round(sum(workers) / len(workers))) if workers else max(1, policy.workers_per_pod)
+    plans = [c.plan for c in counts if c.plan is not None and c.plan.workers]
+    able = [quota.able(plan) for plan in plans]
+    per_pod = _mean(able) if able else max(1, policy.workers_per_pod)
     ready = [c for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
     answering = sum(c.erlangs is not None for c in ready)
     missing = len(ready) - answering
@@ -82,7 +88,8 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         erlangs=total * (1 + missing / answering) if answering else None,
         ceiling=total + missing * per_pod,
         workers=per_pod,
-        capacity=sum(c.workers or per_pod for c in ready),
+        stretch=sum(plan.workers for plan in plans) / sum(able) if able else 1.0,
+        capacity=sum([(quota.able(c.plan) if c.plan else 0) or per_pod for c in ready]),
         ready=len(ready),
         missing=missing,
         invalid=sum(c.invalid for c in counts),
@@ -92,15 +99,21 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     )
 
 
+def _mean(able: Sequence[float]) -> float:
+    """Workers of a pod: whole ones, unless a quota makes them a fraction."""
+    mean = sum(able) / len(able)
+    return mean if any(each % 1 for each in able) else max(1, round(mean))
+
+
 class _Counted(msgspec.Struct, frozen=True):
-    """What is known of a pod from now on, and what this round's report adds; its load as far as the report is fresh."""
+    """What is known of a pod from now on, and what this round's report adds; plan and load as far as it is fresh."""
 
     state: PodState | None
+    plan: PlanInForce | None = None
+    startup_s: float = 0.0
     erlangs: float | None = None
     delta: Totals | None = None
     invalid: bool = False
-    workers: int = 0
-    startup_s: float = 0.0
     base: tuple[int, ...] | None = None
 
 
@@ -117,27 +130,28 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     report = pod.report
     if report is None or not 0 <= pod.age_s <= this.max_age_s:
         return _Counted(before)
-    counts, workers, startup_s = totals(report, this.late), report.plan.workers, report.startup_s
+    counts, plan, startup_s = totals(report, this.late), report.plan, report.startup_s
     if not plausible(report, counts):
         return _Counted(before, invalid=True)
 
     def now_known(erlangs: float | None) -> PodState:
         answers = report.total.counts
-        return PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers)
+        return PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, plan.workers)
 
     base = _base(this, report, before)
     if base is None:
-        return _Counted(now_known(None), workers=workers, startup_s=startup_s)
+        return _Counted(now_known(None), plan, startup_s)
     old, span_s = base
     if span_s == 0:
-        return _Counted(before, before.erlangs if before else None, workers=workers, startup_s=startup_s)
-    delta = Totals(*map(operator.sub, counts, old.totals))
+        return _Counted(before, plan, startup_s, before.erlangs if before else None)
+    counted = Totals(*map(operator.sub, counts, old.totals))
+    delta = quota.at_full_speed(counted, plan)
     # A pod that was resized has worked with either number of workers.
-    most = max(1, workers, old.workers)
-    if span_s < 0 or not _possible(delta, span_s, most, this.service_s):
-        return _Counted(now_known(None), invalid=True, workers=workers, startup_s=startup_s)
+    most = max(1, plan.workers, old.workers)
+    if span_s < 0 or min(counted) < 0 or not _possible(counted, delta, most * (span_s + this.service_s)):
+        return _Counted(now_known(None), plan, startup_s, invalid=True)
     erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-    return _Counted(now_known(erlangs), erlangs, delta, workers=workers, startup_s=startup_s, base=old.total)
+    return _Counted(now_known(erlangs), plan, startup_s, erlangs, delta, base=old.total)
 
 
 _BEGUN: Final = PodState("", "", 0.0, 0.0)
@@ -157,10 +171,9 @@ def _base(this: _Round, report: Report, before: PodState | None) -> tuple[PodSta
     return None
 
 
-def _possible(delta: Totals, span_s: float, workers: int, service_s: float) -> bool:
-    """No counter went backwards, and no more work was done than the workers can do."""
-    ceiling_s = BUSY_SLACK * workers * (span_s + service_s)
-    return min(delta) >= 0 and delta.busy_s <= ceiling_s
+def _possible(counted: Totals, worked: Totals, worker_s: float) -> bool:
+    """Whether no more work was done than the workers can do."""
+    return max(counted.busy_s, worked.busy_s) <= BUSY_SLACK * worker_s
 
 
 def service_s(policy: Policy, service: Moments) -> float:
@@ -196,6 +209,7 @@ def totals(report: Report, late: int) -> Totals:
         sum(report.queue_wait.counts[_WAITED:]),
         sum(answers[:late]) + over,
         over,
+        counters.cpu_seconds,
     )
 
 

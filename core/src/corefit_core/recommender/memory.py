@@ -83,7 +83,6 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
     seen = errors.bursts(state.bursts, grew, now, span_s + growth.FAST_S)
     ripe, pending = errors.ripened(state.pending, [Compared(now, h, actual) for h in holding], seen, now, span_s)
     levels = growth.levelled(state.levels, state.samples, now)
-    since = state.since if state.since is not None else now
     return msgspec.structs.replace(
         state,
         levels=levels,
@@ -93,7 +92,7 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
         bursts=seen,
         predictions=(
             *(p for p in state.predictions if p.at > now - span_s - held_s),
-            Prediction(now, growth.predict(state.samples, levels, now, span_s, since)),
+            Prediction(now, growth.predict(state.samples, levels, now, span_s)),
         ),
         pooling=_pooling(state.pooling, measured),
         correction=_corrected(policy, state, elapsed_s),
@@ -141,7 +140,7 @@ def _pooling(before: float, measured: load.Measured) -> float:
     share, low, high = measured.delta.waited / answered, 0.0, 1.0
     for _ in range(6):
         middle = (low + high) / 2
-        together = queueing.servers(measured.workers, pods, middle)
+        together = queueing.servers(measured.workers * measured.stretch, pods, middle)
         low, high = (middle, high) if queueing.waiting(together, rho * together) > share else (low, middle)
     return before + POOLING_STEP * ((low + high) / 2 - before)
 

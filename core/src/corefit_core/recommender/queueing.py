@@ -20,7 +20,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         service_s, scv: mean and squared coefficient of variation of the service time.
         latency_s: of the objective.
-        workers: of a pod; a fraction where throttling lets so many compute at once, or pods differ.
+        workers: of a pod, at full speed; a fraction where throttling lets so many compute at once, or pods differ.
+        stretch: workers that run over those: how much longer a run takes while all do.
         pooling: how far pods share their load, 0 to 1.
     """
 
@@ -29,18 +30,19 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float
     workers: float
     pooling: float
+    stretch: float = 1.0
 
     def missed(self, pods: int, erlangs: float) -> float:
         """The share of requests that miss the objective, of those that a free worker would have answered in time.
 
         What takes longer than the objective by itself is left out: no number of pods would change it.
         """
-        together = servers(self.workers, pods, self.pooling)
+        together = servers(self.workers * self.stretch, pods, self.pooling)
         load = erlangs * together / (pods * self.workers)
         blocked = erlang_b(together, load) if load > 0 else 0.0
         missed = total = 0.0
         for node, weight in _NODES if self.scv >= ALMOST_CONSTANT else _NODES[1:2]:
-            patience = self.latency_s / self.service_s - max(0.0, 1 + node * math.sqrt(self.scv))
+            patience = self.latency_s / (self.service_s * self.stretch) - max(0.0, 1 + node * math.sqrt(self.scv))
             if patience >= 0:
                 total += weight
                 missed += weight * _lost(together, load, blocked, self._smooth(patience, pods), self.scv)
@@ -54,7 +56,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """
         if pods == 1:
             return patience
-        lumps = 0.5 / self.workers + math.sqrt(self.scv * patience / self.workers)
+        workers = self.workers * self.stretch
+        lumps = 0.5 / workers + math.sqrt(self.scv * patience / workers)
         return max(LEAST_PATIENCE * patience, patience - self.pooling * lumps)
 
 

@@ -22,6 +22,7 @@ class Totals(NamedTuple):
     Attributes:
         arrivals, turned_away: requests; turned away are those rejected and those expired while they waited.
         busy_s: worker-seconds.
+        cpu_s: CPU-seconds of the process.
         served, served_s, served_sq_s2: count and moments of the service time.
         waited: requests that had to wait for a worker.
         answered: requests with a total time.
@@ -37,6 +38,7 @@ class Totals(NamedTuple):
     waited: float = 0.0
     answered: float = 0.0
     late: float = 0.0
+    cpu_s: float = 0.0
 
 
 class PodState(msgspec.Struct, frozen=True):

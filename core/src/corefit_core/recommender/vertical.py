@@ -65,16 +65,24 @@ class Grown(NamedTuple):
     floor: int
 
 
+class _Workers(NamedTuple):
+    """Workers of a pod or of several: those that can compute at once at full speed, and those that run."""
+
+    able: float
+    run: int | float
+
+
 class _Sizes(NamedTuple):
-    """Sizes that are worth having, ascending, and how many workers can compute at once in each."""
+    """Sizes that are worth having, ascending, and the workers of a pod in each."""
 
     millicores: tuple[int, ...]
-    workers: tuple[float, ...]
+    workers: tuple[_Workers, ...]
 
-    def able(self, millicores: int) -> float:
+    def of(self, millicores: int) -> _Workers:
         """Workers of a pod that is granted so much: those of the next smaller size worth having."""
         index = bisect.bisect_right(self.millicores, millicores) - 1
-        return self.workers[index] if index >= 0 else self.workers[0] * millicores / self.millicores[0]
+        least = self.workers[0]
+        return self.workers[index] if index >= 0 else _Workers(least.able * millicores / self.millicores[0], least.run)
 
 
 def soon(samples: Sequence[Sample], surge: float, seconds: float) -> float:
@@ -96,13 +104,13 @@ def grown(policy: Policy, state: State, seen: Observation, model: queueing.Servi
     ready = [pod for pod in seen.pods if pod.ready]
     sizes = _sizes(policy, policy.cpu_range or CpuRange(min_millicores=1, max_millicores=1), model, _threads(ready))
     stuck = {asked.uid for asked in state.asked if _is_stuck(asked, state.at or 0.0)}
-    model = msgspec.structs.replace(model, workers=sizes.able(policy.millicores_per_pod))
+    model = _with(model, sizes.of(policy.millicores_per_pod), 1)
     options = [_granted(policy, seen, sizes, stuck, millicores) for millicores in sizes.millicores]
     held = max(need.soon, window.highest(state.peaks, state.at or 0.0, HOLD_S) or 0.0)
 
     def enough(grants: Mapping[str, int]) -> bool:
-        workers = _capacity(policy, ready, sizes, grants) / len(ready)
-        return queueing.enough(len(ready), held, SURE, _with(model, workers), need.allowed)
+        each = _with(model, _capacity(policy, ready, sizes, grants), len(ready))
+        return queueing.enough(len(ready), held, SURE, each, need.allowed)
 
     chosen = next((i for i, grants in enumerate(options) if enough(grants)), len(options) - 1)
     at_most = 4 * max(1, policy.max_replicas)
@@ -131,18 +139,21 @@ def _is_stuck(each: Asked, now: float) -> bool:
     return STUCK_S < now - each.since <= RETRY_S
 
 
-def _ahead(ready: int, capacity: float, model: queueing.Service, need: Need, at_most: int) -> int:
+def _ahead(ready: int, capacity: _Workers, model: queueing.Service, need: Need, at_most: int) -> int:
     """Pods that the load ahead needs, if those that are ready get all CPU within reach and others begin as new ones."""
 
     def enough(pods: int) -> bool:
-        workers = (capacity * min(1.0, pods / ready) + max(0, pods - ready) * model.workers) / pods
-        return queueing.enough(pods, need.ahead, need.outlook, _with(model, workers), need.allowed)
+        kept, new = min(1.0, pods / ready), max(0, pods - ready) * model.workers
+        workers = _Workers(capacity.able * kept + new, capacity.run * kept + new * model.stretch)
+        return queueing.enough(pods, need.ahead, need.outlook, _with(model, workers, pods), need.allowed)
 
     return 1 + bisect.bisect_left(range(1, at_most), True, key=enough)
 
 
-def _with(model: queueing.Service, workers: float) -> queueing.Service:
-    return msgspec.structs.replace(model, workers=max(workers, 1e-3))
+def _with(model: queueing.Service, workers: _Workers, pods: int) -> queueing.Service:
+    """The service with pods that have these workers together."""
+    able = max(workers.able / pods, 1e-3)
+    return msgspec.structs.replace(model, workers=able, stretch=max(1.0, workers.run / pods / able))
 
 
 def _threads(ready: Sequence[PodObservation]) -> int:
@@ -161,18 +172,20 @@ def _sizes(policy: Policy, span: CpuRange, model: queueing.Service, threads: int
     step = STEP_MILLICORES * max(1, -(-(high - low) // (STEP_MILLICORES * MAX_SIZES)))
     steps = range(-(-low // step) * step, high, step)
     millicores: list[int] = []
-    workers: list[float] = []
+    workers: list[_Workers] = []
     for size in sorted({low, high, *steps}):
         cores = sizing.whole_cores(size, policy.objective.latency_s, model.service_s)[0]
-        able = min(max(1, cores // threads), size / 1000 / threads)
-        if not workers or able > workers[-1] + 1e-9:
+        run = max(1, cores // threads)
+        able = min(run, size / 1000 / threads)
+        if not workers or able > workers[-1].able + 1e-9:
             millicores.append(size)
-            workers.append(able)
+            workers.append(_Workers(able, run))
     return _Sizes(tuple(millicores), tuple(workers))
 
 
-def _capacity(policy: Policy, ready: Sequence[PodObservation], sizes: _Sizes, grants: Mapping[str, int]) -> float:
-    return math.fsum(sizes.able(grants.get(p.uid, p.millicores or policy.millicores_per_pod)) for p in ready)
+def _capacity(policy: Policy, ready: Sequence[PodObservation], sizes: _Sizes, grants: Mapping[str, int]) -> _Workers:
+    pods = [sizes.of(grants.get(p.uid, p.millicores or policy.millicores_per_pod)) for p in ready]
+    return _Workers(math.fsum([pod.able for pod in pods]), math.fsum([pod.run for pod in pods]))
 
 
 def _granted(policy: Policy, seen: Observation, sizes: _Sizes, stuck: set[str], wanted: int) -> dict[str, int]:

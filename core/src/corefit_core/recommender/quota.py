@@ -1,0 +1,36 @@
+"""Work under a CPU quota that is a fraction of the workers: in workers at full speed, which is what a quota grants.
+
+A worker that the quota stops is busy, and does nothing. A pod that is idle between requests is hardly ever stopped, a
+full one for most of the time: busy time grows from a share L/W of what the work takes of the pod to all of it, so that
+the same growth of load looks steeper the nearer it comes. What the work takes of the quota is its CPU.
+
+Busy time never says more than that where the quota is delivered: within a period a pod has at every moment done as
+much of what had come as one that runs at L/W of the speed all the time, so it is busy no longer. Where it does say
+more, the node gives less than it granted, and busy time is what a pod can carry. May not decide anything.
+"""
+
+from typing import Final
+
+from corefit_core.recommender.state import Totals
+from corefit_core.report import PlanInForce
+
+CORE: Final = 1000
+"""Millicores."""
+
+
+def able(plan: PlanInForce) -> float:
+    """How many of the pod's workers can compute at once at full speed, by the CPU that the process found granted."""
+    granted = plan.grant_millicores / CORE / max(1, plan.threads_per_worker)
+    return min(plan.workers, granted) if granted > 0 else plan.workers
+
+
+def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:
+    """The difference with the times that its work would have taken workers at full speed."""
+    share = able(plan) / plan.workers if plan.workers else 1.0
+    if share >= 1 or delta.busy_s <= 0:
+        return delta
+    work_s = max(delta.busy_s * share, delta.cpu_s / max(1, plan.threads_per_worker))
+    speed = work_s / delta.busy_s
+    return delta._replace(
+        busy_s=work_s, served_s=delta.served_s * speed, served_sq_s2=delta.served_sq_s2 * speed * speed
+    )

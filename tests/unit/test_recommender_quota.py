@@ -1,0 +1,95 @@
+"""Offered load under a CPU quota that is a fraction of the workers: the same work is the same load, however stalled."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.requests import Requests, services
+from corefit.simulate.traces import from_counts
+from corefit_core.recommender import CpuRange, Observation, PodObservation, Policy, State, load, quota
+from corefit_core.recommender.state import Totals
+from corefit_core.report import PlanInForce
+from corefit_core.sizing import Objective
+
+PERIOD_S = 0.1
+
+
+def plan_of(millicores: int, workers: int = 1, threads: int = 1) -> PlanInForce:
+    return PlanInForce(grant_millicores=millicores, workers=workers, threads_per_worker=threads, queue_depth=4)
+
+
+def throttled(arrivals: list[float], work_s: float, share: float) -> float:
+    """Busy seconds of one worker that is stopped once a period's share is used up, until the period's end."""
+    now = busy = left = 0.0
+    period = -1
+    for arrival in arrivals:
+        now = max(now, arrival)
+        begin, todo = now, work_s
+        while todo > 1e-12:
+            if int(now / PERIOD_S + 1e-9) != period:
+                period, left = int(now / PERIOD_S + 1e-9), share * PERIOD_S
+            run = min(todo, left, (period + 1) * PERIOD_S - now)
+            todo, left, now = todo - run, left - run, now + run
+            if todo > 1e-12:
+                now = max(now, (period + 1) * PERIOD_S)
+        busy += now - begin
+    return busy
+
+
+@given(
+    gaps=st.lists(st.floats(0.0, 0.5), min_size=1, max_size=60),
+    work_ms=st.integers(1, 60),
+    millicores=st.integers(100, 1000),
+)
+def test_a_throttled_worker_is_busy_no_longer_than_its_work_takes_of_the_quota(
+    gaps: list[float], work_ms: int, millicores: int
+) -> None:
+    work_s, share, at = work_ms / 1000, millicores / 1000, 0.0
+    arrivals = [at := at + gap for gap in gaps]
+    counted = Totals(busy_s=throttled(arrivals, work_s, share), cpu_s=work_s * len(gaps))
+    # A period's share may be used up before or after the work that it is counted for: one more at each end.
+    assert counted.busy_s * share <= counted.cpu_s + 2 * share * PERIOD_S
+    assert quota.at_full_speed(counted, plan_of(millicores)).busy_s >= counted.cpu_s * (1 - 1e-9)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(1, 64), st.integers(1, 8))
+def test_whole_cores_are_counted_as_they_are(busy_s: float, cpu_s: float, workers: int, threads: int) -> None:
+    counted = Totals(busy_s=busy_s, cpu_s=cpu_s, served=10.0, served_s=busy_s)
+    assert quota.at_full_speed(counted, plan_of(1000 * workers * threads, workers, threads)) == counted
+
+
+@given(st.floats(1e-3, 1e6), st.floats(0, 1e6), st.integers(100, 4000), st.integers(1, 4))
+def test_a_full_pod_carries_what_it_is_able_to(busy_s: float, cpu_s: float, millicores: int, workers: int) -> None:
+    plan = plan_of(millicores, workers)
+    work = quota.at_full_speed(Totals(busy_s=busy_s, cpu_s=cpu_s, served=1.0, served_s=busy_s), plan)
+    assert work.busy_s >= busy_s * quota.able(plan) / workers * (1 - 1e-9)
+    assert work.served_s == pytest.approx(work.busy_s)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_half_the_load_is_half_the_erlangs_on_a_fraction_of_a_core(share: float) -> None:
+    """Two workers on 1.5 cores: one that runs alone isn't slowed, two are, so busy time is not in proportion."""
+    service = Service(
+        service_s=0.05,
+        workers=2,
+        objective=Objective(percentile=99.0, latency_s=0.3),
+        cpu_range=CpuRange(min_millicores=1500, max_millicores=2000),
+    )
+    rate = share * 1.5 / service.service_s
+    trace = from_counts("constant", np.full(1200, rate), seed=1)
+    work = services(len(trace.arrivals), service.service_s, service.service_cv, seed=2)
+    fleet = Fleet(service, Requests(trace.arrivals, work, trace.duration_s), 1)
+    fleet.resize({"pod-1": 1500}, 0.0)
+    policy, state = Policy(objective=service.objective, workers_per_pod=2), State()
+    erlangs = []
+    for begin, end in ((0.0, 100.0), (100.0, 1100.0)):
+        fleet.advance(begin, end)
+        pods = (PodObservation(uid="pod-1", ready=True, report=fleet.reports(end)["pod-1"]),)
+        measured = load.measure(policy, state, Observation(pods=pods, replicas=1), end)
+        state = State(at=end, pods=measured.pods)
+        erlangs.append(measured.erlangs)
+    assert measured.capacity == 1.5
+    offered = work[(trace.arrivals >= 100.0) & (trace.arrivals < 1100.0)].sum() / 1000.0
+    assert erlangs[-1] == pytest.approx(offered, rel=0.01)
