@@ -1,7 +1,7 @@
 """From what was simulated to summary.md and pictures: bars met and not met, each miss by how much. May not simulate."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import picture
@@ -31,7 +31,8 @@ def _summary(cases: Sequence[Case]) -> Iterator[str]:
     yield ""
     if cases:
         yield from (*_bars(cases), "", *_policies(cases), "", *_representative(cases))
-    yield from ("", *_foresight(), "", *_flaws(), "", *_ranges())
+    known = {case.key: case for case in cases}
+    yield from ("", *_foresight(known), "", *_flaws(), "", *_ranges(known))
     if cases:
         yield from _misses(cases)
 
@@ -93,14 +94,16 @@ def _at(row: Row) -> str:
     return f"{row.core_hours:.2f} at {100 * row.attainment:.2f} %"
 
 
-def _foresight() -> Iterator[str]:
+def _foresight(known: Mapping[str, Case]) -> Iterator[str]:
     """What is had by who knows the load of the moment exactly and nothing of the next, tuned in hindsight."""
     yield "Core-hours without foresight, by the load of the moment known exactly (`reactive`, tuned in hindsight):"
     yield ""
     yield from ("| trace | clairvoyant | reactive | best constant | Corefit |", "|---|---|---|---|---|")
     for case in load(FORESEEN).values():
-        names = ("clairvoyant", "reactive", "static", "corefit")
-        yield f"| {case.trace} | " + " | ".join(_at(case.rows[name]) for name in names) + " |"
+        if case.key in known:
+            rows = known[case.key].rows | case.rows
+            names = ("clairvoyant", "reactive", "static", "corefit")
+            yield f"| {case.trace} | " + " | ".join(_at(rows[name]) for name in names) + " |"
 
 
 def _flaws() -> Iterator[str]:
@@ -110,16 +113,15 @@ def _flaws() -> Iterator[str]:
             yield f"| {case.trace} | {name} | {row.core_hours:.2f} | {100 * row.attainment:.2f} | {row.changes} |"
 
 
-def _ranges() -> Iterator[str]:
-    known = load(RANGED).values()
-    names = [name for case in list(known)[:1] for name in case.rows if name != "clairvoyant"]
+def _ranges(known: Mapping[str, Case]) -> Iterator[str]:
+    ranged = [case for case in load(RANGED).values() if case.key in known]
+    names = ["corefit", *(name for case in ranged[:1] for name in case.rows)]
     yield "CPU of a pod, 1 to 8 cores: core-hours over the clairvoyant's (who has pods alone)."
     yield ""
     yield "| trace | " + " | ".join("pods alone" if name == "corefit" else name for name in names) + " |"
     yield "|---" * (len(names) + 1) + "|"
-    for case in known:
-        least = case.rows["clairvoyant"].core_hours
-        cells = [
-            f"{case.rows[name].core_hours / least:.2f} at {100 * case.rows[name].attainment:.2f} %" for name in names
-        ]
+    for case in ranged:
+        rows = known[case.key].rows | case.rows
+        least = rows["clairvoyant"].core_hours
+        cells = [f"{rows[name].core_hours / least:.2f} at {100 * rows[name].attainment:.2f} %" for name in names]
         yield f"| {case.trace} | " + " | ".join(cells) + " |"

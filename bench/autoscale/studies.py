@@ -42,21 +42,18 @@ def flaws(folder: Path | None) -> None:
 
 
 def ranges(folder: Path | None) -> None:
-    """Corefit with pods alone, and with CPU of 1 to 8 cores a pod at three head-rooms."""
+    """Corefit with CPU of 1 to 8 cores a pod at three head-rooms; with pods alone it is in the grid."""
     RANGED.unlink(missing_ok=True)
     for trace in _traces(folder):
-        rows = {name: row(simulate(name, trace, GIVEN)) for name in ("clairvoyant", "corefit")}
-        for headroom in HEADROOMS:
-            rows[f"head-room {100 * headroom:g} %"] = row(simulate("corefit", trace, _ranged(headroom)))
-        _keep(RANGED, trace, rows)
+        named = {f"head-room {100 * headroom:g} %": _ranged(headroom) for headroom in HEADROOMS}
+        _keep(RANGED, trace, {name: row(simulate("corefit", trace, given)) for name, given in named.items()})
 
 
 def foresight(folder: Path | None) -> None:
-    """What the load of the moment is worth, known exactly, beside all knowledge, none, and Corefit's."""
+    """What the load of the moment is worth, known exactly; all knowledge, none and Corefit's are in the grid."""
     FORESEEN.unlink(missing_ok=True)
     for trace in _traces(folder):
-        names = ("clairvoyant", "reactive", "static", "corefit")
-        _keep(FORESEEN, trace, {name: row(simulate(name, trace, GIVEN)) for name in names})
+        _keep(FORESEEN, trace, {"reactive": row(simulate("reactive", trace, GIVEN))})
 
 
 def _ranged(headroom: float) -> Setting:

@@ -201,13 +201,15 @@ def test_kpa_panics_when_the_last_seconds_ask_for_twice_the_pods() -> None:
 def test_each_policy_runs_and_the_clairvoyant_keeps_the_objective() -> None:
     trace = synthetic.trace("diurnal", 60.0, duration_s=600)
     setting = Setting(service=Service(startup_s=5.0))
-    names = ("corefit", "hpa:50", "kpa", "ray", "ray:70", "static", "clairvoyant", "naive")
+    names = ("corefit", "hpa:50", "kpa", "ray", "ray:70", "static", "clairvoyant", "reactive", "naive")
     outcomes = {name: simulate(name, trace, setting) for name in names}
     for name, outcome in outcomes.items():
         assert 0 <= outcome.attainment <= 1, name
         assert outcome.core_hours > 0
         assert outcome.attainment + outcome.shed <= 1
     assert outcomes["clairvoyant"].attainment >= 0.99
+    assert outcomes["reactive"].attainment >= 0.99
+    assert outcomes["reactive"].core_hours <= outcomes["static"].core_hours
     assert outcomes["corefit"].core_hours < outcomes["naive"].core_hours
 
 
