@@ -100,6 +100,23 @@ async def test_an_error_of_one_resource_does_not_disturb_another() -> None:
     assert seen.count(bad) == 1  # the API server asked for an hour
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "refused"),
+    [
+        (422, "Invalid", True),
+        (409, "Conflict", False),
+        (500, "etcdserver: request timed out", False),
+        (500, "failed to create typed patch object (n/a; apps/v1, Kind=Deployment): expected map, got &{5}", True),
+        (503, "", False),
+        (0, "", False),
+    ],
+)
+def test_what_will_be_refused_again_is_told_from_what_a_retry_may_mend(
+    status: int, message: str, refused: bool
+) -> None:
+    assert ApiError(message, status=status).refused is refused
+
+
 async def test_resources_that_wait_for_a_silent_pod_hold_up_no_other() -> None:
     queue: WorkQueue[Key] = WorkQueue()
     done, silent = asyncio.Event(), [Key("n", f"silent{number}") for number in range(100)]

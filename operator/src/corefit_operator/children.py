@@ -6,7 +6,7 @@ removes leaves our account in managedFields. That account is remembered from our
 that has just started applies each child once, which the API server finds to change nothing.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -151,7 +151,7 @@ def _in_order(child: Child, manifest: Manifest, applied: Applied | None) -> bool
 async def _apply(cluster: Cluster, view: View, manifest: Manifest, known: Child | None, memory: Memory) -> None:
     kind = manifest["kind"]
     try:
-        applied = await cluster.apply(manifest, known.metadata.resource_version if known else "")
+        applied = await _applied(cluster, manifest, known)
     except ApiError as error:
         if known is not None and error.status in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND):
             await refresh(cluster, view, known)
@@ -159,6 +159,32 @@ async def _apply(cluster: Cluster, view: View, manifest: Manifest, known: Child 
     child = objects.child(kind, applied)
     view.put_child(child)
     memory[(kind, child.metadata.name)] = Applied(uid=child.metadata.uid, fields=_fields(child))
+
+
+async def _applied(cluster: Cluster, manifest: Manifest, known: Child | None) -> dict[str, Any]:
+    """The child after an apply, also of a Service one of whose ports somebody has given another number.
+
+    Ports are merged by number: that one would stay beside ours, with the same name, and the API server refuses both.
+    So the list is overwritten first. What a plain write owns an apply never lets go of; therefore that is given up.
+    """
+    try:
+        applied = await cluster.apply(manifest, known.metadata.resource_version if known else "")
+    except ApiError as error:
+        if known is None or (known.kind, error.status) != ("Service", HTTPStatus.UNPROCESSABLE_ENTITY):
+            raise
+        version, ports = known.metadata.resource_version, manifest["spec"]["ports"]
+        written = await cluster.overwrite(known.kind, manifest["metadata"], version, "/spec/ports", ports)
+        applied = await cluster.apply(manifest, written["metadata"]["resourceVersion"])
+    entries = applied["metadata"].get("managedFields", [])
+    kept = [entry for entry in entries if _account(entry) != (FIELD_MANAGER, "Update", "")]
+    if len(kept) == len(entries):
+        return applied
+    version = applied["metadata"]["resourceVersion"]
+    return await cluster.overwrite(manifest["kind"], manifest["metadata"], version, "/metadata/managedFields", kept)
+
+
+def _account(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    return entry.get("manager", ""), entry.get("operation", ""), entry.get("subresource", "")
 
 
 def _fields(child: Child) -> dict[str, Any]:

@@ -26,6 +26,8 @@ REQUEST_TIMEOUT_S: Final = 15.0
 PAGE: Final = 500
 """Objects of one page of a list: client-go's default."""
 
+_UNTYPED: Final = "failed to create typed patch object"
+"""How the API server answers an apply with a field of a wrong type: with 500, as if the fault were its own."""
 _APPLY: Final = "application/apply-patch+yaml"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
@@ -49,6 +51,8 @@ class ApiError(CorefitError):
     @property
     def refused(self) -> bool:
         """Whether the same request will be refused again until something else changes: 403, 413, 422 and the like."""
+        if self.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _UNTYPED in str(self)
         transient = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
         return HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.status not in transient
 
@@ -131,6 +135,25 @@ class Cluster:
         path = paths.path(manifest["kind"], meta["namespace"], meta["name"])
         known = {"resourceVersion": version} if version else {}
         return await self._apply(path, {**manifest, "metadata": {**meta, **known}})
+
+    async def overwrite(
+        self, kind: str, meta: Mapping[str, Any], version: str, field: str, value: Sequence[Any]
+    ) -> dict[str, Any]:
+        """Replaces one list of an object whole, whoever its items are of, provided that it is of this version.
+
+        Args:
+            kind: of the object.
+            meta: its namespace and name.
+            version: what it was when this was decided; another one refuses it with 409.
+            field: as a JSON pointer.
+            value: the list.
+        """
+        patch = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": field, "value": value},
+        ]
+        path = paths.path(kind, meta["namespace"], meta["name"])
+        return await self._json("PATCH", path, query=_manager(), body=patch, content_type=_JSON_PATCH)
 
     async def apply_status(self, resource: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
         """The status of a resource, by server-side apply; one that has changed, or is another by now, refuses it."""
