@@ -117,6 +117,29 @@ def test_what_will_be_refused_again_is_told_from_what_a_retry_may_mend(
     assert ApiError(message, status=status).refused is refused
 
 
+async def test_what_the_api_server_asks_to_wait_is_waited_and_no_less() -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    waits: list[float] = []
+    enough = asyncio.Event()
+
+    def add_after(key: Key, seconds: float) -> None:
+        waits.append(seconds)
+        queue.add(key)
+        if len(waits) == 20:
+            enough.set()
+
+    async def reconcile(_: Key) -> float | None:
+        raise ApiError("slower", status=429, retry_after_s=100.0)
+
+    queue.add_after = add_after  # type: ignore[method-assign]
+    queue.add(Key("ns", "a"))
+    controller = asyncio.create_task(Controller(queue, reconcile, Metrics()).run())
+    await asyncio.wait_for(enough.wait(), 10)
+    controller.cancel()
+    assert min(waits) >= 100
+    assert max(waits) > min(waits)  # not all of them at once
+
+
 async def test_resources_that_wait_for_a_silent_pod_hold_up_no_other() -> None:
     queue: WorkQueue[Key] = WorkQueue()
     done, silent = asyncio.Event(), [Key("n", f"silent{number}") for number in range(100)]

@@ -55,7 +55,7 @@ class Controller:
         if again_s is None:
             self._queue.forget(key)
         else:
-            self._queue.add_after(key, _jittered(again_s))
+            self._queue.add_after(key, again_s)
 
     async def _attempt(self, key: Key) -> float | None:
         try:
@@ -68,15 +68,17 @@ class Controller:
             return self._failed(key, error, None)
         self._failures.pop(key, None)
         self._metrics.reconciles.labels("ok").inc()
-        return again_s
+        return None if again_s is None else again_s * _spread(1 - JITTER)
 
     def _failed(self, key: Key, error: Exception, retry_after_s: float | None) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         self._metrics.reconciles.labels(type(error).__name__).inc()
-        wait = max(retry_after_s or 0.0, min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** min(failures - 1, 10)))
+        backoff = min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** min(failures - 1, 10)) * _spread(1 - JITTER)
+        wait = max((retry_after_s or 0.0) * _spread(1), backoff)
         LOG.warning("%s: again in %.1f s: %s", key, wait, error)
         return wait
 
 
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
+def _spread(least: float) -> float:
+    """A factor around 1, or above it where what it is applied to must not become shorter."""
+    return random.uniform(least, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
