@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo test nightly lint bench bench-operator bench-autoscale bench-rollouts bench-sidecar cluster-up cluster-down images setup
+.PHONY: help demo test nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-sidecar cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -40,6 +40,9 @@ bench-operator: setup ## the operator with 50 to 500 resources of ten pods, on o
 
 bench-rollouts: setup ## requests during 100 rollouts and scalings (N=...), a drain and a kill -9, on a real cluster
 	ROLLOUTS=$(or $(N),100) $(RUN) pytest tests/e2e/test_rollouts.py -s
+
+bench-failover: setup ## seconds from the death of the leading operator to the next write (KILLS=20)
+	KILLS=$(or $(KILLS),20) $(RUN) pytest tests/faults/test_failover.py -s
 
 nightly: setup ## what takes too long for `make test`: long runs of the fault tests, on a real API server
 	$(RUN) pytest -m nightly -s

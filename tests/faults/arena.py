@@ -178,9 +178,9 @@ class Lane:
         writes = "\n".join(f"{w.at:.1f} {w.method} {w.path} {w.status}" for w in self.proxy.writes[-40:])
         return f"{writes}\n{self.operator.log.read_text()[-4000:]}"
 
-    def state(self) -> state.State:
-        """What there is."""
-        return state.state(self.arena.api.get, self.namespace)
+    def state(self, *, history: bool = True) -> state.State:
+        """What there is, with what it remembers of the way there or without."""
+        return state.state(self.arena.api.get, self.namespace, history=history)
 
     def record(self) -> tuple[Counter[str], Counter[str]]:
         """What was created and what was deleted, by whomever."""

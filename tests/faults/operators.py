@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,11 +117,17 @@ class Operator:
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal, if it still runs."""
         if self._nursery.code(self.pid, 0) is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and the nursery has yet to say so
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kills it, at once."""
         self.signal(signal.SIGKILL)
+
+    def replace(self, *options: str) -> None:
+        """Ends it, as an upgrade does; what takes its place has these options too."""
+        self._arguments = [*self._arguments, *options]
+        self.signal(signal.SIGTERM)
 
     def wait(self, timeout_s: float) -> int | None:
         """Its exit status."""

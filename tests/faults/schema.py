@@ -1,0 +1,174 @@
+"""What can be asked of an InferenceService, drawn from the CRD's own schema.
+
+For each field there are values that it lets through, at its edges too, and values that it refuses.
+
+What the schema can't tell, since fields of core/v1 types are passed on as they are, is in two tables: values that pods
+can have, and values that the resource takes and no pod can have.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from hypothesis import strategies as st
+
+CRD = next((Path(__file__).parents[2] / "crds").glob("*.yaml"))
+Path_ = tuple[str, ...]
+Schema = Mapping[str, Any]
+
+PODS = 4
+"""Replicas at most: each is a pod that has to come up before states can be compared."""
+SOON_S = 1
+"""Seconds of stabilisation at most, for the same reason: how many pods there are is settled when it is over."""
+CAPPED: Mapping[Path_, int] = {
+    ("scaling", "minReplicas"): PODS,
+    ("scaling", "maxReplicas"): PODS,
+    ("scaling", "replicas"): PODS,
+    ("scaling", "downStabilizationSeconds"): SOON_S,
+}
+LEFT_OUT = (("mode",), ("scaling", "targetRef"), ("application",))
+"""Resources that put a runtime beside applications: the stand-ins for kubelets know pods of the runtime alone."""
+
+QUANTITIES = {
+    "cpu": (["100m", "200m", "0.25", "1", 1, 2, "1500m", "100e-3"], ["99m", "0", -1, "fast", "1 core", True, "1" * 33]),
+    "memory": (["128Mi", "256Mi", "1Gi", 536870912, "134217728"], ["127Mi", "0", -1, "much", "1 Gi", [], "1" * 33]),
+}
+"""Good and refused, by the last word of the field's name: a rule says `isQuantity`, and from there on it is a word."""
+GOOD: Mapping[Path_, list[Any]] = {
+    ("template",): [
+        {},
+        {
+            "volumes": [{"name": "scratch", "emptyDir": {}}],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+        },
+    ],
+    ("template", "labels"): [{}, {"team": "a"}, {"x.example.org/l": "b" * 63}, {"app.kubernetes.io/name": "other"}],
+    ("template", "annotations"): [{}, {"note": "Ж" * 100}, {"example.org/a": ""}],
+    ("template", "nodeSelector"): [{}, {"disk": "ssd"}],
+    ("template", "tolerations"): [[], [{"operator": "Exists"}], [{"key": "k", "value": "v", "effect": "NoSchedule"}]],
+    ("template", "affinity"): [{}, {"nodeAffinity": {}}],
+    ("template", "topologySpreadConstraints"): [
+        [],
+        [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}],
+    ],
+    ("template", "imagePullSecrets"): [[], [{"name": "a"}], [{"name": "a"}, {"name": "b"}]],
+    ("template", "env"): [
+        [],
+        [{"name": "A", "value": "1"}],
+        [{"name": "B", "value": ""}, {"name": "A", "value": "$(B)"}],
+    ],
+    ("template", "priorityClassName"): ["system-cluster-critical"],
+    ("template", "serviceAccountName"): ["default"],
+}
+UNSERVABLE: Mapping[Path_, list[Any]] = {
+    ("template", "labels"): [{"not a label": "x"}, {"a": "not a value!"}],
+    ("template", "annotations"): [{"not a name": "x"}],
+    ("template", "nodeSelector"): [{"not a label": "x"}],
+    ("template", "tolerations"): [[{"operator": "Nonsense"}], [{"effect": "Nonsense"}], [{"operator": 5}]],
+    ("template", "affinity"): [{"nodeAffinity": 5}],
+    ("template", "topologySpreadConstraints"): [[{"maxSkew": -1, "topologyKey": "k"}], [{}]],
+    ("template", "env"): [[{"name": "A", "value": 5}], [{"name": "A", "valueFrom": {}}]],
+    ("template", "volumes"): [
+        [{"name": "Not A Name", "emptyDir": {}}],
+        [{"name": "v", "emptyDir": {}, "hostPath": {}}],
+    ],
+    ("template", "volumeMounts"): [[{"mountPath": "/missing", "name": "missing"}]],
+    ("template", "priorityClassName"): ["there-is-none", "Not A Name"],
+    ("template", "serviceAccountName"): ["there-is-none", "Not A Name"],
+}
+"""What the resource takes and its children can't have: the operator has to say so, and go on with what there is."""
+
+
+class Field(NamedTuple):
+    """A field of the spec.
+
+    Attributes:
+        good: values that the schema lets through, edges among them; rules across fields may still refuse one.
+        refused: values that it must not let through.
+    """
+
+    path: Path_
+    good: st.SearchStrategy[Any]
+    refused: st.SearchStrategy[Any]
+
+
+def fields() -> list[Field]:
+    """All fields of the spec, but for what is left out."""
+    crd = yaml.safe_load(CRD.read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return list(_walk((), spec))
+
+
+def _walk(path: Path_, schema: Schema) -> Iterator[Field]:
+    if path in LEFT_OUT:
+        return
+    if path:
+        yield Field(path, _good(path, schema), _refused(path, schema))
+    for name, child in schema.get("properties", {}).items():
+        yield from _walk((*path, name), child)
+
+
+def _good(path: Path_, schema: Schema) -> st.SearchStrategy[Any]:
+    told = GOOD.get(path) or schema.get("enum")
+    if schema.get("x-kubernetes-int-or-string"):
+        told = _quantities(path)[0]
+    if told:
+        return st.sampled_from(told)
+    match schema["type"]:
+        case "integer":
+            least, most = schema["minimum"], min(schema["maximum"], CAPPED.get(path, schema["maximum"]))
+            return st.sampled_from((least, most)) | st.integers(least, most)
+        case "string":
+            return _text(schema)
+        case "object":
+            return _object(schema)
+        case _:
+            return st.just([])
+
+
+def _refused(path: Path_, schema: Schema) -> st.SearchStrategy[Any]:
+    if "enum" in schema:
+        return st.sampled_from(("Nonsense", "", 5))
+    if schema.get("x-kubernetes-int-or-string"):
+        return st.sampled_from(_quantities(path)[1])
+    match schema["type"]:
+        case "integer":
+            return st.sampled_from((schema["minimum"] - 1, schema["maximum"] + 1, "many", 1.5, True, 2**63))
+        case "string":
+            wrong = ["x" * (schema["maxLength"] + 1), 5, {}]
+            return st.sampled_from([*wrong, "no match of anything\n"] if _pattern(schema) else wrong)
+        case "object":
+            return st.sampled_from(("text", [], 5))
+        case _:
+            return st.sampled_from(("text", {}, [5]))
+
+
+def _quantities(path: Path_) -> tuple[list[Any], list[Any]]:
+    return QUANTITIES["memory" if path[-1] == "memory" else "cpu"]
+
+
+def _text(schema: Schema) -> st.SearchStrategy[str]:
+    pattern, most = _pattern(schema), schema["maxLength"]
+    letters = st.characters(min_codepoint=33, max_codepoint=126)
+    if pattern is None:
+        plain = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True, alphabet=letters)
+        return plain.filter(lambda text: schema.get("minLength", 0) <= len(text) <= most)
+    found = st.from_regex(pattern.removeprefix("^").removesuffix("$"), fullmatch=True, alphabet=letters)
+    return found.filter(lambda text: len(text) <= most)
+
+
+def _pattern(schema: Schema) -> str | None:
+    """The regular expression of the rule that a string has to match, out of CEL's quotes."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        found = re.fullmatch(r"self\.matches\('(.*)'\)", rule["rule"])
+        if found:
+            return found[1].replace("\\\\", "\\")
+    return None
+
+
+def _object(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
+    """What has to be there, and nothing else: the other fields are changed one by one."""
+    required = {name: _good((name,), schema["properties"][name]) for name in schema.get("required", ())}
+    return st.fixed_dictionaries(required)

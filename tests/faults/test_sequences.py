@@ -1,0 +1,48 @@
+"""Whatever happens to a resource on the way, in the end there is what it asks for last."""
+
+from collections import Counter
+
+import pytest
+from faults.arena import Arena
+from faults.sequences import OPTIONS, Sequences
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+pytestmark = pytest.mark.cluster
+STEPS = 25
+"""Of one sequence."""
+
+
+def _run(arena: Arena, sequences: int, *, repeatable: bool) -> Counter[str]:
+    with arena.lane("reference", *OPTIONS) as reference:
+        machine = type("Run", (Sequences,), {"arena": arena, "reference": reference, "done": Counter[str]()})
+        limits = settings(
+            max_examples=sequences,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=repeatable,
+            database=None,
+            # A sequence takes seconds, and what it meets depends on time: to make one smaller would take hours.
+            phases=[Phase.generate],
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            print_blob=not repeatable,
+        )
+        run_state_machine_as_test(machine, settings=limits)
+    done: Counter[str] = machine.done
+    compared = done.pop("compared")
+    print(f"\n{done.total()} transitions in {compared} sequences: {dict(done.most_common())}")
+    return done
+
+
+@pytest.mark.timeout(900)
+def test_what_is_asked_for_last_is_what_there_is(arena: Arena) -> None:
+    done = _run(arena, 6, repeatable=True)
+    assert done.total() >= 100
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(7200)
+def test_what_is_asked_for_last_is_what_there_is_after_a_thousand_transitions(arena: Arena) -> None:
+    done = _run(arena, 60, repeatable=False)
+    assert done.total() >= 1000
