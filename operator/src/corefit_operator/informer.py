@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import kopf
 
+from corefit_core.errors import CorefitError
 from corefit_core.naming import GROUP, LABEL_SERVICE, PLURAL, VERSION
 from corefit_operator import objects
 from corefit_operator.manifests import KINDS
@@ -25,6 +26,14 @@ EXIT_S: Final = 20.0
 
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 Dirty = Callable[[Key], None]
+
+
+class WatchFailed(CorefitError):
+    """kopf gave a watch up; the process ends, says so last, and is started again.
+
+    What it logs before, "generator didn't stop after athrow()", is asyncio's closing of kopf's nested generators all at
+    once, and no cause of anything.
+    """
 
 
 class Informer:
@@ -50,6 +59,9 @@ class Informer:
         Args:
             started: set once watching has begun.
             spawned: called when kopf has taken the process's signals for itself, which are not its to take.
+
+        Raises:
+            WatchFailed: what is known of the cluster goes out of date from now on.
         """
         tasks = await kopf.spawn_tasks(
             registry=self._registry(),
@@ -62,7 +74,12 @@ class Informer:
             ready_flag=started,
         )
         spawned()
-        await first_ended(tasks)
+        try:
+            await first_ended(tasks)
+        except CorefitError:
+            raise
+        except Exception as error:
+            raise WatchFailed(f"watching failed, and begins anew after a restart: {error!r}") from error
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
