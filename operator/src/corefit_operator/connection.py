@@ -5,6 +5,7 @@ Inside a pod from its ServiceAccount, elsewhere from a kubeconfig. May not send 
 
 import os
 from pathlib import Path
+from typing import Final
 
 import kopf
 from kubernetes.aio import config
@@ -12,6 +13,8 @@ from kubernetes.aio.client import Configuration
 
 from corefit_core.errors import ConfigError
 
+REQUESTS_AT_ONCE: Final = 32
+"""To the API server: 500 resources that all want something are then still a small part of what it takes at a time."""
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -32,6 +35,7 @@ async def load(kubeconfig: str | None, context: str | None) -> Configuration:
         ConfigError: there is neither, or it can't be read.
     """
     configuration = Configuration()
+    configuration.connection_pool_maxsize = REQUESTS_AT_ONCE
     try:
         if kubeconfig is None and context is None and in_cluster():
             # The library is typed but for these two functions.

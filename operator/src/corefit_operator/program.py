@@ -83,6 +83,8 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(ApiClient(configuration))
         lease_client = await stack.enter_async_context(ApiClient(configuration))
+        # Of its own too: pods that are silent would hold the connections that writes wait for.
+        reports_client = await stack.enter_async_context(ApiClient(configuration))
         session = await stack.enter_async_context(collector.session())
         await stack.enter_async_context(health.serving(settings.host, settings.port, metrics, started))
         lease = _lease(settings, lease_client, metrics)
@@ -90,7 +92,8 @@ async def run(settings: Settings) -> None:
         cluster = Cluster(client, metrics.request, fence=fence)
         view, queue = View(), WorkQueue[Key]()
         informer = Informer(view, queue.add, partial(connection.kopf_login, configuration), settings.namespaces)
-        reconciler = _reconciler(settings, cluster, view, session, metrics)
+        fetch = _fetch(settings.via, Cluster(reports_client, metrics.request), session)
+        reconciler = _reconciler(settings, cluster, view, Collector(fetch, metrics.report), metrics)
         work = (
             Controller(queue, reconciler.reconcile, metrics).run,
             Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s).run,
@@ -131,13 +134,11 @@ def _lease(settings: Settings, client: ApiClient, metrics: Metrics) -> Lease | N
     return Lease(cluster, settings.lease, identity, leases.clock)
 
 
-def _reconciler(
-    settings: Settings, cluster: Cluster, view: View, session: ClientSession, metrics: Metrics
-) -> Reconciler:
+def _reconciler(settings: Settings, cluster: Cluster, view: View, collector: Collector, metrics: Metrics) -> Reconciler:
     return Reconciler(
         cluster=cluster,
         view=view,
-        collector=Collector(_fetch(settings.via, cluster, session), metrics.report),
+        collector=collector,
         recorder=Recorder(cluster, settings.identity, time.monotonic),
         resizer=Resizer(cluster, view, Headroom(cluster, time.monotonic), metrics, time.monotonic),
         metrics=metrics,
