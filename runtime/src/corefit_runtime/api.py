@@ -19,6 +19,7 @@ from corefit_core.errors import (
     UnknownModel,
 )
 from corefit_runtime import compression, protocol
+from corefit_runtime.forms import Form
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import OCTETS, Head, Response, error_body
 from corefit_runtime.jobs import Job, Model
@@ -79,6 +80,28 @@ class InferenceApi:
         except CorefitError as error:
             self._fail(exchange, error)
 
+    def refusal(self, head: Head, first: memoryview) -> Response | None:
+        """The answer to what won't be taken, by the first bytes of its body: the others are then thrown away unread.
+
+        Half of what a refusal costs is 600 KB that nobody looks at.
+        """
+        service = self._service
+        if head.url not in self._infer_urls or head.method != b"POST" or service.model is None or service.codec is None:
+            return None
+        facts = _facts(head)
+        length = facts.length or 0
+        form = service.codec.known(first[:length]) if 0 < length <= len(first) else None
+        if form is None:
+            refusal = self._pool.full()
+        else:
+            now = time.monotonic()
+            seconds = self._seconds(form, facts)
+            refusal = self._pool.refusal(service.model, form.rows, now, now + seconds if seconds else None)
+        if refusal is None:
+            return None
+        self._meter.refused(refusal.cause)
+        return _response(refusal)
+
     def _infer(self, exchange: Exchange) -> None:
         service = self._service
         if service.model is None or service.codec is None:
@@ -93,9 +116,10 @@ class InferenceApi:
 
     def _parse_aside(self, exchange: Exchange, model: Model, codec: Codec, facts: Facts) -> None:
         max_body = self._service.settings.max_body
-        if self._pool.full():
+        full = self._pool.full()
+        if full is not None:
             self._meter.arrivals += 1  # Before it costs anything to read.
-            raise Shed("the queue is full", cause="queue-full", retry_after_s=1)
+            raise full
 
         def parse() -> InferRequest:
             return codec.parse(compression.expand(exchange.body, facts.encoding, max_body), facts.length)
@@ -114,7 +138,7 @@ class InferenceApi:
     def _submit(self, exchange: Exchange, model: Model, codec: Codec, facts: Facts, request: InferRequest) -> None:
         meter, pool = self._meter, self._pool
         arrived = exchange.arrived_s
-        timeout_s = request.form.timeout_us / 1e6 or facts.timeout_s or self._timeout_s
+        seconds = self._seconds(request.form, facts)
 
         def finish(outputs: list[Any]) -> Response:
             length, pieces = codec.render(request, outputs)
@@ -135,7 +159,7 @@ class InferenceApi:
             outputs=request.form.names,
             rows=request.form.rows,
             arrived_s=arrived,
-            deadline_s=arrived + timeout_s if timeout_s else None,
+            deadline_s=arrived + seconds if seconds else None,
             finish=finish,
             deliver=deliver,
         )
@@ -143,6 +167,10 @@ class InferenceApi:
         meter.arrivals += 1
         pool.submit(job)
         meter.admitted += 1
+
+    def _seconds(self, form: Form, facts: Facts) -> float:
+        """How long the client waits; 0: nobody says."""
+        return form.timeout_us / 1e6 or facts.timeout_s or self._timeout_s
 
     def _gone(self, job: Job) -> None:
         if self._pool.cancel(job):
@@ -155,14 +183,9 @@ class InferenceApi:
                 self._meter.shed(error.cause)
             elif isinstance(error, InvalidInput):
                 self._meter.invalid += 1
-        status = status_of(error)
-        if status == 500 and not isinstance(error, CorefitError):
+        if not isinstance(error, CorefitError):
             log.error("a request failed: %s", error, exc_info=error)
-        message = str(error) if isinstance(error, CorefitError) else f"the model failed: {str(error)[:500]}"
-        response = Response(status, [error_body(message)])
-        if isinstance(error, Shed):
-            response.headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
-        exchange.reply(response)
+        exchange.reply(_response(error))
 
     def _note(self, exchange: Exchange, answer: Response | Exception) -> None:
         if self._service.settings.access_log:
@@ -201,6 +224,14 @@ class InferenceApi:
         if codec is None:
             return Response(503, [error_body("the model is not loaded yet")])
         return Response(200, [codec.metadata()])
+
+
+def _response(error: Exception) -> Response:
+    message = str(error) if isinstance(error, CorefitError) else f"the model failed: {str(error)[:500]}"
+    response = Response(status_of(error), [error_body(message)])
+    if isinstance(error, Shed):
+        response.headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    return response
 
 
 def status_of(error: Exception) -> int:

@@ -107,13 +107,15 @@ class App:
         pool = Pool(self._loop, service.meter, nothing, delay_s=settings.batch_delay_ms / 1000)
         service.pool = pool
         self._serving = Serving(service, pool)
+        api = InferenceApi(service, pool, Offload(self._loop))
         self._http = Server(
-            InferenceApi(service, pool, Offload(self._loop)),
+            api,
             _limits(settings),
             error_body=error_body,
             allocate=Rooms(),
             align_header=HEADER_LENGTH,
             refused=service.meter.refused,
+            refusal=api.refusal,
         )
 
     async def _load(self) -> None:

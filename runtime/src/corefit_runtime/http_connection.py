@@ -7,13 +7,13 @@ for a client has a deadline, every size a limit.
 
 import asyncio
 import logging
-import math
 import time
 from typing import TYPE_CHECKING, Final, cast
 
 from corefit_runtime.http_body import BodyReader
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, head_bytes
+from corefit_runtime.http_patience import Patience
 
 if TYPE_CHECKING:
     from corefit_runtime.http_server import Server
@@ -39,14 +39,14 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._pending = b""
         self._head: Head | None = None
-        self._body = BodyReader()
+        self._body = BodyReader(server.view)
+        self._refusal: Response | None = None
         self._exchange: Exchange | None = None
         self._keep_alive = True
         self._refused = False
         self._charged = 0
         self._started_s = 0.0
-        self._expires_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._patience = Patience(server.loop, server.limits.idle_timeout_s, self._too_late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
@@ -57,15 +57,13 @@ class Connection(asyncio.BufferedProtocol):
             server.refused("connections")
             self._refuse(503, f"{server.limits.max_connections} connections are open (--max-connections)")
             return
-        self._expect(server.limits.header_timeout_s)
+        self._patience.expect(server.limits.header_timeout_s)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client has hung up, or we have."""
         self._transport = None
         self._server.connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._patience.end()
         exchange, self._exchange = self._exchange, None
         self._release()
         if exchange is not None:
@@ -94,11 +92,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write: it gets as long as for a body."""
-        self._expect(self._server.limits.body_timeout_s)
+        self._patience.expect(self._server.limits.body_timeout_s)
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        self._expect(self._server.limits.idle_timeout_s)
+        self._patience.expect(self._server.limits.idle_timeout_s)
 
     def answer(self, response: Response) -> None:
         """Writes the response, and goes on to the next request or hangs up."""
@@ -107,7 +105,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing():
             return
         keep_alive = self._keep_alive and not self._server.draining
-        self._expect(self._server.limits.idle_timeout_s)
+        self._patience.expect(self._server.limits.idle_timeout_s)
         self._write(response, keep_alive=keep_alive)
         if not keep_alive:
             self._transport.close()
@@ -141,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(431, f"the head is larger than {limits.max_header} bytes (--max-header)")
         elif end < 0:
             if not self._pending:
-                self._expect(limits.header_timeout_s)
+                self._patience.expect(limits.header_timeout_s)
             self._pending = data
         else:
             self._pending = b""
@@ -171,6 +169,7 @@ class Connection(asyncio.BufferedProtocol):
             self._pending = bytes(rest)
             self._dispatch(memoryview(b""))
         else:
+            self._refusal = self._server.refusal(head, rest) if head.length > SMALL_BODY else None
             self._begin_body(head, rest)
 
     def _check(self, head: Head) -> None:
@@ -184,17 +183,20 @@ class Connection(asyncio.BufferedProtocol):
             self._pending = bytes(rest[head.length :])
             self._dispatch(memoryview(bytes(rest[: head.length])))
             return
-        room = self._server.allocate(head.length + 1, head.number(self._server.align_header))
-        self._body.begin(room, rest[: head.length])
+        if self._refusal is None:
+            room = self._server.allocate(head.length + 1, head.number(self._server.align_header))
+            self._body.begin(room, rest[: head.length])
+        else:
+            self._body.skip(head.length, rest[: head.length])
         self._pending = bytes(rest[head.length :])
         self._read_body()
         if self._body.active:
-            self._expect(self._server.limits.body_timeout_s)
+            self._patience.expect(self._server.limits.body_timeout_s)
 
     def _read_body(self) -> None:
-        ended = self._body.end()
         if self._transport is not None:
-            self._body.gather(self._transport)
+            self._body.attend(self._transport)
+        ended = self._body.end()
         if ended is not None:
             body, more = ended
             self._pending += more
@@ -203,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
     def _begin_chunked(self, head: Head, rest: memoryview) -> None:
         # What follows the last chunk can't be told from it by this parser: the connection ends with the answer.
         self._keep_alive = False
-        self._expect(self._server.limits.body_timeout_s)
+        self._patience.expect(self._server.limits.body_timeout_s)
         self._read_chunked(head, bytes(rest))
 
     def _read_chunked(self, head: Head, data: bytes) -> None:
@@ -228,7 +230,11 @@ class Connection(asyncio.BufferedProtocol):
         head, self._head = self._head, None
         if head is None:
             return
-        self._expires_s = math.inf  # Our turn: the client waits for us now.
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            self.answer(refusal)
+            return
+        self._patience.our_turn()
         exchange = self._exchange = Exchange(self, head, body, self._started_s)
         try:
             self._server.handler(exchange)
@@ -251,7 +257,7 @@ class Connection(asyncio.BufferedProtocol):
         self._write(Response(status, [self._server.error_body(message)]), keep_alive=False)
         if not transport.is_closing():
             transport.write_eof()
-        self._expect(LINGER_S)
+        self._patience.expect(LINGER_S)
 
     def _write(self, response: Response, *, keep_alive: bool) -> None:
         if self._transport is None:
@@ -276,23 +282,10 @@ class Connection(asyncio.BufferedProtocol):
         self._charged = 0
         self._body.drop()
 
-    def _expect(self, seconds: float) -> None:
-        """The client has this long. The timer isn't moved with each request: it looks again when it fires."""
-        self._expires_s = self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._expires_s:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(self._expires_s, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        self._timer = None
+    def _too_late(self) -> None:
         if self._transport is None:
             return
-        if now + 0.001 < self._expires_s:
-            again = min(self._expires_s, now + self._server.limits.idle_timeout_s)
-            self._timer = self._loop.call_at(again, self._look)
-        elif self._head is not None or self._pending:
+        if self._head is not None or self._pending:
             self._refuse(408, "the request did not come in time (--header-timeout, --body-timeout)")
         elif self._transport.is_closing():
             self._transport.abort()

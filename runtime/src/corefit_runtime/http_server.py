@@ -11,7 +11,7 @@ from typing import Final
 
 from corefit_runtime.http_connection import SCRATCH, Connection
 from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Head, HttpLimits, parse_head
+from corefit_runtime.http_messages import Head, HttpLimits, Response, parse_head
 from corefit_runtime.memo import MAX_KEY, Memo
 
 HEAD_READ: Final = 8192
@@ -38,6 +38,8 @@ class Server:
         allocate: makes room for a body, given its length and the offset in it that should be aligned.
         align_header: names the header that holds this offset.
         refused: told the cause of each refusal for lack of room.
+        refusal: the answer to a request by its head and the first of its body, which is then thrown away; None where
+            all of it is to be read.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Server:
         allocate: Allocate = plain_room,
         align_header: bytes = b"",
         refused: Callable[[str], None] = lambda _cause: None,
+        refusal: Callable[[Head, memoryview], Response | None] = lambda _head, _first: None,
     ) -> None:
         self.handler = handler
         self.limits = limits
@@ -56,6 +59,7 @@ class Server:
         self.allocate = allocate
         self.align_header = align_header
         self.refused = refused
+        self.refusal = refusal
         self.connections: set[Connection] = set()
         self._heads: Memo[bytes, Head] = Memo(128)
         self.body_bytes = 0

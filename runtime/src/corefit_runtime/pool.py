@@ -13,10 +13,10 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from corefit_core.errors import DeadlineExceeded
+from corefit_core.errors import DeadlineExceeded, Shed
 from corefit_core.report import Gauges
 from corefit_runtime import runs
-from corefit_runtime.jobs import Job, Part
+from corefit_runtime.jobs import Job, Model, Part
 from corefit_runtime.meter import Meter
 from corefit_runtime.schedule import Limits, Schedule
 
@@ -53,7 +53,7 @@ class Pool:
         self._lock = threading.Lock()
         self._schedule = Schedule(limits)
         self._delay_s = delay_s
-        # One token for each queued part; a worker that finds nothing for its token waits for the next.
+        # One for each queued part; a worker that finds nothing for its token waits for the next.
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._workers: list[Worker] = []
         self._retiring = 0
@@ -105,10 +105,16 @@ class Pool:
         self._meter.answered(job, answer, end)
         job.deliver(answer)
 
-    def full(self) -> bool:
-        """Whether a request that came now would be refused for the queue's depth."""
+    def refusal(self, model: Model, rows: int, arrived_s: float, deadline_s: float | None) -> Shed | None:
+        """How `submit` would refuse such a request now; None: it would take it."""
+        now = time.monotonic()
         with self._lock:
-            return self._schedule.waiting >= self._schedule.limits.depth
+            return self._schedule.refusal(model, rows, arrived_s, deadline_s, now, self._remaining_s(now))
+
+    def full(self) -> Shed | None:
+        """The refusal of a request that comes now, whatever it is; None where that depends on it."""
+        with self._lock:
+            return self._schedule.full(self._remaining_s(time.monotonic()))
 
     def cancel(self, job: Job) -> bool:
         """Drops a job whose client is gone; False when it was answered already."""

@@ -67,6 +67,10 @@ class Codec:
             self._forms.put(key, form)
         return InferRequest(form, _feeds(form.parts, body[header_length:]))
 
+    def known(self, text: memoryview) -> Form | None:
+        """The form of a JSON part that has been read before; None where it would have to be read."""
+        return self._forms.get(bytes(text)) if len(text) <= MAX_KEY else None
+
     def render(self, request: InferRequest, outputs: list[Array]) -> tuple[int | None, list[bytes | memoryview]]:
         """The response: the length of its JSON part (None without binary data), and its pieces."""
         form = request.form
