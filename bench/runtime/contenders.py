@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from bench.runtime import priority
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MODEL: Final = "bench"
@@ -68,11 +69,19 @@ def other(module: str, model: Path, *options: str, cpu: int | None, enter: Enter
 
 @contextlib.contextmanager
 def process(
-    argv: Sequence[str], *, cpu: int | None, enter: Enter | None = None, pipes: bool = False
+    argv: Sequence[str],
+    *,
+    cpu: int | None,
+    enter: Enter | None = None,
+    pipes: bool = False,
+    waits: bool = True,
 ) -> Iterator["subprocess.Popen[str]"]:
     """A process pinned to `cpu`; with `pipes`, its stdin and stdout are ours. Ended when the block ends."""
 
     def prepare() -> None:
+        priority.session_first()
+        if not waits:
+            priority.never_wait()
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
         if enter is not None:

@@ -57,7 +57,7 @@ def run(server: contenders.Server, streams: Sequence[Stream], seconds: float, *,
             )
         )
         argv = [sys.executable, "-m", "bench.runtime.loadgen", str(job)]
-        with contenders.process(argv, cpu=client_cpu, pipes=True) as client:
+        with contenders.process(argv, cpu=client_cpu, pipes=True, waits=False) as client:
             _line(client, "ready")
             books = _books(server, client.pid, client_cpu)
             before = [procstat.mark(*book) for book in books]

@@ -1,15 +1,13 @@
 """`python bench/runtime/run.py [--quick] [--only NAME...]`: runs the experiments, prints and writes the findings."""
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
-from bench.runtime import limits, memory, mixed, overload, queues, results, speed, spinning
+from bench.runtime import limits, memory, mixed, overload, priority, queues, results, speed, spinning
 from bench.runtime.harness import Bench, opened
 
 EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
@@ -25,7 +23,8 @@ EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
     "memory": memory.growth,
 }
 
-_FIRST: Final = -20
+_UNTIMED: Final = {"memory", "workers"}
+"""Experiments that neighbours can't disturb, and that needn't disturb them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     # As an exception, so that servers, cgroups and folders are cleared away; by default SIGTERM would leave them.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    _go_first()
+    if set(arguments.only or EXPERIMENTS) - _UNTIMED:
+        priority.go_first()
     failed = False
     with opened(quick=arguments.quick, server_cpu=arguments.server_cpu, client_cpu=arguments.client_cpu) as bench:
         for name in arguments.only or EXPERIMENTS:
@@ -49,16 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if failed:
         return 2
     return 0 if all(finding.met for finding in bench.findings if finding.wanted) else 1
-
-
-def _go_first() -> None:
-    """Where we may, ahead of what else runs here: its share of the cores falls from half to a hundredth.
-
-    What we start inherits it. Where the kernel groups processes by session, niceness counts inside the group only.
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _FIRST)
-        Path("/proc/self/autogroup").write_text(str(_FIRST), encoding="ascii")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
