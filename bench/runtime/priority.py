@@ -46,7 +46,7 @@ def session_first() -> None:
 
 
 def never_wait() -> None:
-    """In a new process that runs seldom and shortly, the client: ahead of all ordinary ones, with no slice to wait for."""
+    """In a new process that runs seldom and shortly, the client: ahead of ordinary ones, no slice to wait for."""
     if os.getpriority(os.PRIO_PROCESS, 0) == _FIRST:
         with contextlib.suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
