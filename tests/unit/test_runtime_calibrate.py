@@ -1,5 +1,6 @@
 """Calibration on real onnxruntime sessions: what runs, what it costs, what couples its rows."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,54 @@ def test_a_calibration_covers_rows_and_threads_and_is_kept(tmp_path: Path) -> No
     assert profiles.load(tmp_path / "kept", "abc", 2) == found
     assert profiles.load(tmp_path / "kept", "abc", 3) is None
     assert profiles.load(tmp_path / "kept", "abd", 2) is None
+
+
+class _Slow:
+    """An engine whose rows cost CPU time, on a thread that is stopped for three times as long after each run."""
+
+    def __init__(self, real: Engine, row_s: float, run_s: float = 0.0) -> None:
+        self.inputs, self.outputs, self.threads = real.inputs, real.outputs, real.threads
+        self._real, self._row_s, self._run_s = real, row_s, run_s
+        self.rows: list[int] = []
+
+    def run(self, names: Any, feeds: Any) -> Any:
+        rows = len(feeds["x"])
+        self.rows.append(rows)
+        until = time.thread_time() + self._run_s + rows * self._row_s
+        while time.thread_time() < until:
+            pass
+        time.sleep(3 * (self._run_s + rows * self._row_s))
+        return self._real.run(names, feeds)
+
+
+def _slow(folder: Path, row_s: float, run_s: float = 0.0) -> Any:
+    weights = np.ones((4, 4), np.float32)
+    return _Slow(engine(folder, [helper.make_node("MatMul", ["x", "w"], ["y"])], w=weights), row_s, run_s)
+
+
+def test_a_thread_that_its_quota_stops_is_measured_by_what_it_computed(tmp_path: Path) -> None:
+    made = _slow(tmp_path, 0.004)
+    found = calibrate.calibrate(made, calibrate.warm_up(made), 1, 60.0)
+    assert {p.rows: p.seconds for p in found.profile} == {
+        1: pytest.approx(0.004, rel=0.3),
+        4: pytest.approx(0.016, rel=0.3),
+        16: pytest.approx(0.064, rel=0.3),
+    }
+
+
+def test_rows_that_would_never_be_run_at_once_are_not_measured(tmp_path: Path) -> None:
+    made = _slow(tmp_path, 0.008)
+    calibrate.calibrate(made, calibrate.warm_up(made), 1, 60.0)
+    assert max(made.rows) == 4
+    dear = _slow(tmp_path, 0.0001, run_s=0.03)
+    calibrate.calibrate(dear, calibrate.warm_up(dear), 1, 60.0)
+    assert max(dear.rows) == 64, "it is not the rows that make it long"
+
+
+def test_runs_that_agree_are_not_repeated(tmp_path: Path) -> None:
+    assert calibrate._agree([3.0, 1.0, 1.04])
+    assert not calibrate._agree([3.0, 1.0, 1.06])
+    assert not calibrate._agree([1.0, 1.0])
 
 
 @pytest.mark.parametrize("content", [b"", b"{}x", b"[]"])

@@ -16,8 +16,12 @@ from corefit_core.service import CREDENTIALS_MOUNT, SOURCE_MOUNT, Service
 DRAIN_S: Final = 5
 """Seconds that a pod goes on accepting after SIGTERM: the removal of its endpoint runs in parallel and takes up to
 a few seconds to reach every kube-proxy."""
-STARTUP_PROBES: Final = 150
-"""Times 2 s: 300 s for the imports and the admin port; 0.7 s of CPU take 7 s at 100m, a minute with CPU stolen."""
+PROBE_S: Final = 1
+"""The shortest period there is: a pod is found ready half of it after it is, on average, and a probe costs 0.3 ms."""
+UNREADY_PROBES: Final = 6
+"""Times 1 s: a process that is short of CPU for a moment goes on being sent to."""
+STARTUP_PROBES: Final = 300
+"""Times 1 s: for the imports and the admin port; 0.7 s of CPU take 7 s at 100m, a minute with CPU stolen."""
 SIDECAR_STARTUP_PROBES: Final = 3600
 """Times 1 s: an hour for the model, since the application's containers start when this probe succeeds, and a model
 that can't be fetched is tried again by the runtime itself; a restart would only hide what it reports."""
@@ -83,7 +87,7 @@ def container(service: Service, image: str, millicores: int, *, link_local: bool
         "ports": [_port("http", ALONE.port), _port("admin", ALONE.admin_port)],
         # The admin port is up within the first second, so that a model that can't be served is reported by a
         # process that stays alive; liveness therefore says nothing of the model, readiness everything.
-        "startupProbe": _probe("/livez", ALONE, period=2, failures=STARTUP_PROBES, timeout=5),
+        "startupProbe": _probe("/livez", ALONE, period=PROBE_S, failures=STARTUP_PROBES, timeout=5),
         "securityContext": _confined(),
     }
 
@@ -95,7 +99,7 @@ def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manife
         "restartPolicy": "Always",
         "ports": [_port("corefit-admin", BESIDE.admin_port)],
         # What the kubelet waits for before it starts the application.
-        "startupProbe": _probe("/readyz", BESIDE, period=1, failures=SIDECAR_STARTUP_PROBES, timeout=5),
+        "startupProbe": _probe("/readyz", BESIDE, period=PROBE_S, failures=SIDECAR_STARTUP_PROBES, timeout=5),
         # In full, whatever the pod says for its other containers.
         "securityContext": {
             **_confined(),
@@ -145,17 +149,18 @@ def _mounts(service: Service, place: Place) -> list[Manifest]:
 
 
 def _common(service: Service, image: str, place: Place, millicores: int, *, link_local: bool) -> Manifest:
-    resources = {"cpu": format_millicores(millicores), "memory": format_bytes(service.memory_bytes)}
+    requests = {"cpu": format_millicores(millicores), "memory": format_bytes(service.memory_bytes)}
+    limits = {**requests, "cpu": format_millicores(service.burst_millicores or millicores)}
     return {
         "name": place.container,
         "image": service.image or image,
         "imagePullPolicy": service.image_pull_policy,
         "env": _environment(service, place, link_local=link_local),
-        "resources": {"requests": resources, "limits": dict(resources)},
+        "resources": {"requests": requests, "limits": limits},
         # The default, stated: a resize must never restart the process.
         "resizePolicy": [{"resourceName": r, "restartPolicy": "NotRequired"} for r in ("cpu", "memory")],
         "livenessProbe": _probe("/livez", place, period=10, failures=6, timeout=5),
-        "readinessProbe": _probe("/readyz", place, period=2, failures=3, timeout=2),
+        "readinessProbe": _probe("/readyz", place, period=PROBE_S, failures=UNREADY_PROBES, timeout=2),
         "volumeMounts": _mounts(service, place),
     }
 
@@ -199,5 +204,9 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
     }
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in settings.items() if value]
     own.append({"name": "COREFIT_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
+    if service.burst_millicores is not None:
+        # From the pod, not from the resource: a LimitRange or an admission policy may have changed it.
+        request = {"containerName": place.container, "resource": "requests.cpu", "divisor": "1m"}
+        own.append({"name": "COREFIT_CPU_REQUEST_MILLICORES", "valueFrom": {"resourceFieldRef": request}})
     theirs = {variable.get("name"): variable for variable in service.template.env}
     return [*(v for v in own if v["name"] not in theirs), *theirs.values()]

@@ -6,7 +6,7 @@ Blocking, on made-up inputs, within a time that is given. Decides nothing: the f
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +24,11 @@ GUESSES: Final = (16, 1, 32, 224)
 ROWS: Final = (1, 4, 16, 64)
 COUPLING_ROWS: Final = 4
 RUNS: Final = 15
-"""The shortest of 15 is hit by no neighbour; fewer where runs are long."""
+"""Of 15 the shortest is hit by no neighbour; fewer where runs are long, or agree."""
+AGREE: Final = 1.05
+"""Two that are within 5 % of each other and shorter than a third have not been disturbed: no more are needed."""
+LONG: Final = 2.0
+"""Times the target of one run: more rows are never run at once, so that how long they take is of no use."""
 FLOAT_NOISE: Final = 1e-3
 """Relative to a row's largest value: kernels for other row counts sum in another order (1e-6 in FP32, 1e-3 FP16)."""
 SEED: Final = 20250607
@@ -61,14 +65,16 @@ def warm_up(engine: Engine) -> Findings:
         except Exception as error:  # noqa: BLE001 - any refusal means: try the next size
             failure = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             continue
-        seconds = timed(lambda: engine.run(None, feeds), 3, 1.0)  # noqa: B023 - called within the loop's turn
+        seconds = timed(engine, feeds, 3, 1.0)
         line = batching.fit([(1, seconds)])
         profile = (ServiceTime(threads=engine.threads.intra, rows=1, seconds=seconds),)
         return Findings(profile=profile, line=line, free_size=size)
     return Findings(why=f"no made-up input fits the model: {failure}")
 
 
-def calibrate(engine: Engine, first: Findings, cores: int, budget_s: float) -> Findings:
+def calibrate(
+    engine: Engine, first: Findings, cores: int, budget_s: float, target_s: float = batching.CHUNK_TARGET_S
+) -> Findings:
     """Service times at 1 to `cores` threads and several row counts, and the check for coupled rows.
 
     Args:
@@ -76,12 +82,13 @@ def calibrate(engine: Engine, first: Findings, cores: int, budget_s: float) -> F
         first: of `warm_up`.
         cores: most threads that a run may get.
         budget_s: seconds after which no further measurement is begun.
+        target_s: of one run of many rows.
     """
     if first.line is None:
         return first
     until = time.monotonic() + budget_s
     independent, why = row_independence(engine, first.free_size)
-    by_rows = _by_rows(engine, first, until, batched=independent)
+    by_rows = _by_rows(engine, first, until, ROWS if independent else ROWS[:1], LONG * target_s)
     by_threads = _by_threads(engine, first, cores, until)
     ones = {p.rows: p.seconds for p in by_rows}
     return Findings(
@@ -138,33 +145,50 @@ def made_up(specs: Iterable[TensorSpec], rows: int, free_size: int, *, spread: b
     return feeds
 
 
-def timed(run: Callable[[], object], runs: int, budget_s: float) -> float:
-    """The shortest of up to `runs` runs, fewer when they are long; at least two.
+def timed(engine: Engine, feeds: Tensors, runs: int, budget_s: float) -> float:
+    """The shortest of up to `runs` runs, fewer when they are long or agree; at least two.
 
-    The shortest, since neighbours and throttling only ever add: on a machine with ten runnable threads for two
-    cores the median of an 8 ms model was 18 ms, and the profile is kept for the next start. What is added while
-    serving is measured there, and corrects the expectation run by run.
+    The shortest, since neighbours only ever add: on a machine with ten runnable threads for two cores the median of an
+    8 ms model was 18 ms, and the profile is kept for the next start. A run on one thread is timed by that thread's own
+    CPU clock, which stands still while the quota is used up: by the wall, 4 rows of 10 ms took 95 on a quarter of a
+    core. What is added while serving is measured there, and corrects the expectation run by run.
     """
+    clock = time.thread_time if engine.threads.intra == 1 else time.perf_counter
     seconds: list[float] = []
     until = time.monotonic() + budget_s
-    while len(seconds) < 2 or (len(seconds) < runs and time.monotonic() < until):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
+    while len(seconds) < 2 or (len(seconds) < runs and not _agree(seconds) and time.monotonic() < until):
+        start = clock()
+        engine.run(None, feeds)
+        seconds.append(clock() - start)
     return max(1e-7, min(seconds))
 
 
-def _by_rows(engine: Engine, first: Findings, until: float, *, batched: bool) -> list[ServiceTime]:
+def _agree(seconds: list[float]) -> bool:
+    shortest = sorted(seconds)[:3]
+    return len(shortest) == 3 and shortest[1] <= AGREE * shortest[0]
+
+
+def _by_rows(
+    engine: Engine, first: Findings, until: float, sizes: tuple[int, ...], longest_s: float
+) -> list[ServiceTime]:
     points: list[ServiceTime] = []
-    for rows in ROWS if batched else ROWS[:1]:
-        left = until - time.monotonic()
-        if points and points[-1].seconds * (rows / points[-1].rows) * 3 > left / 2:
-            break  # Even if rows cost in proportion, three runs of them would take half of what is left.
+    took_s = 0.0
+    for rows in sizes:
+        begun = time.monotonic()
+        left = until - begun
+        if points and (took_s * rows / points[-1].rows > left / 2 or _long(points, longest_s)):
+            break
         feeds = made_up(engine.inputs, rows, first.free_size)
         engine.run(None, feeds)
-        seconds = timed(lambda: engine.run(None, feeds), RUNS, left / 4)  # noqa: B023 - called within the loop's turn
+        seconds = timed(engine, feeds, RUNS, left / 4)
         points.append(ServiceTime(threads=engine.threads.intra, rows=rows, seconds=seconds))
+        took_s = time.monotonic() - begun
     return points
+
+
+def _long(points: list[ServiceTime], longest_s: float) -> bool:
+    """Whether more rows would tell nothing: a run is too long already, and it is its rows that make it so."""
+    return len(points) > 1 and points[-1].seconds > longest_s and points[-1].seconds > 2 * points[0].seconds
 
 
 def _by_threads(engine: Engine, first: Findings, cores: int, until: float) -> list[ServiceTime]:
@@ -174,7 +198,7 @@ def _by_threads(engine: Engine, first: Findings, cores: int, until: float) -> li
         wider = engine.with_threads(Threads(intra=threads))
         feeds = made_up(engine.inputs, 1, first.free_size)
         wider.run(None, feeds)
-        seconds = timed(lambda: wider.run(None, feeds), RUNS, max(0.0, until - time.monotonic()) / 2)  # noqa: B023 - called within the loop's turn
+        seconds = timed(wider, feeds, RUNS, max(0.0, until - time.monotonic()) / 2)
         points.append(ServiceTime(threads=threads, rows=1, seconds=seconds))
         threads *= 2
     return points

@@ -222,7 +222,8 @@ def _measured(settings: Settings, engine: Engine, first: Findings, sha256: str, 
     if kept is not None:
         log.info("calibration: taken from an earlier start with this model and CPU")
         return kept
-    findings = calibrate.calibrate(engine, first, cores, settings.calibrate_seconds)
+    target_s = settings.chunk_ms / 1000
+    findings = calibrate.calibrate(engine, first, cores, settings.calibrate_seconds, target_s)
     for point in findings.profile:
         log.info("calibration: %d rows on %d threads: %.3f ms", point.rows, point.threads, 1000 * point.seconds)
     if findings.line is not None:
