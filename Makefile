@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo test nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-sidecar cluster-up cluster-down images setup
+.PHONY: help demo test nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-resize bench-flash bench-startup bench-sidecar cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -46,6 +46,14 @@ bench-failover: setup ## seconds from the death of the leading operator to the n
 
 nightly: setup ## what takes too long for `make test`: long runs of the fault tests, on a real API server
 	$(RUN) pytest -m nightly -s
+bench-resize: setup ## random resizes of running pods under load (N=1000, about one a second), on a real cluster
+	RESIZES=$(or $(N),1000) RESULTS=$(CURDIR)/bench/results/resize/resizes.json $(RUN) pytest tests/e2e/test_resizes.py -s
+
+bench-flash: setup ## a flash crowd on a real cluster: pods, CPU in place, HPAs, limits above requests (ONLY="a b")
+	$(RUN) python bench/flash/run.py $(if $(ONLY),--only $(ONLY))
+
+bench-startup: setup ## a pod's start on a quarter of a core, with and without a boost, and where it goes
+	PYTHONPATH=$(CURDIR) $(RUN) python bench/startup/run.py
 
 bench-sidecar: setup ## a prediction by socket, loopback address and Service (N=rounds), on a real cluster
 	ROUNDS=$(or $(N),16) $(RUN) pytest tests/e2e/test_sidecar_transport.py -s

@@ -1,0 +1,169 @@
+"""`make bench-flash`: a flash crowd on a real cluster, met by pods, by CPU in place, by HPAs, by limits above requests.
+
+    python bench/flash/run.py [--only a b ...] [--quick] [--keep]
+
+One service at a time: a step to four times the load from one moment to the next, then a minute of a bursty trace. What
+counts: requests within the objective, core-seconds requested, time until p99 is back within it. A trial in which the
+load generator itself was late is thrown away, counted, and made again once. Results are kept by school, so a run of
+some adds to the others; the table and the picture are made from all.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import figures
+import msgspec
+import picture
+import yaml
+from figures import Figures, Second
+from rich.console import Console
+from rich.table import Table
+from schools import REPLICAS, School, schools
+from trial import NAMESPACE, Plan, Stage, measure
+
+from corefit.demo import stage as demo
+from corefit.demo.tools import Tools, exported
+
+ROOT: Final = Path(__file__).parents[2]
+RESULTS: Final = ROOT / "bench/results/flash"
+CLUSTER: Final = os.environ.get("COREFIT_TEST_CLUSTER", "flash")
+OBJECTIVE_S: Final = 0.4
+LATE_S: Final = 0.05
+"""A generator whose 99th percentile is later than an eighth of the objective measures itself."""
+TARGETS: Final = (50, 70)
+FULL: Final = Plan(base=20, settle_s=35, peak_s=45, rest_s=10)
+QUICK: Final = Plan(base=20, settle_s=8, peak_s=15, rest_s=2)
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a school."""
+
+    key: str
+    title: str
+    phases: list[Figures]
+    seconds: list[Second]
+    thrown_away: int
+    disturbed: bool
+    stolen_cores: float
+
+
+def main() -> int:
+    """Measures, and writes what it found."""
+    parser = argparse.ArgumentParser(description="a flash crowd on a real cluster")
+    parser.add_argument("--only", nargs="+", metavar="SCHOOL", help="a b c50 c70 d e b+ e+")
+    parser.add_argument("--quick", action="store_true", help="short, to see that it runs; results are not kept")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster")
+    parser.add_argument("--draw", action="store_true", help="only the table and the picture, from the results")
+    arguments = parser.parse_args()
+    if not arguments.draw:
+        _measured(arguments)
+    if not arguments.quick:
+        show()
+    return 0
+
+
+def _measured(arguments: argparse.Namespace) -> None:
+    tools = demo.environment(ROOT)
+    try:
+        hpas = arguments.only is None or any(key[0] in "cd" for key in arguments.only)
+        stage, contenders = _set_up(tools, hpas=hpas)
+        for school in contenders:
+            if arguments.only is None or school.key in arguments.only:
+                _keep(_trial(stage, school, QUICK if arguments.quick else FULL), keep=not arguments.quick)
+    finally:
+        if not arguments.keep:
+            tools.run("corefit-devcluster", "down", "--name", CLUSTER)
+
+
+def _set_up(tools: Tools, *, hpas: bool) -> tuple[Stage, list[School]]:
+    tools.run("corefit-devcluster", "up", *(["--metrics-server"] if hpas else []), "--name", CLUSTER)
+    exports = tools.run("corefit-devcluster", "env", "--name", CLUSTER)
+    tools = tools.with_cluster(exports)
+    archives = tools.run("corefit-devcluster", "images").split()
+    tools.run("corefit-devcluster", "load-images", "--name", CLUSTER, *archives)
+    release = ("corefit", "charts/corefit", "--namespace", "corefit-system", "--create-namespace")
+    tools.run("helm", "upgrade", "--install", *release, "--set", "replicas=1", "--wait", "--timeout", "5m")
+    if not tools.run("kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found", "--output", "name"):
+        tools.run("kubectl", "create", "namespace", NAMESPACE)
+    stage = Stage(tools, exported(exports, os.environ))
+    stage.kubectl("apply", "-k", "examples")
+    stage.kubectl("rollout", "status", "deployment/models", "--timeout=240s")
+    example = yaml.safe_load((ROOT / "examples/load-model/inferenceservice.yaml").read_text())
+    return stage, schools(example, ROOT / "bench/flash/unsized_server.py", _models(stage), TARGETS)
+
+
+def _models(stage: Stage) -> str:
+    """The ConfigMap of the examples' models; its name carries a hash."""
+    names = stage.kubectl("get", "configmaps", "--output", "name").split()
+    return next(name.removeprefix("configmap/") for name in names if "/models-" in name)
+
+
+def _trial(stage: Stage, school: School, plan: Plan) -> Trial:
+    thrown_away = 0
+    while True:
+        print(f"{school.key}: {school.title}", file=sys.stderr, flush=True)
+        seen = measure(stage, school, plan, ROOT)
+        found = [figures.of(phase, seen.samples, seen.requested, OBJECTIVE_S) for phase in plan.phases()]
+        disturbed = max(each.late_p99_s for each in found) > LATE_S
+        print(f"  {seen.stolen_cores:.2f} cores stolen", file=sys.stderr)
+        for each in found:
+            print(f"  {each}", file=sys.stderr, flush=True)
+        if not disturbed or thrown_away:
+            break
+        thrown_away += 1
+    return Trial(
+        key=school.key,
+        title=school.title,
+        phases=found,
+        seconds=figures.seconds(seen.samples, seen.requested, OBJECTIVE_S),
+        thrown_away=thrown_away,
+        disturbed=disturbed,
+        stolen_cores=seen.stolen_cores,
+    )
+
+
+def _keep(trial: Trial, *, keep: bool) -> None:
+    if keep:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{trial.key}.json").write_bytes(msgspec.json.format(msgspec.json.encode(trial)) + b"\n")
+
+
+def show() -> None:
+    """The table, and the picture, of all schools there are results of."""
+    trials = [msgspec.json.decode(path.read_bytes(), type=Trial) for path in sorted(RESULTS.glob("*.json"))]
+    table = Table(title=f"p99 within {1000 * OBJECTIVE_S:.0f} ms; at most {REPLICAS} pods", title_justify="left")
+    for heading in (
+        "",
+        "school",
+        "load",
+        "in time %",
+        "refused",
+        "lost",
+        "core-seconds",
+        "back after s",
+        "generator late",
+    ):
+        table.add_column(heading)
+    for trial in trials:
+        for each in trial.phases:
+            back = "-" if each.phase != "step" else "never" if each.back_s is None else f"{each.back_s:.1f}"
+            late = f"p99 {1000 * each.late_p99_s:.0f} ms, {trial.stolen_cores:.2f} cores stolen"
+            cells = (
+                f"{100 * each.attainment:.2f}",
+                str(each.refused),
+                str(each.lost),
+                f"{each.core_seconds:.1f}",
+                back,
+            )
+            table.add_row(trial.key, trial.title, each.phase, *cells, late)
+    console = Console(width=None if os.isatty(1) else 160)
+    console.print(table)
+    console.print(f"{sum(t.thrown_away for t in trials)} trials thrown away because the load generator was late")
+    picture.draw(ROOT / "docs/pictures/flash.png", trials, FULL)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

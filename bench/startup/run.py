@@ -1,0 +1,238 @@
+"""`make bench-startup`: from PodScheduled to Ready on a quarter of a core, with and without a boost, and where it goes.
+
+    python bench/startup/run.py [--pods 5] [--keep]
+
+One pod at a time on a real cluster, of a small model (16 KB of HTTP) and a large one (100 MB, a file on the node). The
+parts up to the process come from a watch on the pod, those within it from its log and its report. Prints a table and
+writes bench/results/startup/results.json.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import yaml
+from bench.models import generate
+from rich.console import Console
+from rich.table import Table
+
+from corefit.demo import stage as demo
+from corefit.demo.tools import Tools, exported
+
+ROOT: Final = Path(__file__).parents[2]
+RESULTS: Final = ROOT / "bench/results/startup/results.json"
+CLUSTER: Final = os.environ.get("COREFIT_TEST_CLUSTER", "startup")
+NAMESPACE: Final = "startup"
+NAME: Final = "starting"
+LEAST: Final = "250m"
+BOOST: Final = "1500m"
+DEADLINE_S: Final = 240.0
+SHRUNK_S: Final = 3.0
+"""Seconds for which a pod is kept after it is ready: the boost is taken back within one."""
+PARTS: Final = ("sandbox", "container", "imports", "libraries", "model", "probe")
+Case = tuple[str, str]
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """One pod's start, seconds.
+
+    Attributes:
+        total: from PodScheduled to Ready, as the watch saw them.
+        sandbox: until the pod has its network.
+        container: from there until the process was started.
+        imports: from there until the admin port answered: the interpreter and what it imports first.
+        libraries: from there until numpy and onnxruntime were there and the inference port was open.
+        model: from there until the model was fetched, loaded, warm and measured.
+        probe: from there until the API server had the pod as ready: the kubelet's probes and its status.
+        process: the start by the process's own account.
+    """
+
+    total: float
+    sandbox: float
+    container: float
+    imports: float
+    libraries: float
+    model: float
+    probe: float
+    process: float
+
+
+def main() -> int:
+    """Measures, and writes what it found."""
+    parser = argparse.ArgumentParser(description="from PodScheduled to Ready")
+    parser.add_argument("--pods", type=int, default=5, help="of each kind (5)")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster")
+    arguments = parser.parse_args()
+    tools = demo.environment(ROOT)
+    try:
+        with _large() as folder:
+            found = _measured(tools, folder, arguments.pods)
+    finally:
+        if not arguments.keep:
+            tools.run("corefit-devcluster", "down", "--name", CLUSTER)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    kept = {f"{model}, {cpu}": starts for (model, cpu), starts in found.items()}
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+    _show(found)
+    return 0
+
+
+@contextlib.contextmanager
+def _large() -> Iterator[Path]:
+    """A folder that the pods' user may read, with the large model."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        shutil.copyfile(generate.ensure("mlp-100mb"), folder / "model.onnx")
+        (folder / "model.onnx").chmod(0o644)
+        yield folder
+
+
+def _measured(tools: Tools, folder: Path, pods: int) -> dict[Case, list[Start]]:
+    tools.run("corefit-devcluster", "up", "--name", CLUSTER)
+    exports = tools.run("corefit-devcluster", "env", "--name", CLUSTER)
+    tools = tools.with_cluster(exports)
+    archives = tools.run("corefit-devcluster", "images").split()
+    tools.run("corefit-devcluster", "load-images", "--name", CLUSTER, *archives)
+    release = ("corefit", "charts/corefit", "--namespace", "corefit-system", "--create-namespace")
+    tools.run("helm", "upgrade", "--install", *release, "--set", "replicas=1", "--wait", "--timeout", "5m")
+    if not tools.run("kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found", "--output", "name"):
+        tools.run("kubectl", "create", "namespace", NAMESPACE)
+    tools.run("kubectl", "--namespace", NAMESPACE, "apply", "-k", "examples")
+    tools.run("kubectl", "--namespace", NAMESPACE, "rollout", "status", "deployment/models", "--timeout=240s")
+    environment = exported(exports, os.environ)
+    cases = [(model, cpu) for model in ("small", "large") for cpu in (LEAST, BOOST)]
+    found: dict[Case, list[Start]] = {case: [] for case in cases}
+    # In turn, so that what disturbs the machine for a while disturbs all.
+    for _ in range(pods):
+        for case in cases:
+            found[case].append(asyncio.run(_started(tools, environment, _resource(case, folder))))
+            print(case, found[case][-1], flush=True)
+    return found
+
+
+def _resource(case: Case, folder: Path) -> dict[str, Any]:
+    resource: dict[str, Any] = yaml.safe_load((ROOT / "examples/load-model/inferenceservice.yaml").read_text())
+    model, cpu = case
+    spec = resource["spec"] | {
+        "resources": {"cpu": LEAST, "memory": "768Mi"},
+        "startup": {"cpu": cpu},
+        "scaling": {"mode": "Manual", "replicas": 1},
+    }
+    if model == "large":
+        mount = {"name": "large", "mountPath": "/mnt/large", "readOnly": True}
+        spec["model"] = {"uri": "file:///mnt/large/model.onnx"}
+        spec["template"] = {
+            "volumes": [{"name": "large", "hostPath": {"path": str(folder)}}],
+            "volumeMounts": [mount],
+        }
+    return {**resource, "metadata": {"name": NAME}, "spec": spec}
+
+
+async def _started(tools: Tools, environment: dict[str, str], resource: dict[str, Any]) -> Start:
+    """Makes a pod start, follows it, and takes it away."""
+    async with _proxy(environment) as base, aiohttp.ClientSession() as session:
+        pods = f"{base}/api/v1/namespaces/{NAMESPACE}/pods"
+        following = asyncio.create_task(_follow(session, pods))
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(_apply, environment, resource)
+        name, at = await asyncio.wait_for(following, DEADLINE_S)
+        async with session.get(f"{pods}/{name}/log") as response:
+            log = [json.loads(line) for line in (await response.text()).splitlines() if line.startswith("{")]
+        async with session.get(f"{pods}/{name}:8081/proxy/report") as response:
+            process = float(json.loads(await response.read())["startup_s"])
+        await asyncio.sleep(SHRUNK_S)
+    delete = ("--namespace", NAMESPACE, "delete", "--wait=true", "--cascade=foreground")
+    await asyncio.to_thread(tools.run, "kubectl", *delete, "inferenceservice", NAME)
+    return _parts(at, log, process)
+
+
+def _parts(at: dict[str, float], log: list[dict[str, Any]], process: float) -> Start:
+    admin, inference, ready = (_logged(log, text) for text in ("admin port", "inference port", "ready after"))
+    began = ready - process
+    return Start(
+        total=at["Ready"] - at["PodScheduled"],
+        sandbox=at["PodReadyToStartContainers"] - at["PodScheduled"],
+        container=began - at["PodReadyToStartContainers"],
+        imports=admin - began,
+        libraries=inference - admin,
+        model=ready - inference,
+        probe=at["Ready"] - ready,
+        process=process,
+    )
+
+
+def _logged(log: list[dict[str, Any]], text: str) -> float:
+    line = next(line for line in log if line["message"].startswith(text))
+    return datetime.fromisoformat(line["time"]).timestamp()
+
+
+async def _follow(session: aiohttp.ClientSession, pods: str) -> tuple[str, dict[str, float]]:
+    """When each condition of the first pod of ours was seen true, by the wall clock that the pod's log has too."""
+    at: dict[str, float] = {}
+    async with session.get(pods, params={"watch": "1"}, timeout=aiohttp.ClientTimeout(total=DEADLINE_S)) as response:
+        async for line in response.content:
+            pod = json.loads(line)["object"]
+            if not pod["metadata"]["name"].startswith(f"{NAME}-"):
+                continue
+            for condition in pod["status"].get("conditions", ()):
+                if condition["status"] == "True":
+                    at.setdefault(condition["type"], time.time())
+            if "Ready" in at:
+                return pod["metadata"]["name"], at
+    raise TimeoutError("the watch ended before a pod was ready")
+
+
+@contextlib.asynccontextmanager
+async def _proxy(environment: dict[str, str]) -> AsyncIterator[str]:
+    command = ["kubectl", "proxy", "--port=0", "--address=127.0.0.1"]
+    program = shutil.which(command[0], path=environment["PATH"])
+    process = await asyncio.create_subprocess_exec(
+        str(program), *command[1:], env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield "http://" + (await process.stdout.readline()).decode().split()[-1]
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _apply(environment: dict[str, str], resource: dict[str, Any]) -> None:
+    program = shutil.which("kubectl", path=environment["PATH"])
+    command = [str(program), "--namespace", NAMESPACE, "apply", "-f", "-"]
+    text = json.dumps(resource)
+    subprocess.run(command, env=environment, input=text, text=True, check=True, stdout=subprocess.DEVNULL)
+
+
+def _show(found: dict[Case, list[Start]]) -> None:
+    table = Table(title="seconds from PodScheduled to Ready: medians", title_justify="left")
+    for heading in ("model", "starts with", "pods", "total", "least", "most", *PARTS):
+        table.add_column(heading, justify="right")
+    for (model, cpu), starts in found.items():
+        totals = [start.total for start in starts]
+        parts = [statistics.median(getattr(start, part) for start in starts) for part in PARTS]
+        figures = [statistics.median(totals), min(totals), max(totals), *parts]
+        table.add_row(model, cpu, str(len(starts)), *(f"{value:.2f}" for value in figures))
+    console = Console(width=None if os.isatty(1) else 140)
+    console.print(table)
+    for model in ("small", "large"):
+        plain, boosted = (statistics.median(s.total for s in found[model, cpu]) for cpu in (LEAST, BOOST))
+        console.print(f"{model}: {plain / boosted:.1f} times shorter with {BOOST} than with {LEAST}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
