@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console as RichConsole
 
@@ -206,6 +207,14 @@ async def test_programs_are_found_by_the_given_path_and_failures_are_told(tmp_pa
         tools.run("no-such-program")
     with pytest.raises(StepFailed, match="ended"):
         _ = [document async for document in tools.stream("printf", '{\n"a": 1\n}\n')]
+
+
+def test_the_cpu_of_a_pod_is_drawn_where_it_changes(tmp_path: Path) -> None:
+    assert [picture.most_cores(text) for text in ("250m", "250m-1", "1500m-2")] == [0.25, 1.0, 2.0]
+    grown = [msgspec.structs.replace(p, service=msgspec.structs.replace(p.service, cpu="250m-1")) for p in UP_AND_DOWN]
+    for name, points in (("plain.png", UP_AND_DOWN), ("grown.png", grown)):
+        picture.draw(tmp_path / name, points, [], recorded(Kind.OK), 0.2)
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "grown.png").read_bytes()
 
 
 def test_everything_can_be_shown_and_drawn(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from corefit.demo.timeline import Decided, Point
 from corefit.load import Kind, Recorder
+from corefit_core.quantity import parse_millicores
 
 
 def draw(
@@ -63,9 +64,27 @@ def _replicas(axes: Any, points: Sequence[Point], decisions: Sequence[Decided]) 
             fontsize=8,
         )
     axes.set_ylim(0, max(wanted, default=1) + 1)
+    _cpu(axes, points)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("replicas")
     _legend(axes, 2)
+
+
+def _cpu(axes: Any, points: Sequence[Point]) -> None:
+    """CPU of a pod, the most where they differ, on a scale of its own; nothing where it never changes in place."""
+    sizes = [(p.at_s, most_cores(p.service.cpu)) for p in points if p.service.cpu]
+    if not sizes:
+        return
+    cores = axes.twinx()
+    cores.step(*zip(*sizes, strict=True), where="post", color="#33658a", lw=1.2)
+    cores.set_ylim(0, 1.25 * max(size for _, size in sizes))
+    cores.set_ylabel("cores of a pod", color="#33658a")
+    cores.spines["top"].set_visible(False)
+
+
+def most_cores(text: str) -> float:
+    """Of `250m`, or of the range `250m-1`."""
+    return parse_millicores(text.rpartition("-")[2]) / 1000
 
 
 def _latency(axes: Any, points: Sequence[Point], recorder: Recorder, objective_s: float) -> None:
