@@ -22,6 +22,8 @@ ACCEPTED = {
     "memory-least": {"resources": {"memory": "128Mi"}},
     "max-cpu": {"resources": {"cpu": "250m", "maxCPU": 2}},
     "max-cpu-equals-cpu": {"resources": {"cpu": "1", "maxCPU": "1000m"}},
+    "burst": {"resources": {"cpu": "250m", "maxCPU": 2, "growth": "Burst"}},
+    "resize": {"resources": {"cpu": "250m", "maxCPU": 2, "growth": "Resize"}, "startup": {"cpu": 2}},
     "startup-cpu": {"resources": {"cpu": "250m"}, "startup": {"cpu": "1500m"}},
     "startup-equals-cpu": {"startup": {"cpu": 1}},
     "percentile-edges": {"objective": {"percentile": 50, "latencyMilliseconds": 1}},
@@ -59,6 +61,12 @@ REFUSED = {
     "max-cpu-low": ({"resources": {"cpu": "500m", "maxCPU": "250m"}}, "maxCPU must not be below cpu"),
     "max-cpu-below-default": ({"resources": {"maxCPU": "250m"}}, "maxCPU must not be below cpu"),
     "max-cpu-not-quantity": ({"resources": {"maxCPU": "most"}}, "maxCPU must be a quantity"),
+    "burst-without-max": ({"resources": {"cpu": "250m", "growth": "Burst"}}, "growth Burst needs maxCPU"),
+    "burst-with-boost": (
+        {"resources": {"maxCPU": 2, "growth": "Burst"}, "startup": {"cpu": 2}},
+        "startup.cpu and resources.growth Burst exclude each other",
+    ),
+    "growth": ({"resources": {"growth": "Never"}}, "spec.resources.growth"),
     "cpu-union": ({"resources": {"cpu": {"min": "250m", "max": "2"}}}, "spec.resources.cpu"),
     "startup-low": ({"startup": {"cpu": "250m"}}, "startup.cpu must not be below resources.cpu"),
     "startup-not-quantity": ({"startup": {"cpu": "fast"}}, "startup.cpu must be a quantity"),
@@ -148,7 +156,7 @@ def test_the_mode_of_a_resource_stays(api: Any) -> None:
 def test_defaults_are_filled_in(api: Any, service: Callable[..., dict[str, Any]]) -> None:
     api.apply({**service(), "spec": {"model": {"uri": URI}}})
     spec = api.get("inferenceservice", "digits")["spec"]
-    assert spec["resources"] == {"cpu": "1", "memory": "512Mi"}
+    assert spec["resources"] == {"cpu": "1", "growth": "Resize", "memory": "512Mi"}
     assert spec["objective"] == {"percentile": 99, "latencyMilliseconds": 100}
     assert spec["scaling"]["mode"] == "Auto"
     assert (spec["scaling"]["minReplicas"], spec["scaling"]["maxReplicas"]) == (1, 10)

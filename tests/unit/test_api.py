@@ -85,6 +85,11 @@ def test_only_true_pauses() -> None:
         ({"model": MODEL, "resources": {"memory": "-1"}}, "spec.resources.memory"),
         ({"model": MODEL, "resources": {"cpu": "2", "maxCPU": "1"}}, "maxCPU"),
         ({"model": MODEL, "resources": {"maxCPU": "x"}}, "spec.resources.maxCPU"),
+        ({"model": MODEL, "resources": {"growth": "Burst"}}, "growth Burst needs maxCPU"),
+        (
+            {"model": MODEL, "resources": {"maxCPU": "2", "growth": "Burst"}, "startup": {"cpu": "2"}},
+            "exclude each other",
+        ),
         ({"model": MODEL, "startup": {"cpu": "500m"}}, "spec.startup"),
         ({"model": MODEL, "startup": {"cpu": "x"}}, "spec.startup.cpu"),
         ({"model": MODEL, "price": {"coreHour": "cheap"}}, "spec.price.coreHour"),

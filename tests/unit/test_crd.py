@@ -38,7 +38,11 @@ def test_every_field_of_the_spec_is_described_and_every_rule_has_a_message() -> 
 
 def test_defaults_of_parts_are_written_out_and_status_has_none() -> None:
     properties = crd.schema()["properties"]
-    assert properties["spec"]["properties"]["resources"]["default"] == {"cpu": "1", "memory": "512Mi"}
+    assert properties["spec"]["properties"]["resources"]["default"] == {
+        "cpu": "1",
+        "growth": "Resize",
+        "memory": "512Mi",
+    }
     assert all("default" not in node for _, node in _nodes(properties["status"]))
 
 

@@ -72,6 +72,19 @@ def test_the_template_carries_what_pods_start_with_and_not_what_they_may_grow_to
     assert {p["restartPolicy"] for p in plain["containers"][0]["resizePolicy"]} == {"NotRequired"}
 
 
+def test_a_pod_that_may_burst_requests_the_least_is_limited_to_the_most_and_is_told_what_it_requests() -> None:
+    pod = _pod(resources={"cpu": "250m", "maxCPU": "2", "growth": "Burst"})
+    container = pod["containers"][0]
+    assert (container["resources"]["requests"]["cpu"], container["resources"]["limits"]["cpu"]) == ("250m", "2")
+    told = {v["name"]: v for v in container["env"]}["COREFIT_CPU_REQUEST_MILLICORES"]
+    assert told["valueFrom"]["resourceFieldRef"] == {
+        "containerName": "runtime",
+        "resource": "requests.cpu",
+        "divisor": "1m",
+    }
+    assert "COREFIT_CPU_REQUEST_MILLICORES" not in {v["name"] for v in _pod()["containers"][0]["env"]}
+
+
 @pytest.mark.parametrize(
     ("startup", "default", "cpu"),
     [(None, 0, "500m"), ("1500m", 0, "1500m"), (None, 2000, "2"), (None, 250, "500m"), ("500m", 2000, "500m")],

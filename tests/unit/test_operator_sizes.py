@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,25 @@ def _steps(
     decision = _decision(grants) if grants is not None else None
     found = sizes.steps(Scene(service=service, pods=tuple(pods), decision=decision, start=start))
     return {step.pod.metadata.name: (step.before, step.millicores) for step in found}
+
+
+def test_what_a_node_holds_for_a_pod_is_its_request_where_the_limit_is_more() -> None:
+    plain, bursting = _pod("a", "1", given="500m"), _pod("b", "2")
+    bursting = msgspec.structs.replace(bursting, spec=_requesting(bursting, "250m"))
+    assert (sizes.reserved(plain), sizes.reserved(bursting)) == (500, 250)
+
+
+def _requesting(pod: objects.Pod, cpu: str) -> Any:
+    other, own = pod.spec.containers
+    resources = msgspec.structs.replace(own.resources, requests={"cpu": cpu})
+    return msgspec.structs.replace(pod.spec, containers=(other, msgspec.structs.replace(own, resources=resources)))
+
+
+def test_a_service_that_bursts_is_never_resized() -> None:
+    burst = {"cpu": "250m", "maxCPU": "2", "growth": "Burst"}
+    service = decode({"metadata": {"name": "a"}, "spec": {"model": {"uri": "http://m/a.onnx"}, "resources": burst}})
+    assert (service.policy.cpu_range, service.millicores, service.burst_millicores) == (None, 250, 2000)
+    assert (service.plan.workers, service.policy.workers_per_pod, service.policy.millicores_per_pod) == (2, 2, 250)
 
 
 def test_each_pod_is_brought_to_what_was_decided_for_it() -> None:

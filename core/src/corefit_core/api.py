@@ -235,7 +235,7 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
     resources: Annotated[
         Resources,
         Meta(
-            description="What each pod is granted, request and limit alike.",
+            description="What each pod is granted.",
             extra_json_schema=rules(*RESOURCES_RULES),
         ),
     ] = Resources()

@@ -3,7 +3,7 @@
 May not decide anything.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
@@ -48,8 +48,11 @@ def _not_below(path: str, other: str, message: str) -> tuple[tuple[str, str], tu
     )
 
 
+Growth = Literal["Resize", "Burst"]
+
+
 class Resources(Part, frozen=True, kw_only=True):
-    """What each pod is granted: request and limit alike, since a share that may vanish can't be sized to.
+    """What each pod is granted: request and limit alike, but for CPU where `growth` is Burst.
 
     The range is two fields and not one that is either a quantity or an object: a structural schema can't hold such
     a union together with rules on it (docs/decisions/0040-cpu-in-place.md).
@@ -60,6 +63,14 @@ class Resources(Part, frozen=True, kw_only=True):
         Quantity | UnsetType,
         _quantity("CPU up to which a running pod is grown in place; it stays at cpu when this is left out."),
     ] = field(default=UNSET, name="maxCPU")
+    growth: Annotated[
+        Growth,
+        Meta(
+            description="How a pod comes from cpu to maxCPU. Resize: request and limit are moved in place together, so "
+            "what it has is its own. Burst: the request stays at cpu and the limit is maxCPU from the start: the rest "
+            "is there at once where the node is idle, and not where it is busy."
+        ),
+    ] = "Resize"
     memory: Annotated[Quantity, _quantity("Memory of each pod.")] = "512Mi"
 
 
@@ -79,11 +90,18 @@ RESOURCES_RULES: Final = (
     *_at_least("cpu", f"{MIN_MILLICORES}m", "the runtime can't start on less"),
     *_at_least("memory", MIN_MEMORY, "the runtime can't start on less"),
     *_not_below("maxCPU", "cpu", "maxCPU must not be below cpu: a pod starts with cpu and is grown from it"),
+    ("self.growth != 'Burst' || has(self.maxCPU)", "growth Burst needs maxCPU: it is the limit of each pod"),
 )
 """Of `Resources`: (expression that must hold, message when it doesn't)."""
-STARTUP_RULES: Final = _not_below(
-    "startup.cpu",
-    "resources.cpu",
-    "startup.cpu must not be below resources.cpu: it is what a pod starts with instead",
+STARTUP_RULES: Final = (
+    *_not_below(
+        "startup.cpu",
+        "resources.cpu",
+        "startup.cpu must not be below resources.cpu: it is what a pod starts with instead",
+    ),
+    (
+        "!has(self.startup) || !has(self.startup.cpu) || self.resources.growth != 'Burst'",
+        "startup.cpu and resources.growth Burst exclude each other: such a pod may use maxCPU from the start",
+    ),
 )
 """Of the whole spec, since they compare two parts of it."""

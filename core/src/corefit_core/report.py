@@ -173,6 +173,21 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return sum(self.rejected.values())
 
 
+class Burst(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether CPU beyond the pod's request was there: monotonic, counted only while more than it was wanted.
+
+    Attributes:
+        version: of this statement.
+        lent_seconds: CPU seconds used beyond the request: the node lent them.
+        short_seconds: thread-seconds kept from a CPU, those that the own quota stopped left out: others had it.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=1)] = 1
+    request_millicores: Small
+    lent_seconds: Seconds = 0.0
+    short_seconds: Seconds = 0.0
+
+
 class Gauges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As of the snapshot: requests waiting, requests in the process, workers running."""
 
@@ -201,6 +216,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         message: what went wrong and what to do, when the state is `Failed`.
         clock_s: the process's monotonic clock at the snapshot; rates are differences over its differences.
         startup_s: seconds from the process's start until it was ready; 0 until then.
+        burst: where the pod's CPU limit is above its request; None elsewhere.
     """
 
     version: Annotated[int, msgspec.Meta(ge=1)] = VERSION
@@ -216,6 +232,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     startup_s: Seconds = 0.0
     counters: Counters = Counters()
     gauges: Gauges = Gauges()
+    burst: Burst | None = None
     queue_wait: Histogram = Histogram()
     service_time: Histogram = Histogram()
     total: Histogram = Histogram()

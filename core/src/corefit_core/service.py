@@ -42,7 +42,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
         asked: a hash of the spec without scaling and prices, the same whether a default was written out or not.
         paused: the operator writes nothing for this resource.
-        millicores: CPU of a pod; where there is a range (`policy.cpu_range`) what it is never shrunk below.
+        millicores: CPU that a pod requests; where there is a range (`policy.cpu_range`) what it is never shrunk below.
+        burst_millicores: the limit of a pod whose CPU beyond its request is the node's to lend; None: the request.
         startup_millicores: CPU that a pod starts with by the resource's own word; None where it says nothing.
         plan: from the CPU limit, before any pod has measured anything.
     """
@@ -57,6 +58,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     credentials_secret: str
     millicores: int
+    burst_millicores: int | None = None
     startup_millicores: int | None = None
     memory_bytes: int
     policy: Policy
@@ -97,7 +99,9 @@ def decode(resource: Mapping[str, Any]) -> Service:
     millicores = _field("spec.resources.cpu", parse_millicores, spec.resources.cpu)
     memory_bytes = _field("spec.resources.memory", parse_bytes, spec.resources.memory)
     policy = _policy(spec, millicores, memory_bytes)
-    sizing = _field("spec.resources.cpu", lambda m: plan(Grant(quota_millicores=m), policy.objective), millicores)
+    burst = _burst(spec, millicores)
+    limit = burst or millicores
+    sizing = _field("spec.resources.cpu", lambda m: plan(Grant(quota_millicores=m), policy.objective), limit)
     uri, claim = _source(spec.model.uri)
     return Service(
         namespace=meta.get("namespace", ""),
@@ -110,6 +114,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
         model_name=meta.get("name", "") if spec.model.name is UNSET else spec.model.name,
         credentials_secret="" if spec.model.credentials_secret is UNSET else spec.model.credentials_secret.name,
         millicores=millicores,
+        burst_millicores=burst,
         startup_millicores=_startup(spec, millicores),
         memory_bytes=memory_bytes,
         policy=msgspec.structs.replace(policy, workers_per_pod=sizing.workers),
@@ -153,17 +158,36 @@ def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) 
 
 def _cpu_range(spec: api.InferenceServiceSpec, least: int) -> CpuRange | None:
     """What a pod may be resized to; None where it may not."""
+    most = _most(spec, least)
+    if most is None or spec.resources.growth == "Burst":
+        return None
+    return CpuRange(min_millicores=least, max_millicores=most) if most > least else None
+
+
+def _burst(spec: api.InferenceServiceSpec, least: int) -> int | None:
+    """The limit of pods that may use what their node has idle; None where the limit is the request."""
+    if spec.resources.growth != "Burst":
+        return None
+    most = _most(spec, least)
+    if most is None:
+        raise InvalidInput("spec.resources: growth Burst needs maxCPU")
+    return most
+
+
+def _most(spec: api.InferenceServiceSpec, least: int) -> int | None:
     if spec.resources.max_cpu is UNSET:
         return None
     most = _field("spec.resources.maxCPU", parse_millicores, spec.resources.max_cpu)
     if most < least:
         raise InvalidInput("spec.resources: maxCPU must not be below cpu")
-    return CpuRange(min_millicores=least, max_millicores=most) if most > least else None
+    return most
 
 
 def _startup(spec: api.InferenceServiceSpec, least: int) -> int | None:
     if spec.startup is UNSET or spec.startup.cpu is UNSET:
         return None
+    if spec.resources.growth == "Burst":
+        raise InvalidInput("spec.startup: cpu and resources.growth Burst exclude each other")
     millicores = _field("spec.startup.cpu", parse_millicores, spec.startup.cpu)
     if millicores < least:
         raise InvalidInput("spec.startup: cpu must not be below spec.resources.cpu")

@@ -64,6 +64,12 @@ class Metrics:
         self.millicores = Gauge(
             "corefit_pod_millicores", "CPU of a pod: wanted, least, most.", (*_SERVICE, "kind"), registry=registry
         )
+        self.burst = Gauge(
+            "corefit_burst_cores",
+            "Cores beyond the pods' requests: lent by their nodes, and short, wanted as well and not had.",
+            (*_SERVICE, "kind"),
+            registry=registry,
+        )
         self.leader = Gauge("corefit_leader", "1 where this operator leads, 0 where it stands by.", registry=registry)
         self.dirty = Gauge("corefit_dirty_resources", "Resources that wait for a reconcile.", registry=registry)
 
@@ -92,6 +98,9 @@ class Metrics:
             self.millicores.labels(*key, "wanted").set(found.cpu.wanted)
             self.millicores.labels(*key, "least").set(min(found.cpu.granted, default=0))
             self.millicores.labels(*key, "most").set(max(found.cpu.granted, default=0))
+        if found.burst is not None:
+            self.burst.labels(*key, "lent").set(found.burst.lent_cores)
+            self.burst.labels(*key, "short").set(found.burst.short_cores)
         if found.decision is not None:
             self._decided(key, found.decision)
 
@@ -108,7 +117,7 @@ class Metrics:
         """The resource is gone, and so are its series."""
         labels = {"namespace": key.namespace, "name": key.name}
         per_service = (self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost)
-        for metric in (*per_service, self.resizes, self.resize_seconds, self.millicores):
+        for metric in (*per_service, self.resizes, self.resize_seconds, self.millicores, self.burst):
             metric.remove_by_labels(labels)
 
     def text(self) -> bytes:

@@ -39,6 +39,6 @@ def _pod(pod: Pod, reports: Mapping[str, tuple[float, Report]], now: float) -> P
         ready=pod.ready,
         report=report,
         age_s=now - at,
-        millicores=sizes.granted(pod),
+        millicores=sizes.reserved(pod),
         node=pod.spec.node_name,
     )

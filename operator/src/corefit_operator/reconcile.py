@@ -17,7 +17,7 @@ from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service
-from corefit_operator import children, diagnosis, manifests, observing, resizing, sizes, status
+from corefit_operator import children, diagnosis, lending, manifests, observing, resizing, sizes, status
 from corefit_operator.beside import Beside
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
@@ -165,6 +165,7 @@ class Reconciler:
             desired=desired,
             contended=remembered.contention.look(deployment, now),
             beside=around,
+            burst=lending.look(reports, remembered.lent, now) if service.burst_millicores is not None else None,
             problem=diagnosis.problem(self._view.pods(key), reports, deployment),
         )
 

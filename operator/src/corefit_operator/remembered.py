@@ -13,7 +13,7 @@ from corefit_core.manifest import Manifest
 from corefit_core.recommender import State
 from corefit_core.report import Report
 from corefit_core.service import Service
-from corefit_operator import children, manifests, resizing
+from corefit_operator import children, lending, manifests, resizing
 from corefit_operator.contention import Contention
 from corefit_operator.manifests import Defaults
 from corefit_operator.recorder import Budget
@@ -44,6 +44,7 @@ class Remembered(msgspec.Struct, kw_only=True):
         contention: whether somebody else writes the replicas too.
         status_at: when the status was written last.
         resizes: what was asked of pods, and where there was no room.
+        lent: what pods said of the CPU beyond their requests.
     """
 
     uid: str
@@ -54,6 +55,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     contention: Contention = msgspec.field(default_factory=Contention)
     status_at: float = 0.0
     resizes: resizing.Memory = msgspec.field(default_factory=resizing.Memory)
+    lent: lending.Memory = msgspec.field(default_factory=lending.Memory)
     budget: Budget = msgspec.field(default_factory=Budget)
 
     def told(self, raw: Mapping[str, Any], defaults: Defaults) -> Asked:

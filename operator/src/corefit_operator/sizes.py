@@ -90,6 +90,13 @@ def granted(pod: Pod) -> int:
     return next((_cpu(resources) for resources in found if resources is not None), 0) or asked(pod)
 
 
+def reserved(pod: Pod) -> int:
+    """CPU that its node holds for the runtime: the request where the limit is more, what is granted elsewhere."""
+    own = next((c.resources for c in _containers(pod) if c.name in NAMES), None)
+    request = parse_millicores(own.requests.get("cpu", 0)) if own is not None else 0
+    return request if 0 < request < asked(pod) else granted(pod)
+
+
 def patch(pod: Pod, millicores: int) -> dict[str, Any]:
     """The part of the pod's spec that gives the runtime so much CPU, request and limit alike: the same QoS class."""
     cpu = {"cpu": format_millicores(millicores)}

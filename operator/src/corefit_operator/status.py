@@ -10,13 +10,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from corefit_core.api_status import Condition, CpuStatus, InferenceServiceStatus, LastDecision, PlanStatus
+from corefit_core.burst import Verdict
 from corefit_core.errors import InvalidInput
 from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
 from corefit_core.report import PlanInForce, Report
 from corefit_core.service import Service
 from corefit_core.sizing import SizingPlan
-from corefit_operator import beside, manifests, sizes
+from corefit_operator import beside, lending, manifests, sizes
 from corefit_operator.beside import Beside
 from corefit_operator.beside import Statement as _Statement
 from corefit_operator.diagnosis import Problem
@@ -25,6 +26,8 @@ from corefit_operator.sizes import Sized
 
 _HOLDING: Final = frozenset({"NoReports", "StaleReports"})
 """Decisions that are none: the recommender doesn't know and therefore holds."""
+_WITH_FIGURES: Final = frozenset({"ScalingActive", "Burst"})
+"""Conditions whose message has figures in it."""
 _WHY_MAX: Final = 1024
 _CONTENDED: Final = (
     "Somebody else wrote the Deployment's replicas within the last ten minutes, and they were put back. To scale by "
@@ -50,6 +53,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         upgrade_waits: the operator wants another pod template, and others are being rolled to theirs.
         beside: around a resource of mode Sidecar; None for others.
         cpu: of the pods; None where it never changes in place.
+        burst: whether nodes lend CPU beyond the requests; None where none is lent, or nothing is known.
     """
 
     deployment: Child | None
@@ -63,6 +67,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     upgrade_waits: bool = False
     beside: Beside | None = None
     cpu: Sized | None = None
+    burst: Verdict | None = None
 
     @property
     def ready(self) -> int:
@@ -103,6 +108,7 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
                 _sized(service),
                 _scaling_active(service, found),
                 *([_resized(found.cpu)] if found.cpu is not None else []),
+                *([lending.statement(found.burst)] if found.burst is not None else []),
             ],
         ),
     )
@@ -142,7 +148,7 @@ def urgent(new: InferenceServiceStatus, old: InferenceServiceStatus) -> bool:
 
 def _settled(status: InferenceServiceStatus) -> InferenceServiceStatus:
     conditions = tuple(
-        msgspec.structs.replace(c, message="", last_transition_time="") if c.type == "ScalingActive" else c
+        msgspec.structs.replace(c, message="", last_transition_time="") if c.type in _WITH_FIGURES else c
         for c in status.conditions
     )
     return msgspec.structs.replace(
@@ -266,7 +272,7 @@ def _latency(service: Service, decision: Decision | None) -> str | UnsetType:
 
 def _cost(service: Service, found: Found) -> str:
     policy = service.policy
-    millicores = sum(sizes.granted(pod) or policy.millicores_per_pod for pod in found.pods)
+    millicores = sum(sizes.reserved(pod) or policy.millicores_per_pod for pod in found.pods)
     per_hour = policy.price.per_hour(millicores, len(found.pods) * policy.memory_bytes_per_pod)
     return f"{per_hour:.4f} {policy.price.currency}"
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 POLL_S: Final = 0.1
 """The kernel tells nobody of a changed quota; a resize reaches the cgroup within 0.1 s, and a look costs 10 us."""
-LOOKS_A_FILE: Final = 10
-"""The model file is looked at each tenth time: once a second."""
+LOOKS_A_SECOND: Final = 10
+"""What changes more slowly, or is to be counted over a second, is looked at each tenth time."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_LAST_S: Final = 30.0
 
@@ -148,7 +148,10 @@ class App:
                 known = found
                 await self._regrant(found)
             looks += 1
-            if self._settings.watch_model and looks % LOOKS_A_FILE == 0 and model != (model := self._model_stamp()):
+            if looks % LOOKS_A_SECOND:
+                continue
+            self._service.look_at_cpu()
+            if self._settings.watch_model and model != (model := self._model_stamp()):
                 await self._serving.reload()
 
     async def _regrant(self, found: Grant) -> None:

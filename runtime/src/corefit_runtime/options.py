@@ -82,6 +82,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="cores to size for, e.g. 2 or 1500m, when the cgroup does not say; never more than are granted",
     ),
     Option(
+        field="cpu_request_millicores",
+        kind="int",
+        default="0",
+        high=10_000_000,
+        help="what the pod requests where its limit is more: the report then says whether the rest was there",
+    ),
+    Option(
         field="objective_ms",
         kind="float",
         default="100",

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from corefit_core.burst import Usage
 from corefit_core.report import (
     Counters,
     Gauges,
@@ -20,6 +21,7 @@ from corefit_core.report import (
     State,
 )
 from corefit_runtime import __version__
+from corefit_runtime.burst import BurstMeter
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.meter import Meter, RunQueueWait
 from corefit_runtime.settings import Settings
@@ -59,6 +61,9 @@ class Service:
         self.profile: tuple[ServiceTime, ...] = ()
         self.notes: dict[str, str] = {}
         self._run_queue = RunQueueWait()
+        self._burst: BurstMeter | None = None
+        if settings.cpu_request_millicores:
+            self._burst = BurstMeter(settings.cpu_request_millicores, time.monotonic(), self._usage())
 
     @property
     def ready(self) -> bool:
@@ -79,6 +84,15 @@ class Service:
     def became_draining(self) -> None:
         """The process is on its way out."""
         self.state, self.reason, self.message = "Draining", "", ""
+
+    def look_at_cpu(self) -> None:
+        """Counts what was used, and kept from us, since the last look: once a second."""
+        if self._burst is not None:
+            self._burst.look(time.monotonic(), self._usage())
+
+    def _usage(self) -> Usage:
+        throttled = self.cgroup.throttling().seconds
+        return Usage(cpu_s=time.process_time(), waited_s=self._run_queue.total_s(), throttled_s=throttled)
 
     def counters(self) -> Counters:
         """The monotonic counters now."""
@@ -120,6 +134,7 @@ class Service:
             startup_s=self.startup_s,
             counters=self.counters(),
             gauges=self.gauges(),
+            burst=self._burst.statement if self._burst is not None else None,
             queue_wait=meter.queue_wait.frozen(),
             service_time=meter.service_time.frozen(),
             total=meter.total.frozen(),

@@ -41,6 +41,7 @@ class Settings:
     port: int
     admin_port: int
     cpus: int | None
+    cpu_request_millicores: int
     objective_ms: float
     percentile: float
     timeout_ms: float

@@ -1,0 +1,78 @@
+"""CPU beyond the request: what is counted, what follows from it, and what is said of it."""
+
+import pytest
+
+from corefit_core import burst
+from corefit_core.burst import Usage
+from corefit_core.report import Burst, ModelIdentity, PlanInForce, Report
+from corefit_operator import lending
+from corefit_runtime.burst import BurstMeter
+
+NOTHING = Burst(request_millicores=500)
+
+
+def _used(cpu_s: float, waited_s: float = 0.0, throttled_s: float = 0.0) -> Usage:
+    return Usage(cpu_s=cpu_s, waited_s=waited_s, throttled_s=throttled_s)
+
+
+@pytest.mark.parametrize(
+    ("used", "lent", "short"),
+    [
+        (_used(0.4), 0.0, 0.0),  # no more than the request was wanted: nothing is learnt
+        (_used(0.3, waited_s=0.1), 0.0, 0.0),
+        (_used(1.7, waited_s=0.1), 1.2, 0.1),  # an idle node
+        (_used(0.5, waited_s=1.5), 0.0, 1.5),  # a busy one: the request is had, and no more
+        (_used(0.5, waited_s=1.5, throttled_s=1.5), 0.0, 0.0),  # its own quota
+        (_used(0.4, waited_s=1.0), 0.0, 1.0),  # not even the request, for a moment
+        (_used(0.5, waited_s=0.2, throttled_s=0.9), 0.0, 0.0),  # where the kernel leaves throttling out of the wait
+    ],
+)
+def test_what_a_second_says(used: Usage, lent: float, short: float) -> None:
+    after = burst.counted(NOTHING, used, 1.0)
+    assert (after.lent_seconds, after.short_seconds) == (pytest.approx(lent), pytest.approx(short))
+
+
+def test_no_time_says_nothing() -> None:
+    assert burst.counted(NOTHING, _used(1.0), 0.0) == NOTHING
+
+
+def test_the_meter_counts_from_look_to_look() -> None:
+    meter = BurstMeter(500, 10.0, _used(3.0, waited_s=1.0))
+    meter.look(11.0, _used(4.0, waited_s=1.0))
+    meter.look(12.0, _used(4.1, waited_s=1.0))
+    meter.look(13.0, _used(4.7, waited_s=1.8))
+    assert meter.statement.lent_seconds == pytest.approx(0.5 + 0.1)
+    assert meter.statement.short_seconds == pytest.approx(0.8)
+
+
+def _report(lent: float, short: float, boot: str = "b") -> Report:
+    plan = PlanInForce(grant_millicores=2000, workers=2, threads_per_worker=1, queue_depth=9)
+    told = Burst(request_millicores=500, lent_seconds=lent, short_seconds=short)
+    return Report(boot_id=boot, state="Ready", model=ModelIdentity(name="a"), plan=plan, clock_s=1.0, burst=told)
+
+
+@pytest.mark.parametrize(
+    ("after", "status", "reason"),
+    [
+        (_report(5.0, 2.0), "Unknown", "NotNeeded"),
+        (_report(11.0, 3.0), "True", "CPUAvailable"),
+        (_report(6.0, 9.0), "False", "CPUScarce"),
+    ],
+)
+def test_a_verdict_is_over_ten_seconds_and_is_kept_until_the_next(after: Report, status: str, reason: str) -> None:
+    memory = lending.Memory()
+    assert lending.look({"a": _report(5.0, 2.0)}, memory, 100.0) is None
+    assert lending.look({"a": after}, memory, 105.0) is None
+    seen = lending.look({"a": after}, memory, 110.0)
+    assert seen is not None
+    assert lending.statement(seen)[:3] == ("Burst", status, reason)
+    assert lending.look({}, memory, 111.0) == seen
+
+
+def test_a_process_that_is_new_says_nothing_of_the_time_before_it() -> None:
+    memory = lending.Memory()
+    lending.look({"a": _report(5.0, 2.0), "b": _report(0.0, 0.0)}, memory, 0.0)
+    seen = lending.look({"a": _report(90.0, 0.0, boot="c"), "b": _report(10.0, 0.0)}, memory, 10.0)
+    assert seen is not None
+    assert seen.lent_cores == pytest.approx(1.0)
+    assert lending.look({"d": _report(1.0, 1.0)}, memory, 20.0) is None
