@@ -6,6 +6,7 @@ from corefit_core import burst
 from corefit_core.burst import Usage
 from corefit_core.report import Burst, ModelIdentity, PlanInForce, Report
 from corefit_operator import lending
+from corefit_operator.remembered import Remembered
 from corefit_runtime.burst import BurstMeter
 
 NOTHING = Burst(request_millicores=500)
@@ -76,3 +77,7 @@ def test_a_process_that_is_new_says_nothing_of_the_time_before_it() -> None:
     assert seen is not None
     assert seen.lent_cores == pytest.approx(1.0)
     assert lending.look({"d": _report(1.0, 1.0)}, memory, 20.0) is None
+
+
+def test_what_is_remembered_of_a_resource_begins_without_a_verdict() -> None:
+    assert Remembered(uid="u").lent == lending.Memory()
