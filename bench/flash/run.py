@@ -34,8 +34,8 @@ OBJECTIVE_S: Final = 0.4
 LATE_S: Final = 0.05
 """A generator whose 99th percentile is later than an eighth of the objective measures itself."""
 TARGETS: Final = (50, 70)
-FULL: Final = Plan(base=20, settle_s=35, peak_s=45, rest_s=10)
-QUICK: Final = Plan(base=20, settle_s=8, peak_s=15, rest_s=2)
+FULL: Final = Plan(base=8, settle_s=30, peak_s=40, rest_s=5)
+QUICK: Final = Plan(base=8, settle_s=8, peak_s=15, rest_s=2)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,9 @@ from corefit_operator.headroom import requested
 NAMESPACE: Final = "flash"
 DEADLINE_S: Final = 240.0
 LOOK_S: Final = 0.25
+AHEAD: Final = -15
+"""Nice level of the load generator while it sends. It stands for other machines: pods that use all of this one must not
+keep it from sending in time."""
 FACTOR: Final = 4
 WINDOW_S: Final = 60
 
@@ -169,9 +172,12 @@ def measure(stage: Stage, school: School, plan: Plan, root: Path) -> Seen:
     stage.apply(school.manifests)
     stage.until("a pod serves", lambda: any(_ready(pod) for pod in stage.pods()))
     requests = load_requests(known_rows(root / "examples/load-model/rows.json"))
+    level = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, AHEAD)
     try:
         return asyncio.run(_sent(stage, plan, requests))
     finally:
+        os.setpriority(os.PRIO_PROCESS, 0, level)
         stage.clear()
 
 
