@@ -169,7 +169,7 @@ def test_a_pod_that_may_burst_uses_what_its_node_has_idle_and_says_so(kube: Any,
     assert (pod["status"]["qosClass"], cpu["requests"]["cpu"], cpu["limits"]["cpu"]) == ("Burstable", "100m", "1")
     assert _planned(kube, pod) == 1000
     requests = load_requests(json.loads((ROOT / "examples/load-model/rows.json").read_text()))
-    recorder, times = Recorder(), intended_times([Step(rate=30, duration_s=30)])
+    recorder, times = Recorder(), intended_times([Step(rate=30, duration_s=15)])
     asyncio.run(run(kube.url("load-model"), requests, times, recorder=recorder))
     # A busy machine may have little to lend; that it was wanted is seen on any.
     seen = kube.until("the condition Burst", lambda: kube.condition("load-model", "Burst"))
