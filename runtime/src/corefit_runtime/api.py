@@ -33,6 +33,8 @@ access: Final = logging.getLogger("corefit.access")
 HEADER_LENGTH: Final = b"inference-header-content-length"
 TIMEOUT_HEADERS: Final = (b"corefit-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
 """Ours, and the one by which Envoy and Istio tell how long the client's route allows."""
+CROWDED_S: Final = 1.0
+"""Seconds after a refusal in which requests are looked at before their bodies: it costs those 15 us that are taken."""
 OFFLOAD_JSON: Final = 131_072
 """Bytes of JSON above which it is parsed off the loop: at 150 to 300 MB/s that is 0.5 to 1 ms."""
 
@@ -69,6 +71,7 @@ class InferenceApi:
         self._bases = (base, f"{base}/versions/{self._version}")
         self._infer_urls = {f"{b}/infer".encode() for b in self._bases}
         self._timeout_s = settings.timeout_ms / 1000
+        self._shed_s = -CROWDED_S
 
     def __call__(self, exchange: Exchange) -> None:
         """Answers one exchange, now or later."""
@@ -85,8 +88,10 @@ class InferenceApi:
 
         Half of what a refusal costs is 600 KB that nobody looks at.
         """
-        service = self._service
-        if head.url not in self._infer_urls or head.method != b"POST" or service.model is None or service.codec is None:
+        now, service = time.monotonic(), self._service
+        if now - self._shed_s > CROWDED_S or service.model is None or service.codec is None:
+            return None
+        if head.url not in self._infer_urls or head.method != b"POST":
             return None
         facts = _facts(head)
         length = facts.length or 0
@@ -94,11 +99,11 @@ class InferenceApi:
         if form is None:
             refusal = self._pool.full()
         else:
-            now = time.monotonic()
             seconds = self._seconds(form, facts)
             refusal = self._pool.refusal(service.model, form.rows, now, now + seconds if seconds else None)
         if refusal is None:
             return None
+        self._shed_s = now
         self._meter.refused(refusal.cause)
         return _response(refusal)
 
@@ -181,6 +186,7 @@ class InferenceApi:
         if not counted:
             if isinstance(error, Shed):
                 self._meter.shed(error.cause)
+                self._shed_s = time.monotonic()
             elif isinstance(error, InvalidInput):
                 self._meter.invalid += 1
         if not isinstance(error, CorefitError):
