@@ -141,6 +141,25 @@ def test_runs_that_agree_are_not_repeated(tmp_path: Path) -> None:
     assert not calibrate._agree([1.0, 1.0])
 
 
+def test_a_profile_is_of_one_kind_of_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles.save(tmp_path, "abc", 2, calibrate.Findings(why="measured"))
+    assert profiles.load(tmp_path, "abc", 2) is not None
+    monkeypatch.setattr(profiles, "cpu_model", lambda: "another")
+    assert profiles.load(tmp_path, "abc", 2) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD EPYC 9V74\n", "AMD EPYC 9V74"),
+        ("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n", "0x41 0xd40"),
+    ],
+)
+def test_the_kind_of_cpu_is_told_on_x86_and_on_arm(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert profiles.cpu_model(tmp_path / "cpuinfo") == name
+
+
 @pytest.mark.parametrize("content", [b"", b"{}x", b"[]"])
 def test_a_broken_profile_is_as_none(tmp_path: Path, content: bytes) -> None:
     profiles._path(tmp_path, "abc", 1).write_bytes(content)

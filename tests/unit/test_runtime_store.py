@@ -1,6 +1,7 @@
 """Models from disks and web servers: whole or not at all."""
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -105,6 +106,34 @@ def test_a_wrong_file_is_thrown_away(tmp_path: Path, web: Web) -> None:
     with pytest.raises(ChecksumMismatch):
         store.fetch(web.uri, "0" * 64, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_a_line_that_moves_on_a_terminal_and_log_lines_elsewhere(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(written, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stderr", written)
+    show = store.reporter("http://x/m.onnx")
+    with caplog.at_level("INFO"):
+        for done in (250_000, 500_000, 1_000_000):
+            show(done, 1_000_000)
+    if terminal:
+        assert (
+            written.getvalue()
+            == "".join(
+                f"\rhttp://x/m.onnx: {megabytes} MB {share:3} %"
+                for megabytes, share in ((0.2, 25), (0.5, 50), (1.0, 100))
+            )
+            + "\n"
+        )
+        assert not caplog.records
+    else:
+        assert written.getvalue() == ""
+        assert [record.getMessage() for record in caplog.records] == [
+            f"downloading http://x/m.onnx: {done} of 1000000 bytes" for done in (250_000, 1_000_000)
+        ]
 
 
 def test_progress_goes_up_to_the_whole(tmp_path: Path, web: Web) -> None:

@@ -40,8 +40,10 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return os.uname().machine
-    told = [line for line in lines if line.startswith(("model name", "CPU implementer", "CPU part"))]
-    return told[0].partition(":")[2].strip() if told else os.uname().machine
+    # The first core's: pods run on nodes whose cores are alike.
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    names = [told[key] for key in ("model name", "CPU implementer", "CPU part") if key in told]
+    return " ".join(names) or os.uname().machine
 
 
 def _path(folder: Path, sha256: str, cores: int) -> Path:
