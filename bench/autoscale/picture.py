@@ -47,6 +47,7 @@ def _draw(path: Path, family: str, cases: Sequence[Case]) -> None:
     )
     axes.set(xscale="log", yscale="log", xlabel="core-hours over the clairvoyant's", ylabel="missed requests, %")
     axes.set_xticks([0.5, 0.7, 1, 1.5, 2, 3, 5, 10], [f"{tick:g}" for tick in (0.5, 0.7, 1, 1.5, 2, 3, 5, 10)])
+    axes.set_yticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
     axes.minorticks_off()
     axes.legend(frameon=False)
     traces = sorted({case.trace for case in cases})

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corefit_core import report as reports
-from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, memory
 from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
@@ -113,6 +113,13 @@ def test_less_load_is_answered_after_the_window() -> None:
     assert before[-1].reason in {"StabilisationWindow", "WindowFilling"}
     after = world.run(1.0, 60)
     assert after[-1].replicas < high
+
+
+def test_a_pod_is_kept_for_a_start_up_after_it_has_come() -> None:
+    """Asked for by a spike, it serves a start-up later; it is not taken away in the second in which it comes."""
+    policy = msgspec.structs.replace(POLICY, down_window_s=1.0)
+    assert memory.window_s(policy, State(startup_s=60.0)) == 120.0
+    assert memory.window_s(POLICY, State(startup_s=20.0)) == POLICY.down_window_s
 
 
 def test_a_rollout_holds() -> None:

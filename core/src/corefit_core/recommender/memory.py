@@ -105,8 +105,11 @@ def most(state: State) -> float:
 
 
 def window_s(policy: Policy, state: State) -> float:
-    """The stabilisation window: as the policy has it, or a start-up when that is longer."""
-    return max(policy.down_window_s, min(MAX_AHEAD_S, state.startup_s or 0.0))
+    """The stabilisation window: as the policy has it, or two start-ups when those are longer.
+
+    In the first the pod comes, in the second it is kept for as long as another would take.
+    """
+    return max(policy.down_window_s, 2 * min(MAX_AHEAD_S, state.startup_s or 0.0))
 
 
 def _corrected(policy: Policy, state: State, elapsed_s: float) -> float:

@@ -47,8 +47,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         resize_s: from a resize to its effect in the process.
         round_s: seconds from one observation to the next; what begins to change is seen so much later.
         price: per core-hour and GiB-hour.
-        down_window_s: scaling down follows the highest recommendation of so many seconds, or of a start-up's when
-            that is longer: an idle pod is kept as long as a new one would take to come, which at worst costs twice
+        down_window_s: scaling down follows the highest recommendation of so many seconds, or of two start-ups' when
+            those are longer: a pod that has come is kept as long as another would take, which at worst costs twice
             what foresight would. A minute at least, Knative's window too: load that comes and goes within it is noise.
         max_report_age_s: an older report counts as missing.
         startup_s: from asking for a pod until it serves, as long as no pod has reported its own.
