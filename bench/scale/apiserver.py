@@ -1,103 +1,54 @@
 """etcd and a kube-apiserver on loopback, and nothing else of a cluster: what is in it is what the bench puts there."""
 
-import asyncio
-import contextlib
+import base64
 import json
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
-HOST, PORT, TOKEN = "127.0.0.1", 6443, "bench"
-URL = f"https://{HOST}:{PORT}"
+from corefit_devcluster.control_plane import ControlPlane
 
 
 class Api:
     """Plain JSON requests to the API server."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, server: str) -> None:
         self._session = session
+        self._server = server
 
     async def send(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """The decoded answer; what isn't a success is raised."""
-        headers = {"Content-Type": kind, "Authorization": f"Bearer {TOKEN}"}
         data = None if body is None else json.dumps(body)
-        async with self._session.request(method, f"{URL}/{path}", data=data, headers=headers, ssl=False) as answer:
+        headers = {"Content-Type": kind}
+        async with self._session.request(method, f"{self._server}/{path}", data=data, headers=headers) as answer:
             text = await answer.text()
             if answer.status >= 400:
                 raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]}")
-            return json.loads(text) if text.startswith("{") else text
+            return json.loads(text)
+
+    async def watch(self, path: str, query: str) -> AsyncGenerator[Any, None]:
+        """The objects of the events of a watch."""
+        limits = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(f"{self._server}/{path}?watch=1&{query}", timeout=limits) as answer:
+            async for line in answer.content:
+                yield json.loads(line)["object"]
 
 
 @asynccontextmanager
-async def control_plane(folder: Path, etcd: str, apiserver: str) -> AsyncIterator[Api]:
-    """Both programs, ended with the block."""
-    key = folder / "accounts.key"
-    await (await asyncio.create_subprocess_exec("openssl", "genrsa", "-out", key, "2048")).wait()
-    (folder / "tokens.csv").write_text(f'{TOKEN},bench,bench,"system:masters"\n')
-    options = {
-        etcd: {
-            "data-dir": folder / "etcd",
-            "unsafe-no-fsync": "true",
-            "listen-client-urls": "http://127.0.0.1:2379",
-            "advertise-client-urls": "http://127.0.0.1:2379",
-            "listen-peer-urls": "http://127.0.0.1:2380",
-        },
-        apiserver: {
-            "etcd-servers": "http://127.0.0.1:2379",
-            "bind-address": HOST,
-            "advertise-address": HOST,
-            "secure-port": PORT,
-            "cert-dir": folder / "certs",
-            "token-auth-file": folder / "tokens.csv",
-            "authorization-mode": "RBAC",
-            "service-account-issuer": "bench",
-            "service-account-key-file": key,
-            "service-account-signing-key-file": key,
-            "service-cluster-ip-range": "10.99.0.0/16",
-            # There is no controller that would make the ServiceAccounts that this plugin looks for.
-            "disable-admission-plugins": "ServiceAccount",
-        },
-    }
-    running = []
-    try:
-        for program, chosen in options.items():
-            log = (folder / f"{Path(program).name}.log").open("w")
-            flags = [f"--{name}={value}" for name, value in chosen.items()]
-            running.append(await asyncio.create_subprocess_exec(program, *flags, stdout=log, stderr=log))
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as session:
-            api = Api(session)
-            await _ready(api)
-            yield api
-    finally:
-        for process in running:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-        await asyncio.gather(*(process.wait() for process in running))
-
-
-async def _ready(api: Api) -> None:
-    async with asyncio.timeout(120):
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, RuntimeError):
-                if await api.send("GET", "readyz") == "ok":
-                    return
-            await asyncio.sleep(0.3)  # an API server that starts tells nobody when it is ready
-
-
-def kubeconfig(folder: Path) -> Path:
-    """For the operator."""
-    path = folder / "kubeconfig"
-    cluster = {"server": URL, "insecure-skip-tls-verify": True}
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "bench",
-        "clusters": [{"name": "bench", "cluster": cluster}],
-        "users": [{"name": "bench", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
-    }
-    path.write_text(json.dumps(document))
-    return path
+async def connected(plane: ControlPlane, folder: Path) -> AsyncIterator[Api]:
+    """The API server, with the rights to do everything."""
+    user = yaml.safe_load(plane.user("bench").read_text())["users"][0]["user"]
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    files = []
+    for part in ("client-certificate", "client-key"):
+        files.append(folder / part)
+        files[-1].write_bytes(base64.b64decode(user[f"{part}-data"]))
+    context.load_cert_chain(*files)
+    connector = aiohttp.TCPConnector(limit=64, ssl=context)
+    async with aiohttp.ClientSession(connector=connector, read_bufsize=1 << 20) as session:
+        yield Api(session, plane.server)

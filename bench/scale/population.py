@@ -80,7 +80,7 @@ async def _deployment(api: Api, number: int) -> None:
     # More generations than there will be: its controller, which isn't there, would keep up with each.
     counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), PODS)
     status = {"observedGeneration": 1000, **counts}
-    async with asyncio.timeout(300):
+    async with asyncio.timeout(600):
         while True:
             try:
                 await api.send("PATCH", path, {"status": status}, MERGE)

@@ -1,8 +1,8 @@
 """`make bench-operator`: what the operator takes with 50 to 500 resources of ten pods each, on one core.
 
 A real API server and etcd, resources and pods made by API calls, reports from one small program, all in a network
-namespace of the bench's own; the operator is the real program, pinned to one core. Prints a table and writes it to
-bench/results/scale/.
+namespace of the bench's own; the operator is the real program, pinned to one core, and all else to the others. Prints
+a table and writes it to bench/results/scale/.
 """
 
 import argparse
@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,18 @@ from typing import Any
 import aiohttp
 import population
 import yaml
-from apiserver import TOKEN, URL, Api, control_plane, kubeconfig
+from apiserver import Api, connected
 from population import PODS, SERVICES
+
+from corefit_devcluster.control_plane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench/results/scale/results.json"
 METRICS = "http://127.0.0.1:9090/metrics"
 CORE = 0
 CHANGES = 20
+PROGRAMS = ("etcd", "kube-apiserver")
+USUAL_OPEN_FILES = 1024
 
 
 def main() -> int:
@@ -39,15 +44,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 125, 250, 500], help="numbers of resources")
     parser.add_argument("--window", type=float, default=30, help="seconds of each measurement")
-    parser.add_argument("--inside", nargs=2, metavar=("ETCD", "APISERVER"), help=argparse.SUPPRESS)
+    parser.add_argument("--inside", nargs=len(PROGRAMS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside is None:
-        programs = [_program(name) for name in ("etcd", "kube-apiserver")]
+        programs = [_program(name) for name in PROGRAMS]
         namespace = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         return subprocess.run([*namespace, sys.executable, *sys.argv, "--inside", *programs], check=False).returncode
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    others = os.sched_getaffinity(0) - {CORE}
+    os.sched_setaffinity(0, others or {CORE})
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_bench(Path(folder), options))
     return 0
@@ -60,17 +67,21 @@ def _program(name: str) -> str:
 
 async def _bench(folder: Path, options: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
-    async with control_plane(folder, *options.inside) as api:
-        await _prepare(api)
-        async with _programs(folder) as (operator, told):
-            done = 0
-            for size in sorted(options.sizes):
-                await population.grow(api, done, size)
-                done = size
-                rows.append({"resources": size, "pods": size * PODS, **await _measured(api, operator, told, options)})
-                _show(rows[-1])
+    programs = dict(zip(PROGRAMS, map(Path, options.inside), strict=True))
+    with ControlPlane(folder, programs) as plane:
+        async with connected(plane, folder) as api:
+            await _prepare(api)
+            async with _programs(folder, plane) as (pids, told):
+                done = 0
+                for size in sorted(options.sizes):
+                    await population.grow(api, done, size)
+                    done = size
+                    measured = await _measured(api, pids, told, size, options.window)
+                    rows.append({"resources": size, "pods": size * PODS, **measured})
+                    _show(rows[-1])
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"cores": 1, "window_s": options.window, "rows": rows}, indent=2) + "\n")
+    where = {"machine": platform.processor() or platform.machine(), "cores_of_the_operator": 1, "cores": os.cpu_count()}
+    RESULTS.write_text(json.dumps({**where, "window_s": options.window, "rows": rows}, indent=2) + "\n")
 
 
 async def _prepare(api: Api) -> None:
@@ -86,49 +97,53 @@ async def _prepare(api: Api) -> None:
 
 
 @asynccontextmanager
-async def _programs(folder: Path) -> AsyncIterator[tuple[int, Path]]:
-    """The reports' server and the operator; gives the operator's pid and where the rounds are told."""
-    told, log = folder / "rounds.json", (folder / "operator.log").open("w")
+async def _programs(folder: Path, plane: ControlPlane) -> AsyncIterator[tuple[Mapping[str, int], Path]]:
+    """The reports' server and the operator; gives everybody's process ids and where the rounds are told."""
+    told = folder / "rounds.json"
     server = await asyncio.create_subprocess_exec(sys.executable, Path(__file__).parent / "reports.py", told)
     operator = await asyncio.create_subprocess_exec(
-        *("taskset", "--cpu-list", str(CORE), sys.executable, "-m", "corefit_operator", "run"),
-        *("--kubeconfig", kubeconfig(folder), "--namespace", population.NAMESPACE, "--reports-via", "pod"),
+        *("taskset", "--cpu-list", str(CORE), "prlimit", f"--nofile={USUAL_OPEN_FILES}:"),
+        *(sys.executable, "-m", "corefit_operator", "run", "--kubeconfig", plane.user("operator")),
+        *("--namespace", population.NAMESPACE, "--reports-via", "pod"),
         *("--metrics-host", "127.0.0.1", "--log-level", "warning"),
-        stderr=log,
     )
     try:
-        yield operator.pid, told
+        yield {"operator": operator.pid, "reports": server.pid, **plane.pids()}, told
     finally:
         for process in (operator, server):
-            process.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
         await asyncio.gather(operator.wait(), server.wait())
-        sys.stderr.write((folder / "operator.log").read_text()[-2000:])
 
 
-async def _measured(api: Api, operator: int, told: Path, options: argparse.Namespace) -> dict[str, Any]:
+async def _measured(api: Api, pids: Mapping[str, int], told: Path, size: int, window_s: float) -> dict[str, Any]:
     await asyncio.sleep(15)  # what growing has left to be done; not measured
-    before, counted, began = _cpu_s(operator), await _counters(), time.monotonic()
+    before, counted, began = _cpus(pids), await _counters(), time.monotonic()
     known = len(_rounds(told))
-    await asyncio.sleep(options.window)
+    await asyncio.sleep(window_s)
     took = time.monotonic() - began
-    cpu, after = _cpu_s(operator) - before, await _counters()
+    after, cpus = await _counters(), _cpus(pids)
     rounds = sorted(_rounds(told)[known:])
-    changes = [await _change(api, number) for number in range(CHANGES)]
-    rates = {name: round((after[name] - counted[name]) / took, 1) for name in counted}
+    changes = [await _change(api, number) for number in range(min(CHANGES, size))]
     return {
-        "cpu_cores": round(cpu / took, 3),
-        "memory_mib": _memory_mib(operator),
+        "cpu_cores": {name: round((cpus[name] - before[name]) / took, 3) for name in pids},
+        "memory_mib": _memory_mib(pids["operator"]),
         "round_s_median": round(statistics.median(rounds), 2),
         "round_s_p99": round(rounds[int(0.99 * len(rounds))], 2),
         "change_s_median": round(statistics.median(changes), 3),
         "change_s_max": round(max(changes), 3),
-        "per_s": rates,
+        "per_s": {name: round((after[name] - counted[name]) / took, 1) for name in counted},
     }
 
 
 def _rounds(told: Path) -> list[float]:
     found: list[float] = json.loads(told.read_bytes()) if told.exists() else []
     return found
+
+
+def _cpus(pids: Mapping[str, int]) -> dict[str, float]:
+    """Seconds of CPU that each has used."""
+    return {name: _cpu_s(pid) for name, pid in pids.items()}
 
 
 def _cpu_s(pid: int) -> float:
@@ -149,6 +164,7 @@ async def _counters() -> dict[str, float]:
         "reports": "corefit_reports_total",
         "reports ok": 'corefit_reports_total{outcome="ok"}',
         "reconciles": "corefit_reconciles_total",
+        "writes of status": 'corefit_api_requests_total{code="200",resource="inferenceservices/status"',
         "requests": "corefit_api_requests_total",
     }
     lines = [line.rpartition(" ") for line in text.splitlines()]
@@ -160,26 +176,23 @@ async def _change(api: Api, number: int) -> float:
     pod = number * PODS
     found = await api.send("GET", f"{SERVICES}/{population.name(number)}")
     version, ready = found["metadata"]["resourceVersion"], found["status"]["readyReplicas"]
-    query = f"watch=1&fieldSelector=metadata.name={population.name(number)}&resourceVersion={version}"
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with (
-        aiohttp.ClientSession(read_bufsize=1 << 20) as session,
-        session.get(f"{URL}/{SERVICES}?{query}", headers=headers, ssl=False) as watch,
-    ):
-        began = time.monotonic()
-        await population.ready(api, pod, ready=False)
-        async with asyncio.timeout(120):
-            async for line in watch.content:
-                if json.loads(line)["object"].get("status", {}).get("readyReplicas") == ready - 1:
-                    break
-        took = time.monotonic() - began
+    query = f"fieldSelector=metadata.name={population.name(number)}&resourceVersion={version}"
+    changes = api.watch(SERVICES, query)
+    began = time.monotonic()
+    await population.ready(api, pod, ready=False)
+    async with asyncio.timeout(300):
+        async for service in changes:
+            if service.get("status", {}).get("readyReplicas") == ready - 1:
+                break
+    took = time.monotonic() - began
+    await changes.aclose()
     await population.ready(api, pod, ready=True)
     return took
 
 
 def _show(row: dict[str, Any]) -> None:
     print(
-        f"{row['resources']:4d} resources {row['pods']:5d} pods: {row['cpu_cores']:.2f} cores, "
+        f"{row['resources']:4d} resources {row['pods']:5d} pods: {row['cpu_cores']} cores, "
         f"{row['memory_mib']} MiB, round {row['round_s_median']:.1f} s (p99 {row['round_s_p99']:.1f}), "
         f"change to status {row['change_s_median']:.2f} s (max {row['change_s_max']:.2f}), a second: {row['per_s']}",
         flush=True,

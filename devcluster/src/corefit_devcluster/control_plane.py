@@ -77,6 +77,10 @@ class ControlPlane:
         path.write_text(kubeconfig("control-plane", self.server, self._authority.pair.certificate, user))
         return path
 
+    def pids(self) -> Mapping[str, int]:
+        """The process id of each program."""
+        return {name: process.pid for name, process in self._running.items()}
+
     def wait(self) -> None:
         """Until the API server is ready."""
         deadline = time.monotonic() + READY_SECONDS
