@@ -63,8 +63,7 @@ def learned(errors: Sequence[Errors], ripe: Sequence[Compared], elapsed_s: float
 
 
 def _added(errors: Errors, ripe: Sequence[tuple[float, float]], keep: float, elapsed_s: float) -> Errors:
-    weights = [w * keep for w in errors.weights]
-    loads = [r * keep for r in errors.loads]
+    weights, loads = list(map(keep.__mul__, errors.weights)), list(map(keep.__mul__, errors.loads))
     known = [(held, actual) for held, actual in ripe if held > NO_LOAD]
     for held, actual in known:
         ratio = min(MOST, actual / held)

@@ -76,7 +76,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
     rates = [c.erlangs for c in counts if c.erlangs is not None]
     plans = [c.plan for c in counts if c.plan is not None and c.plan.workers]
-    able = [quota.able(plan) for plan in plans]
+    able = [c.able for c in counts if c.able]
     per_pod = _mean(able) if able else max(1, policy.workers_per_pod)
     ready = [c for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
     answering = sum(c.erlangs is not None for c in ready)
@@ -89,7 +89,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         ceiling=total + missing * per_pod,
         workers=per_pod,
         stretch=sum(plan.workers for plan in plans) / sum(able) if able else 1.0,
-        capacity=sum([(quota.able(c.plan) if c.plan else 0) or per_pod for c in ready]),
+        capacity=sum([c.able or per_pod for c in ready]),
         ready=len(ready),
         missing=missing,
         invalid=sum(c.invalid for c in counts),
@@ -110,6 +110,7 @@ class _Counted(msgspec.Struct, frozen=True):
 
     state: PodState | None
     plan: PlanInForce | None = None
+    able: float = 0.0
     startup_s: float = 0.0
     erlangs: float | None = None
     delta: Totals | None = None
@@ -138,20 +139,20 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
         answers = report.total.counts
         return PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, plan.workers)
 
-    base = _base(this, report, before)
+    base, able = _base(this, report, before), quota.able(plan)
     if base is None:
-        return _Counted(now_known(None), plan, startup_s)
+        return _Counted(now_known(None), plan, able, startup_s)
     old, span_s = base
     if span_s == 0:
-        return _Counted(before, plan, startup_s, before.erlangs if before else None)
+        return _Counted(before, plan, able, startup_s, before.erlangs if before else None)
     counted = Totals(*map(operator.sub, counts, old.totals))
-    delta = quota.at_full_speed(counted, plan)
+    delta = counted if able >= plan.workers else quota.at_full_speed(counted, plan)
     # A pod that was resized has worked with either number of workers.
     most = max(1, plan.workers, old.workers)
     if span_s < 0 or min(counted) < 0 or not _possible(counted, delta, most * (span_s + this.service_s)):
-        return _Counted(now_known(None), plan, startup_s, invalid=True)
+        return _Counted(now_known(None), plan, able, startup_s, invalid=True)
     erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-    return _Counted(now_known(erlangs), plan, startup_s, erlangs, delta, base=old.total)
+    return _Counted(now_known(erlangs), plan, able, startup_s, erlangs, delta, base=old.total)
 
 
 _BEGUN: Final = PodState("", "", 0.0, 0.0)
@@ -198,7 +199,6 @@ def plausible(report: Report, counts: Totals) -> bool:
 def totals(report: Report, late: int) -> Totals:
     """What is counted of a report; `late` is the first bucket of total times over the objective."""
     counters, service, answers = report.counters, report.service_time, report.total.counts
-    over = sum(answers[late:])
     return Totals(
         counters.arrivals,
         counters.rejected_total + counters.expired,
@@ -207,8 +207,8 @@ def totals(report: Report, late: int) -> Totals:
         service.sum_s,
         service.sum_sq_s2,
         sum(report.queue_wait.counts[_WAITED:]),
-        sum(answers[:late]) + over,
-        over,
+        sum(answers),
+        sum(answers[late:]),
         counters.cpu_seconds,
     )
 

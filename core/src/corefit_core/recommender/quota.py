@@ -26,9 +26,10 @@ def able(plan: PlanInForce) -> float:
 
 def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:
     """The difference with the times that its work would have taken workers at full speed."""
-    share = able(plan) / plan.workers if plan.workers else 1.0
-    if share >= 1 or delta.busy_s <= 0:
+    at_once = able(plan)
+    if at_once >= plan.workers or delta.busy_s <= 0:
         return delta
+    share = at_once / plan.workers
     work_s = max(delta.busy_s * share, delta.cpu_s / max(1, plan.threads_per_worker))
     speed = work_s / delta.busy_s
     return delta._replace(
