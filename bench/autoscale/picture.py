@@ -51,9 +51,8 @@ def _draw(path: Path, family: str, cases: Sequence[Case]) -> None:
     axes.minorticks_off()
     axes.legend(frameon=False)
     traces = sorted({case.trace for case in cases})
-    title = (
-        f"{family}: {len(cases)} cases of {', '.join(traces)}\nlarge: the median of each setting; lower left is better"
-    )
+    settings = f"{family}: {len(cases)} case{'s' * (len(cases) > 1)} of {', '.join(traces)}"
+    title = f"{settings}\nlarge: the median of each setting; lower left is better"
     figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
     figure.savefig(path, dpi=110)
 
