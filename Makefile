@@ -47,7 +47,7 @@ bench-failover: setup ## seconds from the death of the leading operator to the n
 nightly: setup ## what takes too long for `make test`: long runs of the fault tests, on a real API server
 	$(RUN) pytest -m nightly -s
 
-bench-resize: setup ## random resizes of running pods under load (N=1000, about two a second), on a real cluster
+bench-resize: setup ## random resizes of running pods under load (N=1000), on a real cluster
 	RESIZES=$(or $(N),1000) RESULTS=$(CURDIR)/bench/results/resize/resizes.json $(RUN) pytest tests/e2e/test_resizes.py -s
 
 bench-flash: setup ## a flash crowd on a real cluster: pods, CPU in place, HPAs, limits above requests (ONLY="a b")

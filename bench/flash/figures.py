@@ -32,6 +32,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         attainment: share of the requests answered within the objective; what was refused or lost has missed it.
         core_seconds: requested by all pods of the service, from the first moment to the last.
         back_s: from the step until p99 is within the objective again; None: not within the phase, or no step.
+        stays_s: from the step until it is for the rest of the phase.
         late_p99_s: how late the generator itself was.
     """
 
@@ -43,6 +44,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     p50_s: float
     core_seconds: float
     back_s: float | None
+    stays_s: float | None
     late_p99_s: float
 
 
@@ -61,6 +63,7 @@ def of(
     """The figures of a phase; `requested` is cores by time, each until the next."""
     sent = [s for s in samples if phase.begin_s <= s.intended_s < phase.end_s]
     answered = [s.latency_s for s in sent if s.kind is Kind.OK]
+    back, stays = (None, None) if phase.step_s is None else recovery(sent, objective_s, phase.step_s, phase.end_s)
     return Figures(
         phase=phase.name,
         sent=len(sent),
@@ -69,7 +72,8 @@ def of(
         lost=sum(s.kind in (Kind.ERROR, Kind.WRONG) for s in sent),
         p50_s=float(np.median(answered)) if answered else float("nan"),
         core_seconds=core_seconds(requested, phase.begin_s, phase.end_s),
-        back_s=None if phase.step_s is None else back_s(sent, objective_s, phase.step_s, phase.end_s),
+        back_s=back,
+        stays_s=stays,
         late_p99_s=float(np.quantile([s.sent_s - s.intended_s for s in sent], 0.99)),
     )
 
@@ -86,16 +90,23 @@ def core_seconds(requested: Sequence[tuple[float, float]], begin_s: float, end_s
     return sum(cores * max(0.0, min(end, end_s) - max(at, begin_s)) for (at, cores), end in pieces)
 
 
-def back_s(samples: Sequence[Sample], objective_s: float, step_s: float, end_s: float) -> float | None:
-    """Seconds from the step until 99 % of the next `BACK_S` seconds' requests are in time."""
+def recovery(
+    samples: Sequence[Sample], objective_s: float, step_s: float, end_s: float
+) -> tuple[float | None, float | None]:
+    """Seconds from the step until 99 % of the next `BACK_S` seconds' requests are in time: first, and for good."""
     ordered = sorted(samples, key=lambda s: s.intended_s)
     times = [s.intended_s for s in ordered]
     before = [0, *itertools.accumulate(int(missed(s, objective_s)) for s in ordered)]
-    for at in np.arange(step_s, end_s - BACK_S, GRID_S):
+
+    def fine(at: float) -> bool:
         low, high = bisect.bisect_left(times, at), bisect.bisect_left(times, at + BACK_S)
-        if high > low and before[high] - before[low] <= 0.01 * (high - low):
-            return float(at - step_s)
-    return None
+        return before[high] - before[low] <= 0.01 * (high - low)
+
+    grid = [float(at) for at in np.arange(step_s, end_s - BACK_S, GRID_S)]
+    good = [fine(at) for at in grid]
+    first = next((at - step_s for at, is_good in zip(grid, good, strict=True) if is_good), None)
+    last_bad = max((index for index, is_good in enumerate(good) if not is_good), default=-1)
+    return first, grid[last_bad + 1] - step_s if last_bad + 1 < len(grid) else None
 
 
 def seconds(samples: Sequence[Sample], requested: Sequence[tuple[float, float]], objective_s: float) -> list[Second]:

@@ -1,6 +1,6 @@
 """Random resizes of running pods under open-loop load: lost requests, plans that follow, nothing that leaks.
 
-`RESIZES=1000` makes as many in one run, about two a second (`make bench-resize`); without it there are twenty. With
+`RESIZES=1000` makes as many in one run, three or four a second (`make bench-resize`); without it there are twenty. With
 `RESULTS=file` the figures are written there. It measures correctness; how long a plan takes is said, and fails nothing.
 """
 
@@ -40,7 +40,7 @@ WARM_UP: Final = 8
 LEAST: Final = 100
 MOST: Final = 1500
 """Millicores: from the least that the runtime starts on to where a second worker comes and goes."""
-PERIOD_S: Final = 0.5
+PERIOD_S: Final = 0.2
 """From one resize to the next, unless the plan takes longer."""
 LOOK_S: Final = 0.05
 DEADLINE_S: Final = 60.0

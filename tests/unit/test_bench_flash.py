@@ -45,13 +45,19 @@ def test_what_is_late_refused_or_lost_has_missed(figures: ModuleType, bad: Kind)
     assert (found.refused, found.lost) == ({Kind.SHED: 200}.get(bad, 0), {Kind.ERROR: 200}.get(bad, 0))
     assert found.core_seconds == pytest.approx(10 * 0.5 + 10 * 1.5)
     # 2 s, less the five late requests of five hundred that one in a hundred allows.
-    assert found.back_s == pytest.approx(1.95, abs=0.1)
+    assert found.back_s == found.stays_s == pytest.approx(1.95, abs=0.1)
     assert found.late_p99_s == pytest.approx(0.001)
 
 
 def test_what_never_comes_back_has_no_time(figures: ModuleType) -> None:
-    assert figures.back_s(_samples(until_s=30), OBJECTIVE_S, 10, 30) is None
-    assert figures.back_s(_samples(), OBJECTIVE_S, 10, 30) == 0.0
+    assert figures.recovery(_samples(until_s=30), OBJECTIVE_S, 10, 30) == (None, None)
+    assert figures.recovery(_samples(), OBJECTIVE_S, 10, 30) == (0.0, 0.0)
+
+
+def test_what_is_in_time_at_first_and_late_then_is_back_when_it_stays(figures: ModuleType) -> None:
+    late = [s for s in _samples(until_s=22) if s.intended_s >= 20]
+    first, stays = figures.recovery([s for s in _samples() if s.intended_s < 20] + late, OBJECTIVE_S, 10, 30)
+    assert (first, stays) == (0.0, pytest.approx(11.95, abs=0.1))
 
 
 def test_seconds_are_whole_and_cores_are_averaged(figures: ModuleType) -> None:
