@@ -29,7 +29,7 @@ def draw(path: Path, trials: Sequence[Any], plan: Any) -> None:
         axes.set_ylabel("1/s", fontsize=8)
         cores = axes.twinx()
         cores.step(at, [s.cores for s in trial.seconds], where="post", color="#33658a", lw=1.3, label="cores requested")
-        cores.set_ylim(0, 2)
+        cores.set_ylim(0, 2.2)
         cores.set_ylabel("cores", fontsize=8, color="#33658a")
         for each in (axes, cores):
             each.tick_params(labelsize=8)
