@@ -1,6 +1,6 @@
 """Memory under overload over time, and what a second worker costs."""
 
-from bench.runtime import contenders, procstat
+from bench.runtime import contenders, load, procstat
 from bench.runtime.harness import Bench
 from bench.runtime.samples import Stream
 
@@ -41,5 +41,6 @@ def _after(bench: Bench, server: contenders.Server, rate: float, seconds: float)
         steps=((rate, seconds),),
         connections=64,
     )
-    bench.run(server, stream, seconds=seconds)
+    # Once: how long the server was under load is what counts, not who else was there.
+    load.run(server, [stream], seconds, client_cpu=bench.client_cpu)
     return procstat.memory_bytes(server.pid)
