@@ -12,12 +12,13 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 from faults import state
-from faults.api import APPLY, JSON, Api, Refused
+from faults.api import APPLY, JSON, MERGE, Api, Refused
 from faults.nodes import Nodes
 from faults.operators import Nursery, Operator
 from faults.proxy import Proxy
@@ -32,7 +33,7 @@ CONTROLLERS += ("namespace-controller", "serviceaccount-controller", "disruption
 NAME = "digits"
 WATCHES = 7
 """Of an operator: resources, pods, five kinds of children."""
-DEADLINE_S = 240.0
+DEADLINE_S = 600.0
 LOOK_AGAIN_S = 0.2
 ACTIVE = 10
 """Lanes that do something at the same time: more would only wait for each other on two cores."""
@@ -143,9 +144,29 @@ class Lane:
         """Deletes the resource."""
         self.arena.api("DELETE", self.path, {"propagationPolicy": "Background"}, JSON)
 
+    def child(self, method: str, resource: str, body: Any = None) -> None:
+        """Does something to a child by hand."""
+        group = {"services": "api/v1", "networkpolicies": "apis/networking.k8s.io/v1"}
+        base = group.get(resource, "apis/policy/v1")
+        self.arena.api(method, f"{base}/namespaces/{self.namespace}/{resource}/{NAME}", body, MERGE)
+
+    def load(self, erlangs: float) -> None:
+        """Has the pods together report so much load from now on."""
+        self.arena.nodes.erlangs[self.namespace] = erlangs
+
+    def loaded(self) -> bool:
+        """Whether there is any."""
+        return self.arena.nodes.erlangs.get(self.namespace, 0.0) > 0
+
+    def sizes(self) -> list[str]:
+        """The CPU limits of the pods that are not on their way out."""
+        pods = self.arena.api.get(f"api/v1/namespaces/{self.namespace}/pods")["items"]
+        live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return [pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] for pod in live]
+
     def up(self) -> bool:
         """Whether the operator watches everything."""
-        return len(self.proxy.watches) >= WATCHES
+        return self.proxy.watching() >= WATCHES
 
     def serves(self) -> bool:
         """Whether the resource says of its newest generation that all is as it asks for."""
@@ -172,6 +193,42 @@ class Lane:
             return time.monotonic() - since >= seconds
 
         until(f"{self.namespace}: {seconds:.0f} s without a write", holds, deadline_s, self.seen)
+
+    def restart(self) -> None:
+        """Kills the operator, and waits until the next one watches."""
+        before = len(self.operator.started)
+        self.operator.kill()
+        until("it is started again", lambda: len(self.operator.started) > before)
+        until("it watches", self.up, seen=self.seen)
+
+    def revision(self) -> int:
+        """How many times the Deployment's template was changed."""
+        found = self.arena.api.get(f"apis/apps/v1/namespaces/{self.namespace}/deployments/{NAME}")
+        return int(found["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+
+    def rounds_until_resized(self) -> list[int]:
+        """For each pod that was resized after the operator's last start: how often it was looked at before that."""
+        back = self.operator.started[-1]
+        first: dict[str, float] = {}
+        for at, name, _ in self._carried_out("pods", "resize"):
+            if at > back:
+                first.setdefault(name, at)
+        looks = self.arena.nodes.looks
+        return [sum(back < look < at for look in looks[self.namespace, name]) for name, at in first.items()]
+
+    def scalings(self) -> list[tuple[float, int]]:
+        """When the Deployment was scaled, by the wall clock, and to how many replicas."""
+        return [(at, _replicas(asked)) for at, _, asked in self._carried_out("deployments", "scale")]
+
+    def _carried_out(self, resource: str, part: str) -> list[tuple[float, str, Any]]:
+        """Writes of a subresource: when, of what, and what was asked for where the account has that."""
+        found = []
+        for entry in self.arena.audit.of(self.namespace):
+            what = entry["objectRef"]
+            if (what["resource"], what.get("subresource")) == (resource, part):
+                at = datetime.fromisoformat(entry["requestReceivedTimestamp"]).timestamp()
+                found.append((at, what["name"], entry.get("requestObject")))
+        return sorted(found, key=lambda each: each[0])
 
     def seen(self) -> str:
         """For whoever has to find out what went wrong."""
@@ -214,6 +271,10 @@ def until(
     while not holds():
         assert time.monotonic() < deadline, f"not within {deadline_s:.0f} s: {what}\n{seen()}"
         time.sleep(LOOK_AGAIN_S)
+
+
+def _replicas(patch: list[dict[str, Any]]) -> int:
+    return int(next(step["value"] for step in patch if step["op"] == "add" and step["path"] == "/spec/replicas"))
 
 
 def _program(name: str) -> Path:

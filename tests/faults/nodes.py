@@ -41,16 +41,18 @@ class Runtime(asyncio.Protocol):
 
     def __init__(self, uid: str, millicores: Callable[[], int], erlangs: Callable[[], float]) -> None:
         self.uid = uid
-        self.asked = 0
+        self.looks: list[float] = []
+        """When it was asked for a report, by the wall clock."""
         self._millicores = millicores
         self._erlangs = erlangs
-        self._busy_s = 0.0
+        self._busy_s = self._cpu_s = 0.0
         self._at = time.monotonic()
 
     def report(self) -> bytes:
         """What it has counted until now."""
-        now = time.monotonic()
-        self._busy_s += self._erlangs() * (now - self._at)
+        now, erlangs = time.monotonic(), self._erlangs()
+        self._busy_s += erlangs * (now - self._at)
+        self._cpu_s += min(erlangs, self._millicores() / 1000) * (now - self._at)
         self._at = now
         done = int(self._busy_s / SERVICE_S)
         counts = (*(0,) * report.bucket(SERVICE_S), done)
@@ -64,7 +66,13 @@ class Runtime(asyncio.Protocol):
                 plan=PlanInForce(grant_millicores=self._millicores(), workers=1, threads_per_worker=1, queue_depth=4),
                 clock_s=now,
                 startup_s=STARTUP_S,
-                counters=Counters(arrivals=done, admitted=done, completed=done, busy_worker_seconds=self._busy_s),
+                counters=Counters(
+                    arrivals=done,
+                    admitted=done,
+                    completed=done,
+                    busy_worker_seconds=self._busy_s,
+                    cpu_seconds=self._cpu_s,
+                ),
                 service_time=times,
                 total=times,
             )
@@ -82,7 +90,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if data.endswith(b"\r\n\r\n"):  # a GET fits into one segment
-            self._runtime.asked += 1
+            self._runtime.looks.append(time.time())
             body = self._runtime.report()
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)  # type: ignore[attr-defined]
 
@@ -98,8 +106,8 @@ class Nodes:
     def __init__(self, kubeconfig: str, near: IPv4Address) -> None:
         self.erlangs: dict[str, float] = {}
         """The load of each namespace, over all of its pods that are ready."""
-        self.asked: dict[str, int] = {}
-        """How often the pods of each namespace were asked for a report."""
+        self.looks: dict[tuple[str, str], list[float]] = {}
+        """When each pod, by namespace and name, was asked for a report, by the wall clock."""
         self._server, self._tls = upstream(kubeconfig)
         self._near = near
         self._pods: dict[str, Pod] = {}
@@ -249,15 +257,8 @@ class Nodes:
 
         server = await self._loop.create_server(connected, host, PORT_ADMIN, backlog=16)
         self._runtimes[uid] = runtime, server
+        self.looks[namespace, meta["name"]] = runtime.looks
         return host
-
-    def reports(self, namespace: str) -> dict[str, int]:
-        """How often each pod of a namespace was asked, by uid."""
-        pods = list(self._runtimes.items())
-        return {uid: runtime.asked for uid, (runtime, _) in pods if self._of(uid) == namespace}
-
-    def _of(self, uid: str) -> str:
-        return str(self._pods.get(uid, {}).get("metadata", {}).get("namespace", ""))
 
     def _end(self, uid: str) -> None:
         runtime = self._runtimes.pop(uid, None)

@@ -11,16 +11,19 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 NURSERY = """
 import json, os, sys, threading
 import corefit_operator.main, corefit_operator.program
+def say(**what):
+    os.write(1, json.dumps(what).encode() + b"\\n")  # in one piece: several threads say something
 def reap(pid):
     status = os.waitpid(pid, 0)[1]
-    print(json.dumps({"pid": pid, "code": os.waitstatus_to_exitcode(status)}), flush=True)
+    say(pid=pid, code=os.waitstatus_to_exitcode(status))
 for line in sys.stdin:
     order = json.loads(line)
     pid = os.fork()
@@ -28,8 +31,9 @@ for line in sys.stdin:
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1); os.dup2(log, 2); os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os._exit(corefit_operator.main.main(order["arguments"]))
-    print(json.dumps({"started": pid, "order": order["order"]}), flush=True)
+    say(started=pid, order=order["order"])
     threading.Thread(target=reap, args=(pid,), daemon=True).start()
+os.killpg(0, 9)  # whoever started operators here is gone, however it went
 """
 
 
@@ -38,7 +42,11 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-W", "ignore", "-c", NURSERY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self._changed = threading.Condition()
         self._started: dict[int, int] = {}
@@ -66,9 +74,6 @@ class Nursery:
 
     def close(self) -> None:
         """Ends those that still run, and itself."""
-        for pid in set(self._started.values()) - set(self._codes):
-            os.kill(pid, signal.SIGKILL)
-            self.code(pid, 30)
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
@@ -82,6 +87,7 @@ class Nursery:
             said: dict[str, Any] = json.loads(line)
             with self._changed:
                 if "started" in said:
+                    self._codes.pop(said["started"], None)  # of an earlier process that had the number
                     self._started[said["order"]] = said["started"]
                 else:
                     self._codes[said["pid"]] = said["code"]
@@ -96,8 +102,10 @@ class Operator:
         self._arguments = arguments
         self.log = log
         self._again = again
-        self._over = threading.Event()
-        self.starts = 0
+        self._over, self._wanted = threading.Event(), threading.Event()
+        self._wanted.set()
+        self.started: list[float] = []
+        """When, by the wall clock."""
         self.codes: list[int] = []
         self.pid = 0
         self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -109,6 +117,7 @@ class Operator:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        self._wanted.set()
         if self._nursery.code(self.pid, 0) is None:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGKILL)
@@ -129,13 +138,21 @@ class Operator:
         self._arguments = [*self._arguments, *options]
         self.signal(signal.SIGTERM)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """It is killed, and not started again before the block ends."""
+        self._wanted.clear()
+        self.kill()
+        yield
+        self._wanted.set()
+
     def wait(self, timeout_s: float) -> int | None:
         """Its exit status."""
         return self._nursery.code(self.pid, timeout_s)
 
     def _start(self) -> None:
         self.pid = self._nursery.start(self._arguments, self.log)
-        self.starts += 1
+        self.started.append(time.time())
 
     def _keep(self) -> None:
         while True:
@@ -146,4 +163,7 @@ class Operator:
             if self._over.is_set() or not self._again:
                 return
             time.sleep(0.1 if len(self.codes) < 5 else 1.0)  # the kubelet waits too, and longer
+            self._wanted.wait()
+            if self._over.is_set():
+                return
             self._start()

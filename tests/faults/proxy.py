@@ -34,6 +34,11 @@ class Reply(NamedTuple):
 
     status: int
     headers: Mapping[str, str] = MappingProxyType({})
+    message: str = "injected"
+
+    def body(self) -> str:
+        """What an API server would say."""
+        return json.dumps({"kind": "Status", "apiVersion": "v1", "message": self.message, "code": self.status})
 
 
 LOSE = "lose"
@@ -46,7 +51,10 @@ Events = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
 
 class Proxy:
-    """Forwards one operator's requests. `judge` sees each request, `events` turns the lines of a watch into others."""
+    """Forwards one operator's requests.
+
+    `judge` sees each request, `events` turns the lines of a watch into others, `lists` what is read.
+    """
 
     def __init__(self, kubeconfig: str) -> None:
         self.writes: list[Write] = []
@@ -54,6 +62,7 @@ class Proxy:
         self.events: Events = lambda lines: lines
         self.before_write: Callable[[int], bool] = lambda _: False
         self.after_write: Callable[[int], bool] = lambda _: False
+        self.lists: Callable[[web.Request, bytes], bytes] = lambda _, body: body
         self.watches: set[web.StreamResponse] = set()
         self._server, self._tls = upstream(kubeconfig)
         self._sent = 0
@@ -73,30 +82,58 @@ class Proxy:
 
     def kubeconfig(self, folder: Path) -> str:
         """A kubeconfig that leads through here."""
+        self._token = folder / f"proxy-{self.port}.token"
+        self._token.write_text("first")
         named = {"name": "proxy"}
         document = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "proxy",
             "clusters": [{**named, "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-            "users": [{**named, "user": {"token": "unused"}}],
+            "users": [{**named, "user": {"tokenFile": str(self._token)}}],
             "contexts": [{**named, "context": {"cluster": "proxy", "user": "proxy"}}],
         }
         path = folder / f"proxy-{self.port}.kubeconfig"
         path.write_text(json.dumps(document))
         return str(path)
 
+    def rotate(self, token: str) -> str:
+        """Puts another token where the operator's kubeconfig says that it is."""
+        self._token.write_text(token)
+        return token
+
     def arm(self, count_from: int = 0) -> None:
         """Counts writes anew."""
         self._sent = count_from
         self.writes.clear()
+
+    def watching(self) -> int:
+        """How many watches are open, the operator's end included."""
+        return sum(_transport(watch) is not None for watch in list(self.watches))
+
+    def freeze(self) -> None:
+        """Nothing goes through in either direction, and no connection ends: as if a network swallowed it all."""
+        self._loop.call_soon_threadsafe(self._thawed.clear)
+
+    def thaw(self) -> None:
+        """What was held goes on its way, however long ago whoever sent it has given up."""
+        self._loop.call_soon_threadsafe(self._thawed.set)
+
+    def calm(self) -> None:
+        """No fault any more."""
+        self.judge = lambda _: None
+        self.events = lambda lines: lines
+        self.lists = lambda _, body: body
+        self.thaw()
+        self.cut_watches()
 
     def cut_watches(self) -> None:
         """Closes every watch that is open."""
         self._loop.call_soon_threadsafe(lambda: [_cut(w) for w in list(self.watches)])
 
     async def _serve(self) -> None:
-        self._over = asyncio.Event()
+        self._over, self._thawed = asyncio.Event(), asyncio.Event()
+        self._thawed.set()
         app = web.Application(client_max_size=2**24)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
@@ -119,6 +156,7 @@ class Proxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         write = request.method in WRITES and "/leases" not in request.path
         number = 0
+        await self._thawed.wait()
         if write:
             self._sent += 1
             number = self._sent
@@ -127,7 +165,9 @@ class Proxy:
         verdict = self.judge(request)
         if isinstance(verdict, Reply):
             self._note(request, 0 if write else -1)
-            body = json.dumps({"kind": "Status", "apiVersion": "v1", "message": "injected", "code": verdict.status})
+            body = json.dumps(
+                {"kind": "Status", "apiVersion": "v1", "message": verdict.message, "code": verdict.status}
+            )
             headers = {"Content-Type": "application/json", **verdict.headers}
             return web.Response(status=verdict.status, text=body, headers=headers)
         if verdict == REFUSE:
@@ -140,6 +180,7 @@ class Proxy:
 
     async def _forward(self, request: web.Request, *, write: bool) -> web.StreamResponse:
         headers = {k: v for k, v in request.headers.items() if k in ("Content-Type", "Accept", "User-Agent")}
+        headers["Accept-Encoding"] = "identity"  # lists over 128 KB would come compressed otherwise
         url = f"{self._server}{request.raw_path}"
         body = await request.read() or None  # of an empty one aiohttp says that it is octets
         try:
@@ -147,6 +188,8 @@ class Proxy:
                 if request.query.get("watch"):
                     return await self._watch(request, answer)
                 data = await answer.read()
+                if request.method == "GET" and answer.ok:
+                    data = self.lists(request, data)
                 self._note(request, answer.status if write else -1)
                 kept = {k: v for k, v in answer.headers.items() if k in ("Content-Type", "Retry-After")}
                 return web.Response(status=answer.status, body=data, headers=kept)
@@ -160,6 +203,7 @@ class Proxy:
         self.watches.add(response)
         try:
             async for line in self.events(_lines(answer)):
+                await self._thawed.wait()
                 await response.write(line)
         except (ConnectionError, aiohttp.ClientError):
             _cut(response)
@@ -178,10 +222,15 @@ def _dropped(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _cut(response: web.StreamResponse) -> None:
+def _transport(response: web.StreamResponse) -> asyncio.Transport | None:
     request = response._req
-    if request is not None and request.transport is not None:
-        request.transport.abort()
+    return request.transport if request is not None else None
+
+
+def _cut(response: web.StreamResponse) -> None:
+    transport = _transport(response)
+    if transport is not None:
+        transport.abort()
 
 
 async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

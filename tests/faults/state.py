@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from itertools import zip_longest
-from typing import Any
+from typing import Any, get_args
 
 from corefit_core.naming import ANNOTATION_APPLIED, FIELD_MANAGER, GROUP, PLURAL, VERSION
+from corefit_core.recommender.types import Reason
 
 KINDS = {
     "InferenceService": f"apis/{GROUP}/{VERSION}/namespaces/{{}}/{PLURAL}",
@@ -54,9 +55,10 @@ State = dict[str, Any]
 
 def state(get: Get, namespace: str, *, history: bool = True) -> State:
     """All that a service is made of: what each object asks for and says, by kind and name."""
-    dropped = INCIDENTAL if history else INCIDENTAL | HISTORICAL
     found: dict[str, Any] = {}
     for kind, path in KINDS.items():
+        # A pod's generation counts its resizes: how many steps a load is followed in is a matter of chance.
+        dropped = INCIDENTAL if history and kind != "Pod" else INCIDENTAL | HISTORICAL
         for item in get(path.format(namespace)).get("items", ()):
             if kind == "ReplicaSet" and not history and not item["spec"].get("replicas"):
                 continue  # kept to go back to, which is nobody's intention here
@@ -78,20 +80,25 @@ def difference(expected: State, found: State) -> list[str]:
 
 
 def _own(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The object with our own account of its fields instead of everybody's.
+    """The object with our own account of its fields instead of everybody's, and without what was measured.
 
-    Of the last decision the outcome is kept: why it was taken is told of the first that had it, which an operator
-    that is killed right after it can't tell any more.
+    Of decisions the outcome is kept: why one was taken is told of the first with that outcome, which an operator that
+    is killed right after it can't do any more. What it takes to go down, and the latency, it has to measure again.
     """
-    meta = dict(item["metadata"])
+    meta, status = dict(item["metadata"]), dict(item.get("status", {}))
     managed = meta.pop("managedFields", ())
     ours = [entry for entry in managed if entry.get("manager") == FIELD_MANAGER and "subresource" not in entry]
-    found = {**item, "metadata": {**meta, "ours": ours}}
-    if "lastDecision" in found.get("status", {}):
-        decision = found["status"]["lastDecision"]
-        outcome = {k: v for k, v in decision.items() if k in ("replicas", "cpu")}
-        found["status"] = {**found["status"], "lastDecision": outcome}
-    return found
+    status.pop("latency", None)
+    if "lastDecision" in status:
+        status["lastDecision"] = {k: v for k, v in status["lastDecision"].items() if k in ("replicas", "cpu")}
+    if "conditions" in status:
+        status["conditions"] = [_decided(condition) for condition in status["conditions"]]
+    return {**item, "metadata": {**meta, "ours": ours}, "status": status}
+
+
+def _decided(condition: dict[str, Any]) -> dict[str, Any]:
+    told = condition["type"] == "ScalingActive" and condition.get("reason") in get_args(Reason)
+    return {**condition, "reason": "(a decision's)", "message": "(a decision's)"} if told else condition
 
 
 def _kept(value: Any, dropped: frozenset[str]) -> Any:
@@ -100,17 +107,12 @@ def _kept(value: Any, dropped: frozenset[str]) -> Any:
     if isinstance(value, list):
         kept = [_kept(v, dropped) for v in value]
         return sorted(kept, key=lambda c: c["type"]) if all(map(_is_condition, kept)) else kept
-    return _without_figures(value) if isinstance(value, str) else value
+    return value
 
 
 def _is_condition(value: Any) -> bool:
     """Conditions are in the order in which they came about."""
     return isinstance(value, dict) and value.keys() >= {"type", "status"}
-
-
-def _without_figures(text: str) -> str:
-    """What is said of a measured load, without the load: two runs never measure quite the same."""
-    return re.sub(r"\d+\.\d+ of (\d+) workers busy", r"# of \1 workers busy", text)
 
 
 def _walk(path: str, a: Any, b: Any) -> list[tuple[str, Any, Any]]:

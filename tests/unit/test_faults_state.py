@@ -18,7 +18,10 @@ def _namespace(number: int, *, generation: int = 2, replicas: int = 1, reason: s
         "fieldsV1": {f'k:{{"uid":"{uid}"}}': {}},
     }
     deployment = {"metadata": {**meta, "managedFields": [ours, {"manager": "x"}]}, "spec": {"replicas": replicas}}
-    conditions = [{"type": t, "status": "True", "message": f"0.{number} of 2 workers busy"} for t in ("A", "B")]
+    conditions = [
+        {"type": "Ready", "status": "True", "reason": "Serving"},
+        {"type": "ScalingActive", "status": "True", "reason": reason, "message": f"0.{number} of 2 workers busy"},
+    ]
     status = {"lastDecision": {"replicas": 1, "reason": reason}, "conditions": conditions[:: 1 - 2 * number]}
     pod = {"metadata": {"name": f"digits-abc-{number}xyz"}, "status": {"podIP": f"127.0.0.{number}"}}
     stored = {

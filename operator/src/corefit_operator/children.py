@@ -23,6 +23,8 @@ from corefit_operator.view import Key, View
 
 RETRY_S: Final = 1.0
 """Seconds until another look at a child of a deleted namesake: the garbage collector takes about as long."""
+_LEAVING: Final = "because it is being terminated"
+"""In the refusal to make something in a namespace that is being deleted: the resource goes with it in a moment."""
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,8 @@ async def settle(
         except ApiError as error:
             if not error.refused:
                 raise
+            if _LEAVING in str(error):
+                return Outcome(written=written, retry_s=RETRY_S)
             return Outcome(written=written, refused=described("ChildRefused", str(error)))
         written += 1
     return Outcome(written=written)
