@@ -27,3 +27,10 @@ def test_where_replicas_are_anybodys_and_where_it_is_another_workload_nothing_is
     assert not contention.look(None, 1.0)
     contention.settle(_workload(1), 1, ours=False)
     assert not contention.look(_workload(3), 2.0)
+
+
+def test_what_our_own_write_left_whose_answer_was_lost_is_nobody_elses() -> None:
+    contention = Contention()
+    contention.settle(_workload(1), 1, ours=True)
+    contention.doubt()
+    assert not contention.look(_workload(3), 1.0)

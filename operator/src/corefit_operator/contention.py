@@ -34,6 +34,10 @@ class Contention(msgspec.Struct, kw_only=True):
                 self.seen_at = now
         return now - self.seen_at < SPOKEN_OF_S
 
+    def doubt(self) -> None:
+        """A write of ours is on its way: until it is answered nobody knows whose the replicas are that are seen."""
+        self.settled = None
+
     def settle(self, workload: Child, replicas: int, *, ours: bool) -> None:
         """The workload has these replicas, and whether nobody else may change them."""
         self.settled = (workload.metadata.uid, replicas) if ours else None

@@ -208,6 +208,7 @@ class Reconciler:
         current = found.deployment.spec.replicas
         if found.desired < current:
             await confirm(self._cluster, self._view, key, raw)
+        remembered.contention.doubt()
         await children.rescale(self._cluster, self._view, service, found.deployment, found.desired)
         remembered.contention.settle(found.deployment, found.desired, ours=ours)
         self._metrics.scaled(key, current, found.desired)
