@@ -42,6 +42,9 @@ HISTORICAL = frozenset(
 )
 """Says how a state was reached."""
 
+BY_CHANCE = ("Pod", "ReplicaSet")
+"""Kinds whose history is not the operator's alone: the steps in which a load is followed, or the controller scales."""
+
 ABSENT = "(absent)"
 """Stands in a difference for what one side lacks."""
 
@@ -57,8 +60,7 @@ def state(get: Get, namespace: str, *, history: bool = True) -> State:
     """All that a service is made of: what each object asks for and says, by kind and name."""
     found: dict[str, Any] = {}
     for kind, path in KINDS.items():
-        # A pod's generation counts its resizes: how many steps a load is followed in is a matter of chance.
-        dropped = INCIDENTAL if history and kind != "Pod" else INCIDENTAL | HISTORICAL
+        dropped = INCIDENTAL if history and kind not in BY_CHANCE else INCIDENTAL | HISTORICAL
         for item in get(path.format(namespace)).get("items", ()):
             if kind == "ReplicaSet" and not history and not item["spec"].get("replicas"):
                 continue  # kept to go back to, which is nobody's intention here
