@@ -2,7 +2,7 @@
 
     python bench/startup/run.py [--pods 5] [--keep]
 
-One pod at a time on a real cluster, of a small model (16 KB of HTTP) and a large one (100 MB, a file on the node). The
+One pod at a time on a real cluster, of a small model (150 KB by HTTP) and a large one (100 MB, a file on the node). The
 parts up to the process come from a watch on the pod, those within it from its log and its report. Prints a table and
 writes bench/results/startup/results.json.
 """
