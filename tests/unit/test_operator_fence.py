@@ -88,6 +88,35 @@ async def test_a_view_that_is_behind_is_seen_and_mended_before_a_write() -> None
     assert view.service(key) is None
 
 
+async def test_a_list_is_followed_by_a_comparison_and_one_that_failed_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("corefit_operator.resync.SETTLED_S", 0.01)
+    monkeypatch.setattr("corefit_operator.resync.RETRY_S", 0.01)
+    view, gone = View(), asyncio.Event()
+    view.put_service(_resource(1, "1"))
+
+    class Failing(_Cluster):
+        async def list(self, kind: str, namespace: str | None, *, ours: bool) -> Listed:
+            if not failures:
+                failures.append(kind)
+                raise ApiError("the API server is away", status=503)
+            return await super().list(kind, namespace, ours=ours)
+
+    failures: list[str] = []
+    resync = Resync(Failing(None, {}), view, lambda _: gone.set(), (), period_s=3600)  # type: ignore[arg-type]
+    running = asyncio.create_task(resync.run())
+    await asyncio.sleep(0)
+    assert view.services() == (Key("n", "a"),)
+    resync.relisted()
+    async with asyncio.timeout(60):
+        await gone.wait()
+    assert (view.services(), len(failures)) == ((), 1)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_a_change_whose_event_was_lost_is_found_by_the_next_comparison() -> None:
     view, dirty = View(), list[Key]()
     view.put_service(_resource(1, "1"))

@@ -26,6 +26,7 @@ EXIT_S: Final = 20.0
 
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 Dirty = Callable[[Key], None]
+Relisted = Callable[[], None]
 
 
 class WatchFailed(CorefitError):
@@ -40,13 +41,15 @@ class Informer:
     """Feeds a view, and says which resources became dirty.
 
     Args:
+        relisted: told of each object that came from a list, not from a watch.
         login: gives kopf its way to the API server.
         namespaces: to watch; empty for all.
     """
 
-    def __init__(self, view: View, dirty: Dirty, login: Login, namespaces: Sequence[str]) -> None:
+    def __init__(self, view: View, dirty: Dirty, relisted: Relisted, login: Login, namespaces: Sequence[str]) -> None:
         self._view = view
         self._dirty = dirty
+        self._relisted = relisted
         self._login = login
         self._namespaces = tuple(namespaces)
         self._asked: dict[Key, tuple[object, ...]] = {}
@@ -106,6 +109,8 @@ class Informer:
 
         async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name for it
             event(type, dict(body))
+            if type is None:
+                self._relisted()
 
         group, version, plural = resource
         id_ = plural

@@ -91,12 +91,14 @@ async def run(settings: Settings) -> None:
         fence = Fence(lease.left_s) if lease else Fence()
         cluster = Cluster(client, metrics.request, fence=fence)
         view, queue = View(), WorkQueue[Key]()
-        informer = Informer(view, queue.add, partial(connection.kopf_login, configuration), settings.namespaces)
+        resync = Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s)
+        login = partial(connection.kopf_login, configuration)
+        informer = Informer(view, queue.add, resync.relisted, login, settings.namespaces)
         fetch = _fetch(settings.via, Cluster(reports_client, metrics.request), session)
         reconciler = _reconciler(settings, cluster, view, Collector(fetch, metrics.report), metrics)
         work = (
             Controller(queue, reconciler.reconcile, metrics).run,
-            Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s).run,
+            resync.run,
         )
 
         async def watch() -> None:

@@ -1,11 +1,12 @@
 """Lists everything now and then, and corrects the view: what is gone, what is newer, what was never heard of.
 
 kopf lists again after a watch has expired (410) without saying what vanished meanwhile; a child that the view
-still believes in would never be put back. An event that was lost on its way is made good as well.
-May not decide anything.
+still believes in would never be put back. So each of its lists is followed by a comparison. An event that was lost on
+its way is made good as well, by those of each period. May not decide anything.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -19,6 +20,11 @@ from corefit_operator.view import Key, View, asked
 LOG: Final = logging.getLogger(__name__)
 PERIOD_S: Final = 600.0
 """Seconds: client-go's informers resync every 10 h for lost events, but theirs notice what a relist lacks."""
+SETTLED_S: Final = 2.0
+"""Seconds from the first object of a list to the comparison: kopf lists each kind by itself, and hands on one object
+after the other."""
+RETRY_S: Final = 30.0
+"""Seconds until a comparison that failed is tried again: a whole list is dear for an API server in trouble."""
 
 
 class Resync:
@@ -42,15 +48,30 @@ class Resync:
         self._dirty = dirty
         self._period_s = period_s
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
+        self._relisted = asyncio.Event()
+
+    def relisted(self) -> None:
+        """Takes note that an object came from a list of kopf's, which doesn't say what it lacks."""
+        self._relisted.set()
 
     async def run(self) -> None:
-        """Compares every so often until it is cancelled; what fails is tried again in the next period."""
+        """Compares after each list and every so often, until it is cancelled."""
+        within_s = self._period_s
         while True:
-            await asyncio.sleep(self._period_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, guards nothing
+            await self._due(within_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, guards nothing
             try:
                 await self.once()
+                within_s = self._period_s
             except ApiError as error:
-                LOG.warning("no comparison with the cluster this time: %s", error)
+                within_s = min(RETRY_S, self._period_s)
+                LOG.warning("no comparison with the cluster, again in %.0f s: %s", within_s, error)
+
+    async def _due(self, within_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._relisted.wait()
+                await asyncio.sleep(SETTLED_S)
+        self._relisted.clear()
 
     async def once(self) -> None:
         """Compares everything once."""
