@@ -34,8 +34,9 @@ OBJECTIVE_S: Final = 0.4
 LATE_S: Final = 0.05
 """A generator whose 99th percentile is later than an eighth of the objective measures itself."""
 TARGETS: Final = (50, 70)
-FULL: Final = Plan(base=8, settle_s=30, peak_s=40, rest_s=5)
-QUICK: Final = Plan(base=8, settle_s=8, peak_s=15, rest_s=2)
+BASE: Final = 8
+FULL: Final = Plan(base=BASE, settle_s=30, peak_s=40, rest_s=5)
+QUICK: Final = Plan(base=BASE, settle_s=8, peak_s=15, rest_s=2)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +58,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="short, to see that it runs; results are not kept")
     parser.add_argument("--tries", type=int, default=2, help="until one is not disturbed (2)")
     parser.add_argument("--keep", action="store_true", help="leave the cluster")
+    parser.add_argument("--base", type=int, default=BASE, help=f"requests a second before the step ({BASE})")
     parser.add_argument("--draw", action="store_true", help="only the table and the picture, from the results")
     arguments = parser.parse_args()
     if not arguments.draw:
         _measured(arguments)
     if not arguments.quick:
-        show()
+        show(arguments.base)
     return 0
 
 
@@ -73,8 +75,8 @@ def _measured(arguments: argparse.Namespace) -> None:
         stage, contenders = _set_up(tools, hpas=hpas)
         for school in contenders:
             if arguments.only is None or school.key in arguments.only:
-                plan = QUICK if arguments.quick else FULL
-                _keep(_trial(stage, school, plan, arguments.tries), keep=not arguments.quick)
+                plan = msgspec.structs.replace(QUICK if arguments.quick else FULL, base=arguments.base)
+                _keep(_trial(stage, school, plan, arguments.tries), None if arguments.quick else _folder(plan.base))
     finally:
         if not arguments.keep:
             tools.run("corefit-devcluster", "down", "--name", CLUSTER)
@@ -127,15 +129,20 @@ def _trial(stage: Stage, school: School, plan: Plan, tries: int) -> Trial:
     )
 
 
-def _keep(trial: Trial, *, keep: bool) -> None:
-    if keep:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / f"{trial.key}.json").write_bytes(msgspec.json.format(msgspec.json.encode(trial)) + b"\n")
+def _folder(base: int) -> Path:
+    """Where results at that load are kept."""
+    return RESULTS / f"{base}"
 
 
-def show() -> None:
-    """The table, and the picture, of all schools there are results of."""
-    trials = [msgspec.json.decode(path.read_bytes(), type=Trial) for path in sorted(RESULTS.glob("*.json"))]
+def _keep(trial: Trial, folder: Path | None) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{trial.key}.json").write_bytes(msgspec.json.format(msgspec.json.encode(trial)) + b"\n")
+
+
+def show(base: int) -> None:
+    """The table, and the picture, of all schools there are results of at that load."""
+    trials = [msgspec.json.decode(path.read_bytes(), type=Trial) for path in sorted(_folder(base).glob("*.json"))]
     table = Table(title=f"p99 within {1000 * OBJECTIVE_S:.0f} ms; at most {REPLICAS} pods", title_justify="left")
     for heading in (
         "",
@@ -164,7 +171,7 @@ def show() -> None:
     console = Console(width=None if os.isatty(1) else 160)
     console.print(table)
     console.print(f"{sum(t.thrown_away for t in trials)} trials thrown away because the load generator was late")
-    picture.draw(ROOT / "docs/pictures/flash.png", trials, FULL)
+    picture.draw(ROOT / f"docs/pictures/flash-{base}.png", trials, msgspec.structs.replace(FULL, base=base))
 
 
 def _seconds(value: float | None) -> str:
