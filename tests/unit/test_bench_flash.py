@@ -1,9 +1,6 @@
 """The flash bench's figures: attainment, core-seconds, and when p99 is back."""
 
-import importlib
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -11,18 +8,13 @@ import pytest
 from corefit.load import Kind
 from corefit.load.record import Sample
 
-ROOT = Path(__file__).parents[2]
 OBJECTIVE_S = 0.4
 
 
 @pytest.fixture
-def figures() -> Iterator[ModuleType]:
-    """bench/ is no installed package: its modules are found from the root for the time of these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        yield importlib.import_module("bench.flash.figures")
-        for name in [n for n in sys.modules if n == "bench" or n.startswith("bench.")]:
-            patch.delitem(sys.modules, name)
+def figures(bench: Callable[[str], ModuleType]) -> ModuleType:
+    """What is tested."""
+    return bench("flash.figures")
 
 
 def _samples(bad: Kind = Kind.OK, *, until_s: float = 0.0) -> list[Sample]:

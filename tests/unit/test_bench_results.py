@@ -1,26 +1,18 @@
 """The bench's results: parts that were run at different times stand beside each other."""
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def modules() -> Iterator[dict[str, ModuleType]]:
-    """bench/ is no installed package: its modules are found from the root for the time of these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        yield {name: importlib.import_module(f"bench.runtime.{name}") for name in ("harness", "results")}
-        for name in [n for n in sys.modules if n == "bench" or n.startswith("bench.")]:
-            patch.delitem(sys.modules, name)
+def modules(bench: Callable[[str], ModuleType]) -> dict[str, ModuleType]:
+    """What is tested."""
+    return {name: bench(f"runtime.{name}") for name in ("harness", "results")}
 
 
 def findings(folder: Path) -> dict[str, float]:

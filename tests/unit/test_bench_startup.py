@@ -1,10 +1,8 @@
 """The parts of a pod's start: from what a watch saw, the runtime's own log and its report."""
 
-import importlib
 import json
 import logging
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,17 +11,11 @@ import pytest
 
 from corefit_runtime.logs import JsonFormatter
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def startup() -> Iterator[ModuleType]:
-    """bench/ is no installed package: its modules are found from the root for the time of these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        yield importlib.import_module("bench.startup.run")
-        for name in [n for n in sys.modules if n == "bench" or n.startswith("bench.")]:
-            patch.delitem(sys.modules, name)
+def startup(bench: Callable[[str], ModuleType]) -> ModuleType:
+    """What is tested."""
+    return bench("startup.run")
 
 
 def _line(message: str, at: float) -> dict[str, Any]:

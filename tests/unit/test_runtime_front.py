@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from unit.wire import LIMITS, Wire
 
 from corefit_core.batching import Line
 from corefit_runtime import settings
@@ -18,7 +19,7 @@ from corefit_runtime.engine import Engine, Threads
 from corefit_runtime.forms import Signature
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.http_connection import Connection
-from corefit_runtime.http_messages import HttpLimits, error_body
+from corefit_runtime.http_messages import error_body
 from corefit_runtime.http_server import Server
 from corefit_runtime.jobs import Model
 from corefit_runtime.meter import Meter
@@ -28,45 +29,6 @@ from corefit_runtime.protocol import Codec
 from corefit_runtime.rooms import Rooms
 from corefit_runtime.schedule import Limits
 from corefit_runtime.service import Service
-
-LIMITS = HttpLimits(
-    max_body=10_000,
-    max_body_memory=20_000,
-    max_header=1000,
-    max_connections=4,
-    header_timeout_s=60,
-    body_timeout_s=60,
-    idle_timeout_s=60,
-)
-
-
-class Wire:
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.sent = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        self.sent += data
-
-    def writelines(self, pieces: list[bytes]) -> None:
-        self.sent += b"".join(pieces)
-
-    def write_eof(self) -> None:
-        self.closed = True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        """Nothing: the test sends what it sends."""
-
-    def resume_reading(self) -> None:
-        """Nothing."""
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,52 @@
+"""What stands for a socket in tests of the HTTP front."""
+
+import socket
+
+from corefit_runtime.http_messages import HttpLimits
+
+LIMITS = HttpLimits(
+    max_body=10_000,
+    max_body_memory=20_000,
+    max_header=1000,
+    max_connections=4,
+    header_timeout_s=60,
+    body_timeout_s=60,
+    idle_timeout_s=60,
+)
+
+
+SOCKET = socket.socket(socket.AF_UNIX)
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.sent += b"".join(pieces)
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Nothing: the test sends what it sends."""
+
+    def resume_reading(self) -> None:
+        """Nothing."""
+
+    def get_extra_info(self, name: str) -> socket.socket:
+        """Of a family that can't throw away what nobody reads: it comes by `get_buffer`."""
+        assert name == "socket"
+        return SOCKET
