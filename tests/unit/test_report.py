@@ -36,7 +36,16 @@ def test_unknown_fields_are_ignored() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"{}", b"\xff", b"[" * 10_000, b" " * (reports.MAX_BYTES + 1), b'{"clock_s": -1}'],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 10_000,
+        b" " * (reports.MAX_BYTES + 1),
+        b'{"clock_s": -1}',
+        b'{"version": 1, "pod_uid": "\xff"}',
+    ],
 )
 def test_what_is_no_report_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidInput):

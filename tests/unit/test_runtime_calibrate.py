@@ -160,7 +160,7 @@ def test_the_kind_of_cpu_is_told_on_x86_and_on_arm(tmp_path: Path, text: str, na
     assert profiles.cpu_model(tmp_path / "cpuinfo") == name
 
 
-@pytest.mark.parametrize("content", [b"", b"{}x", b"[]"])
+@pytest.mark.parametrize("content", [b"", b"{}x", b"[]", b'{"why": "\xff"}'])
 def test_a_broken_profile_is_as_none(tmp_path: Path, content: bytes) -> None:
     profiles._path(tmp_path, "abc", 1).write_bytes(content)
     assert profiles.load(tmp_path, "abc", 1) is None

@@ -259,7 +259,7 @@ def decode(body: bytes) -> Report:
         raise InvalidInput(f"a report of {len(body)} bytes; at most {MAX_BYTES} are read")
     try:
         report = _DECODER.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"not a report: {error}") from error
     if report.version != VERSION:
         raise InvalidInput(f"a report of version {report.version}; this reader knows version {VERSION}")

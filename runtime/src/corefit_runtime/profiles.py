@@ -18,7 +18,7 @@ def load(folder: Path, sha256: str, cores: int) -> Findings | None:
     """What was measured before, None when nothing was or it can't be read."""
     try:
         return msgspec.json.decode(_path(folder, sha256, cores).read_bytes(), type=Findings)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
