@@ -158,7 +158,7 @@ def test_where_the_node_has_no_room_replicas_come_instead(kube: Any, service: Ma
     assert replicas == 2 or "1 -> 2 replicas" in events, events
     again = kube.get("pod", pod["metadata"]["name"])
     assert (again["metadata"]["uid"], _granted(again)) == (pod["metadata"]["uid"], 100)
-    # The operator's last look at the node may be ten seconds old: what it asked for by that is deferred, and taken back.
+    # The operator's last look at the node may be ten seconds old: what it asked for by it is deferred and taken back.
     kube.until("nothing is asked that the node hasn't", lambda: _asked(kube.get("pod", pod["metadata"]["name"])) == 100)
     assert recorder.summary().lost == 0
 
