@@ -35,6 +35,8 @@ POLL_S: Final = 0.1
 """The kernel tells nobody of a changed quota; a resize reaches the cgroup within 0.1 s, and a look costs 10 us."""
 LOOKS_A_SECOND: Final = 10
 """What changes more slowly, or is to be counted over a second, is looked at each tenth time."""
+ADMIN_GRACE_S: Final = 0.5
+"""For an answer that is on its way; a profile that is being taken is not waited for."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_LAST_S: Final = 30.0
 
@@ -68,7 +70,7 @@ class App:
         await self._drain()
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
-        await self._admin.close()
+        await self._admin.close(ADMIN_GRACE_S)
 
     def _on_signal(self, number: int) -> None:
         if self._stop.is_set():
@@ -201,16 +203,14 @@ class App:
 
     async def _drain(self) -> None:
         """Takes requests for the drain delay, finishes what is held, within the grace period."""
-        settings, http, pool = self._settings, self._http, self._service.pool
-        if http is None or pool is None:
+        settings, http = self._settings, self._http
+        if http is None:
             return
         http.drain()
         await asyncio.sleep(settings.drain_seconds)
-        try:
-            await asyncio.wait_for(pool.idle(), max(0.0, settings.grace_seconds - settings.drain_seconds))
-        except TimeoutError:
-            log.warning("not all requests were finished in %.0f s", settings.grace_seconds)
-        await http.close()
+        cut = await http.close(settings.grace_seconds - settings.drain_seconds)
+        if cut:
+            log.warning("%d connections were cut: not finished in %.0f s", cut, settings.grace_seconds)
         log.info("drained")
 
 

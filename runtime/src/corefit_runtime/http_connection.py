@@ -62,7 +62,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client has hung up, or we have."""
         self._transport = None
-        self._server.connections.discard(self)
+        self._server.lost(self)
         self._patience.end()
         exchange, self._exchange = self._exchange, None
         self._release()
@@ -114,10 +114,15 @@ class Connection(asyncio.BufferedProtocol):
             self._loop.call_soon(self._read_pending)
 
     def shut(self) -> None:
-        """Ends the connection: at once, or with the answer that is being made."""
-        self._keep_alive = False
-        if self._exchange is None and self._transport is not None:
+        """Ends an idle connection, once its client has read what was written; one that isn't ends with its answer."""
+        held = self._exchange is not None or self._head is not None or self._pending or self._refused
+        if not held and self._transport is not None:
             self._transport.close()
+
+    def cut(self) -> None:
+        """Ends the connection, whatever is left of it."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _read_head(self, nbytes: int) -> None:
         server = self._server

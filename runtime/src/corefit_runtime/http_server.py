@@ -4,6 +4,7 @@ This is the listening side, with what all connections share. Knows no routes: th
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ def plain_room(length: int, _offset: int) -> memoryview:
 
 class Server:
     """Listens on ports and Unix sockets: `start` and `start_unix` bind, `drain` sends clients away, `close` ends it.
+
+    What is held is told by the connections alone: a request's head, body, answer or unread bytes are always one's.
 
     Args:
         handler: answers each exchange; called on the loop, must not block.
@@ -64,6 +67,7 @@ class Server:
         self._heads: Memo[bytes, Head] = Memo(128)
         self.body_bytes = 0
         self.draining = False
+        self._deserted = asyncio.Event()
         self.scratch = bytearray(SCRATCH)
         self.view = memoryview(self.scratch)
         self.head_view = self.view[:HEAD_READ]
@@ -105,12 +109,30 @@ class Server:
         """From now on every response ends its connection, so that clients go to another pod."""
         self.draining = True
 
-    async def close(self) -> None:
-        """Stops listening and closes what is open; answers that are being made should have been awaited."""
+    def lost(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self._deserted.set()
+
+    async def close(self, grace_s: float) -> int:
+        """Stops listening, ends what is idle, and waits until what is held is answered and read.
+
+        Returns how many connections had to be cut, since they were still at it after `grace_s` seconds.
+        """
+        self.drain()
         for server in self._listening:
             server.close()
         for connection in list(self.connections):
             connection.shut()
+        self._deserted.clear()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._deserted.wait(), grace_s)
+        cut = list(self.connections)
+        for connection in cut:
+            connection.cut()
+        return len(cut)
 
 
 def _bound(path: Path) -> socket.socket:
