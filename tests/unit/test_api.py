@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from corefit_core.errors import InvalidInput
-from corefit_core.recommender import CpuRange
+from corefit_core.recommender import CpuRange, Policy
 from corefit_core.service import SOURCE_MOUNT, Service, decode
 
 MODEL = {"uri": "http://models/a.onnx"}
@@ -23,6 +23,7 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert (service.objective.percentile, service.objective.latency_s) == (99, 0.1)
     assert (service.policy.min_replicas, service.policy.max_replicas) == (1, 10)
     assert (service.mode, service.paused, service.model_name, service.generation) == ("Auto", False, "a", 3)
+    assert service.policy.down_window_s == Policy().down_window_s
     assert service.plan.workers == service.policy.workers_per_pod == 1
 
 

@@ -88,6 +88,13 @@ async def test_a_view_that_is_behind_is_seen_and_mended_before_a_write() -> None
     assert view.service(key) is None
 
 
+def test_an_old_answer_does_not_bring_back_a_resource_that_was_made_anew() -> None:
+    view, old, new = View(), _resource(1, "1"), _resource(1, "5")
+    new["metadata"]["uid"] = "another"
+    view.put_service(new)
+    assert view.service(view.put_service(old)) == new
+
+
 async def test_a_list_is_followed_by_a_comparison_and_one_that_failed_by_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -107,6 +107,13 @@ async def test_without_the_right_to_look_nothing_is_known_until_it_is_tried_agai
     assert await headroom.of(["here"]) == {"here": 1500}
 
 
+async def test_an_operator_of_some_namespaces_does_not_ask_for_nodes() -> None:
+    _, cluster, now = _headroom()
+    headroom = Headroom(cluster, lambda: now[0], allowed=False)  # type: ignore[arg-type]
+    assert await headroom.of(["here"]) is None
+    assert cluster.looks == 0
+
+
 async def test_an_api_server_that_is_away_is_no_answer() -> None:
     headroom, cluster, _ = _headroom()
     cluster.error = ApiError("down", status=0)

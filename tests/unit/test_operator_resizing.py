@@ -12,7 +12,7 @@ from corefit_operator import objects, resizing, sizes
 from corefit_operator.cluster import ApiError
 from corefit_operator.headroom import Headroom
 from corefit_operator.metrics import Metrics
-from corefit_operator.resizing import BLOCKED_S, GRACE_S, SILENT_S, UNABLE_S, Memory, Resizer
+from corefit_operator.resizing import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNABLE_S, Memory, Resizer
 from corefit_operator.sizes import Scene, Sized
 from corefit_operator.view import Key, View
 
@@ -218,14 +218,27 @@ async def test_what_the_api_server_refuses_is_said_and_left_to_replicas(
     assert (await world.round({"a": 2000, "b": 500})).steps == ()
 
 
-async def test_an_api_server_that_is_away_is_tried_again(world: World) -> None:
+async def test_an_api_server_that_is_away_is_tried_again_and_holds_nothing_up(world: World) -> None:
     world.errors["a"] = ApiError("down", status=0)
-    with pytest.raises(ApiError):
-        await world.round({"a": 500, "b": 500})
+    found = await world.round({"a": 500, "b": 500})
+    assert found.problem is not None
+    assert found.problem.reason == "ResizeFailed"
     assert world.writes == [("b", 500)]
     world.errors = {}
+    world.now += FAILED_S
+    await world.resizer.room(_service(), world.live(), world.memory)
     await world.round({"a": 500, "b": 500})
     assert world.writes == [("b", 500), ("a", 500)]
+
+
+async def test_room_is_not_counted_on_while_nodes_cannot_be_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise ApiError("down", status=503)
+
+    monkeypatch.setattr(world, "get", away)
+    assert await world.resizer.room(_service(), world.live(), world.memory) == {}
 
 
 async def test_a_recommendation_withdraws_nothing_that_a_person_asked_for(world: World) -> None:

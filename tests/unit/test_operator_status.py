@@ -122,16 +122,16 @@ def test_transition_times_change_with_the_status_only() -> None:
     assert (times["Ready"], times["Progressing"]) == (LATER, NOW)
 
 
-def test_figures_alone_are_not_urgent() -> None:
+def test_figures_and_the_reasons_that_follow_them_alone_are_not_urgent() -> None:
     pods = (_pod(ready=True),)
     old, new = (
         status.of(
             _service(),
-            _found(pods=pods, decision=Decision(replicas=1, uncapped=1, reason="Steady", message=f"{s}", latency_s=s)),
+            _found(pods=pods, decision=Decision(replicas=1, uncapped=1, reason=why, message=f"{s}", latency_s=s)),
             InferenceServiceStatus(),
             NOW,
         )
-        for s in (0.01, 0.02)
+        for why, s in (("Steady", 0.01), ("StabilisationWindow", 0.02))
     )
     assert old != new
     assert not status.urgent(new, msgspec.structs.replace(old, last_decision=new.last_decision))
@@ -210,6 +210,32 @@ def test_pods_that_are_never_made_are_explained(message: str, reason: str) -> No
     found = diagnosis.problem([], {}, deployment)
     assert found is not None
     assert found.reason == reason
+
+
+def test_a_rollout_that_is_stuck_is_said() -> None:
+    stuck = {"type": "Progressing", "status": "False", "message": 'ReplicaSet "a-1" has timed out progressing.'}
+    deployment = _deployment(updatedReplicas=0, conditions=[stuck])
+    found = _found(deployment=deployment, problem=diagnosis.problem([_pod()], {}, deployment))
+    progressing = _conditions(found)["Progressing"]
+    assert (progressing.status, progressing.reason) == ("False", "ProgressDeadlineExceeded")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "updated", "rolling"),
+    [
+        ({}, 2, True),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}, 1, False),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}, 0, True),
+        ({"type": "OnDelete"}, 0, False),
+    ],
+)
+def test_pods_that_a_stateful_set_keeps_back_are_no_rollout(
+    strategy: dict[str, Any], updated: int, rolling: bool
+) -> None:
+    spec = {"replicas": 3, **({"updateStrategy": strategy} if strategy else {})}
+    done = {"observedGeneration": 1, "replicas": 3, "updatedReplicas": updated, "availableReplicas": 3}
+    raw = {"metadata": {"name": "a", "generation": 1}, "spec": spec, "status": done}
+    assert objects.child("StatefulSet", raw).rolling_out is rolling
 
 
 def test_ready_pods_have_no_problem() -> None:

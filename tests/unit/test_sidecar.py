@@ -86,6 +86,14 @@ def test_a_second_time_changes_nothing(template: dict[str, Any]) -> None:
     assert sidecar.injected(once, _source(resources={"cpu": "2"})) == once
 
 
+@pytest.mark.parametrize(
+    "part", [{"env": {"A": "b"}}, {"env": ["A=b"]}, {"volumeMounts": {"/x": "y"}}, {"volumeMounts": ["y"]}]
+)
+def test_a_container_that_holds_no_list_of_objects_is_refused_by_name(part: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"container web: {next(iter(part))} must be a list"):
+        sidecar.injected({"spec": {"containers": [{"name": "web", **part}]}}, _source())
+
+
 @pytest.mark.parametrize("where", ["containers", "initContainers"])
 def test_a_container_of_its_name_that_is_none_is_refused(where: str) -> None:
     template = {"spec": {"containers": [{"name": "a"}]}}

@@ -111,11 +111,19 @@ class Scaling(Part, frozen=True, kw_only=True):
     ] = "Auto"
     min_replicas: Annotated[Replicas, Meta(description="Lower bound in mode Auto.")] = 1
     max_replicas: Annotated[Replicas, Meta(description="Upper bound in mode Auto.")] = 10
-    replicas: Annotated[int, Meta(ge=0, le=1000, description="Replicas in mode Manual; not looked at otherwise.")] = 1
+    replicas: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Replicas in mode Manual; not looked at otherwise. Set it before, or together with, the mode: "
+            "its default of 1 takes the others away.",
+        ),
+    ] = 1
     down_stabilization_seconds: Annotated[
         int,
         Meta(ge=0, le=3600, description="Scaling down follows the highest recommendation of so many seconds."),
-    ] = 300
+    ] = 60
     target_ref: Annotated[
         TargetRef | UnsetType,
         Meta(description="In mode Sidecar: the workload that is scaled; without it status only says what would be."),

@@ -59,7 +59,7 @@ def injected(template: Mapping[str, Any], source: Mapping[str, Any]) -> Manifest
     """A pod template with what `source`, a rendered template, holds for it; unchanged when it has it already.
 
     Raises:
-        InvalidInput: a container of the sidecar's name is there that isn't one.
+        InvalidInput: a container of the sidecar's name is there that isn't one, or one that can't be read.
     """
     spec = template.get("spec", {})
     taken = [c for c in _all_containers(spec) if c.get("name") == naming.SIDECAR]
@@ -94,11 +94,15 @@ def _wired(theirs: Mapping[str, Any], stands_for: Mapping[str, Any]) -> Manifest
     """A container of the application with what it finds the runtime by, and nothing else changed."""
     return {
         **theirs,
-        "env": _added(theirs.get("env") or (), stands_for["env"], "name"),
-        "volumeMounts": _added(theirs.get("volumeMounts") or (), stands_for["volumeMounts"], "mountPath"),
+        "env": _added(theirs, "env", stands_for, "name"),
+        "volumeMounts": _added(theirs, "volumeMounts", stands_for, "mountPath"),
     }
 
 
-def _added(theirs: Any, ours: list[Manifest], key: str) -> list[Manifest]:
+def _added(container: Mapping[str, Any], field: str, stands_for: Mapping[str, Any], key: str) -> list[Manifest]:
+    theirs = container.get(field) or []
+    # The CRD leaves what containers hold to the API server, which sees it only in the Deployment.
+    if not isinstance(theirs, list | tuple) or not all(isinstance(item, Mapping) for item in theirs):
+        raise InvalidInput(f"container {container.get('name')}: {field} must be a list of objects with a {key}")
     known = {item.get(key) for item in theirs}
-    return [*theirs, *(item for item in ours if item[key] not in known)]
+    return [*theirs, *(item for item in stands_for[field] if item[key] not in known)]

@@ -6,6 +6,8 @@ removes leaves our account in managedFields. That account is remembered from our
 that has just started applies each child once, which the API server finds to change nothing.
 """
 
+import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,11 +18,13 @@ from corefit_core.manifest import Manifest
 from corefit_core.naming import ANNOTATION_APPLIED, FIELD_MANAGER, KIND
 from corefit_core.service import Service
 from corefit_operator import objects
+from corefit_operator.backoff import Backoff
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.diagnosis import Problem, described
 from corefit_operator.objects import Child
 from corefit_operator.view import Key, View
 
+LOG: Final = logging.getLogger(__name__)
 RETRY_S: Final = 1.0
 """Seconds until another look at a child of a deleted namesake: the garbage collector takes about as long."""
 _LEAVING: Final = "because it is being terminated"
@@ -40,7 +44,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         written: how many were written.
         refused: why the API server, or a namesake, doesn't let one be.
-        retry_s: when to look again at what is on its way out; None when nothing is.
+        retry_s: when to look again at what is on its way out, or couldn't be written now; None when nothing is.
     """
 
     written: int = 0
@@ -48,19 +52,66 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     retry_s: float | None = None
 
 
-Memory = dict[tuple[str, str], Applied]
+class Memory(msgspec.Struct, kw_only=True):
+    """What is remembered of one resource's children, and may be lost at any time.
+
+    Attributes:
+        applied: the account of our fields, by kind and name.
+        backoff: of writes that failed.
+        until: monotonic seconds before which nothing is tried again.
+    """
+
+    applied: dict[tuple[str, str], Applied] = msgspec.field(default_factory=dict)
+    backoff: Backoff = msgspec.field(default_factory=Backoff)
+    until: float = -math.inf
+
+
 Confirm = Callable[[], Awaitable[None]]
 """Asks the API server whether the resource still says what the manifests were made from; raises if it doesn't."""
 
 
 async def settle(
-    cluster: Cluster, view: View, service: Service, manifests: Sequence[Manifest], *, memory: Memory, confirm: Confirm
+    cluster: Cluster,
+    view: View,
+    service: Service,
+    manifests: Sequence[Manifest],
+    *,
+    memory: Memory,
+    confirm: Confirm,
+    now: float,
 ) -> Outcome:
-    """Brings all children in order, or says why one can't be; what is transient is raised.
+    """Brings all children in order, or says why one can't be.
+
+    What the API server can't take now, a webhook of it being down, is left for later with a backoff of its own: it
+    must not keep the pods that are there from being asked and scaled.
 
     Raises:
-        ApiError: the API server can't be reached, is overloaded, or answers what a retry may mend.
+        ApiError: the view is behind, and nothing may be decided from it.
     """
+    if now < memory.until:
+        return Outcome(retry_s=memory.until - now)
+    try:
+        outcome = await _settled(cluster, view, service, manifests, memory=memory.applied, confirm=confirm)
+    except ApiError as error:
+        if error.status == HTTPStatus.CONFLICT:
+            raise
+        wait = memory.backoff.failed(error.retry_after_s)
+        memory.until = now + wait
+        LOG.warning("%s/%s: children again in %.1f s: %s", service.namespace, service.name, wait, error)
+        return Outcome(retry_s=wait)
+    memory.backoff.failures = 0
+    return outcome
+
+
+async def _settled(
+    cluster: Cluster,
+    view: View,
+    service: Service,
+    manifests: Sequence[Manifest],
+    *,
+    memory: dict[tuple[str, str], Applied],
+    confirm: Confirm,
+) -> Outcome:
     known = view.children(Key(service.namespace, service.name))
     written = 0
     for manifest in manifests:
@@ -152,7 +203,9 @@ def _in_order(child: Child, manifest: Manifest, applied: Applied | None) -> bool
     )
 
 
-async def _apply(cluster: Cluster, view: View, manifest: Manifest, known: Child | None, memory: Memory) -> None:
+async def _apply(
+    cluster: Cluster, view: View, manifest: Manifest, known: Child | None, memory: dict[tuple[str, str], Applied]
+) -> None:
     kind = manifest["kind"]
     try:
         applied = await _applied(cluster, manifest, known)

@@ -6,10 +6,10 @@ May not know what a reconcile does.
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from corefit_operator.backoff import JITTER, Backoff, spread
 from corefit_operator.cluster import ApiError
 from corefit_operator.metrics import Metrics
 from corefit_operator.view import Key
@@ -19,12 +19,6 @@ LOG: Final = logging.getLogger(__name__)
 AT_ONCE: Final = 256
 """Reconciles at once. One of them waits for a silent pod for `collector.DEADLINE_S`; were they 16, as they once were,
 forty resources with a silent pod each would make every round of all others last 5 s. Each is 10 KB."""
-BACKOFF_S: Final = 0.5
-BACKOFF_MAX_S: Final = 60.0
-"""Seconds after the first failure, doubled with each, up to a minute; an error mended is noticed within that."""
-JITTER: Final = 0.2
-"""Share by which each period is shortened or lengthened at random, so that resources spread over a round."""
-
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
 
@@ -35,7 +29,7 @@ class Controller:
         self._queue = queue
         self._reconcile = reconcile
         self._metrics = metrics
-        self._failures: dict[Key, int] = {}
+        self._failures: dict[Key, Backoff] = {}
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -68,17 +62,10 @@ class Controller:
             return self._failed(key, error, None)
         self._failures.pop(key, None)
         self._metrics.reconciles.labels("ok").inc()
-        return None if again_s is None else again_s * _spread(1 - JITTER)
+        return None if again_s is None else again_s * spread(1 - JITTER)
 
     def _failed(self, key: Key, error: Exception, retry_after_s: float | None) -> float:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        wait = self._failures.setdefault(key, Backoff()).failed(retry_after_s)
         self._metrics.reconciles.labels(type(error).__name__).inc()
-        backoff = min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** min(failures - 1, 10)) * _spread(1 - JITTER)
-        wait = max((retry_after_s or 0.0) * _spread(1), backoff)
         LOG.warning("%s: again in %.1f s: %s", key, wait, error)
         return wait
-
-
-def _spread(least: float) -> float:
-    """A factor around 1, or above it where what it is applied to must not become shorter."""
-    return random.uniform(least, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing

@@ -30,7 +30,11 @@ _FIXES: Final[Mapping[str, str]] = {
     "ResizeIgnored": "The node's kubelet may be older than 1.33; more replicas are asked for instead.",
     "ResizeNotSupported": "Only replicas are scaled; in-place resize needs Kubernetes 1.33 or later.",
     "ResizeNotAllowed": "Only replicas are scaled; give the operator the verb patch on pods/resize.",
+    "ResizeFailed": "More replicas are asked for instead; it is tried again in a few seconds.",
     "ResizeRefused": "More replicas are asked for instead; check LimitRange and admission policies of the namespace.",
+    "ScaleRefused": "Check the admission policies for scaling; spec.scaling.maxReplicas may be more than they allow.",
+    "ProgressDeadlineExceeded": "See the Events of its pods (kubectl describe pods): a volume, claim, Secret or "
+    "ConfigMap of spec.template may be missing.",
     "Evicted": "See the node's conditions; the pod is being replaced.",
 }
 _PULLING: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
@@ -63,7 +67,7 @@ def problem(pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Chil
             *(_of_report(reports.get(pod.metadata.uid)) for pod in waiting),
             *(_of_containers(pod) for pod in waiting),
             *(_of_scheduler(pod) for pod in waiting),
-            _of_deployment(deployment),
+            *_of_deployment(deployment),
             *(_of_eviction(pod) for pod in pods if not waiting),
         ]
     )
@@ -120,12 +124,14 @@ def _of_scheduler(pod: Pod) -> Problem | None:
     return None
 
 
-def _of_deployment(deployment: Child | None) -> Problem | None:
-    for condition in deployment.status.conditions if deployment else ():
-        if condition.type == "ReplicaFailure" and condition.status == "True":
-            quota = "exceeded quota" in condition.message
-            return described("QuotaExceeded" if quota else "PodsRefused", condition.message)
-    return None
+def _of_deployment(deployment: Child | None) -> Iterable[Problem]:
+    conditions = {c.type: c for c in deployment.status.conditions} if deployment else {}
+    failure, progress = conditions.get("ReplicaFailure"), conditions.get("Progressing")
+    if failure is not None and failure.status == "True":
+        quota = "exceeded quota" in failure.message
+        yield described("QuotaExceeded" if quota else "PodsRefused", failure.message)
+    if progress is not None and progress.status == "False":
+        yield described("ProgressDeadlineExceeded", progress.message)
 
 
 def _of_eviction(pod: Pod) -> Problem | None:

@@ -7,6 +7,7 @@ kubelet's answer to a resize has to tell. May not decide what to do with it.
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -37,14 +38,15 @@ class Headroom:
 
     Args:
         clock: monotonic seconds.
+        allowed: whether it is to be tried at all: an operator of some namespaces has no right to nodes.
     """
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float]) -> None:
+    def __init__(self, cluster: Cluster, clock: Callable[[], float], *, allowed: bool = True) -> None:
         self._cluster = cluster
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
         self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._forbidden_until = 0.0
+        self._forbidden_until = 0.0 if allowed else math.inf
 
     async def of(self, nodes: Iterable[str]) -> Mapping[str, int] | None:
         """Millicores left on each node; None where the operator may not look.

@@ -150,10 +150,24 @@ class Pod(_Read, frozen=True, kw_only=True):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
 
+class RollingUpdate(_Read, frozen=True, kw_only=True):
+    """Of a StatefulSet: pods with a lower ordinal than the partition keep the old template."""
+
+    partition: int = 0
+
+
+class UpdateStrategy(_Read, frozen=True, kw_only=True):
+    """Of a StatefulSet."""
+
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdate = RollingUpdate()
+
+
 class DeploymentSpec(_Read, frozen=True, kw_only=True):
-    """What the Deployment was asked for; absent replicas are 1, as in apps/v1."""
+    """What the Deployment or StatefulSet was asked for; absent replicas are 1, as in apps/v1."""
 
     replicas: int = 1
+    update_strategy: UpdateStrategy = UpdateStrategy()
 
 
 class DeploymentStatus(_Read, frozen=True, kw_only=True):
@@ -177,12 +191,13 @@ class Child(_Read, frozen=True, kw_only=True):
     @property
     def rolling_out(self) -> bool:
         """Whether pods of an older template are still there, or the Deployment's controller hasn't looked yet."""
-        status = self.status
-        return (
-            status.observed_generation < self.metadata.generation
-            or status.updated_replicas < min(self.spec.replicas, status.replicas)
-            or status.replicas > status.updated_replicas
-        )
+        status, strategy = self.status, self.spec.update_strategy
+        if status.observed_generation < self.metadata.generation:
+            return True
+        # What is held back by partition, or until somebody deletes it, stays: waiting for it would be for ever.
+        held = status.replicas if strategy.type == "OnDelete" else strategy.rolling_update.partition
+        updated = min(status.replicas, status.updated_replicas + held)
+        return updated < min(self.spec.replicas, status.replicas) or status.replicas > updated
 
     @property
     def complete(self) -> bool:
@@ -215,6 +230,6 @@ def meta(raw: Mapping[str, Any]) -> Meta:
 
 def rescaled(deployment: Child, replicas: int, version: str) -> Child:
     """The Deployment as our own write left it, until the watch says the same: or the next look would write again."""
-    metadata = deployment.metadata
+    metadata, spec = deployment.metadata, msgspec.structs.replace(deployment.spec, replicas=replicas)
     metadata = msgspec.structs.replace(metadata, resource_version=version, generation=metadata.generation + 1)
-    return msgspec.structs.replace(deployment, metadata=metadata, spec=DeploymentSpec(replicas=replicas))
+    return msgspec.structs.replace(deployment, metadata=metadata, spec=spec)

@@ -142,7 +142,9 @@ def _reconciler(settings: Settings, cluster: Cluster, view: View, collector: Col
         view=view,
         collector=collector,
         recorder=Recorder(cluster, settings.identity, time.monotonic),
-        resizer=Resizer(cluster, view, Headroom(cluster, time.monotonic), metrics, time.monotonic),
+        resizer=Resizer(
+            cluster, view, Headroom(cluster, time.monotonic, allowed=not settings.namespaces), metrics, time.monotonic
+        ),
         metrics=metrics,
         sidecars=Sidecars(cluster, view, settings.defaults, settings.injection_account, time.monotonic),
         defaults=settings.defaults,

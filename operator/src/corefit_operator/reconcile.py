@@ -5,6 +5,7 @@ last one's result; every write is one that may be repeated. May not know how it 
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -22,12 +23,13 @@ from corefit_operator.beside import Beside
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.confirm import confirm
+from corefit_operator.diagnosis import Problem, described
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.objects import Child, Pod
 from corefit_operator.recorder import Recorder, Said, changes
 from corefit_operator.remembered import Asked, Remembered
-from corefit_operator.resizing import Resizer
+from corefit_operator.resizing import Blocked, Resizer
 from corefit_operator.sidecars import Sidecars
 from corefit_operator.sizes import Scene
 from corefit_operator.status import Found
@@ -117,20 +119,22 @@ class Reconciler:
             self._view,
             service,
             wanted[:-1] if waits else wanted,
-            memory=remembered.applied,
+            memory=remembered.settling,
             confirm=partial(confirm, self._cluster, self._view, key, raw),
+            now=self._clock(),
         )
         if service.injected:
             await self._sidecars.keep_list()
         found = await self._look(key, service, remembered)
         found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
         found = await self._resize(key, service, found, remembered)
-        await self._scale(key, raw, service, found, remembered)
+        unscaled = await self._scale(key, raw, service, found, remembered)
+        found = msgspec.structs.replace(found, refused=found.refused or unscaled)
         await self._say(key, raw, service, found, remembered)
         self._metrics.found(key, found)
-        if outcome.retry_s is not None:
-            return outcome.retry_s
-        return REFUSED_S if outcome.refused and not found.pods else self._round(service)
+        if outcome.refused and not found.pods:
+            return REFUSED_S
+        return min(self._round(service), outcome.retry_s if outcome.retry_s is not None else math.inf)
 
     def _round(self, service: Service) -> float:
         return self._round_s if service.policy.cpu_range is None else min(self._round_s, VERTICAL_ROUND_S)
@@ -197,25 +201,38 @@ class Reconciler:
 
     async def _scale(
         self, key: Key, raw: Mapping[str, Any], service: Service, found: Found, remembered: Remembered
-    ) -> None:
-        """Makes the workload have the replicas desired, unless that is left to others."""
+    ) -> Problem | None:
+        """Makes the workload have the replicas desired, unless that is left to others; or says why it may not."""
+        refused = remembered.scale_refused
         if found.deployment is None:
-            return
+            return None
         ours = service.mode != "Recommend"
-        if found.desired == found.deployment.spec.replicas:
-            remembered.contention.settle(found.deployment, found.desired, ours=ours)
-            return
         current = found.deployment.spec.replicas
+        if found.desired == current:
+            remembered.contention.settle(found.deployment, current, ours=ours)
+            remembered.scale_refused = None
+            return None
+        if refused is not None and self._clock() < refused.until:
+            return refused.problem
         if found.desired < current:
             await confirm(self._cluster, self._view, key, raw)
         remembered.contention.doubt()
-        await children.rescale(self._cluster, self._view, service, found.deployment, found.desired)
+        try:
+            await children.rescale(self._cluster, self._view, service, found.deployment, found.desired)
+        except ApiError as error:
+            if not error.refused:
+                raise
+            refused = Blocked(until=self._clock() + REFUSED_S, problem=described("ScaleRefused", str(error)))
+            remembered.scale_refused = refused
+            return refused.problem
+        remembered.scale_refused = None
         remembered.contention.settle(found.deployment, found.desired, ours=ours)
         self._metrics.scaled(key, current, found.desired)
         decided = found.decision if service.mode == "Auto" else None
         why = f"{decided.reason}: {decided.message}" if decided else f"spec.scaling.replicas is {found.desired}"
         note = f"{current} -> {found.desired} replicas: {why}"
         await self._recorder.record(service, remembered.budget, Said(reason="Scaled", action="Scale", note=note))
+        return None
 
     async def _say(
         self, key: Key, raw: Mapping[str, Any], service: Service, found: Found, remembered: Remembered

@@ -3,6 +3,7 @@
 May not do I/O, and may not hold what only the cluster can know.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,10 +39,11 @@ class Remembered(msgspec.Struct, kw_only=True):
     Attributes:
         uid: of the resource; another one under the same name starts from nothing.
         asked: what it asked for when it was looked at last.
-        applied: the account of our fields in each child.
+        settling: the account of our fields in each child, and when they are tried again.
         state: the recommender's.
         reports: the newest of each live pod, with the time at which it came.
         contention: whether somebody else writes the replicas too.
+        scale_refused: that other replicas are refused, and until when they aren't tried again.
         status_at: when the status was written last.
         resizes: what was asked of pods, and where there was no room.
         lent: what pods said of the CPU beyond their requests.
@@ -49,10 +51,11 @@ class Remembered(msgspec.Struct, kw_only=True):
 
     uid: str
     asked: Asked | None = None
-    applied: children.Memory = msgspec.field(default_factory=dict)
+    settling: children.Memory = msgspec.field(default_factory=children.Memory)
     state: State = State()
     reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
     contention: Contention = msgspec.field(default_factory=Contention)
+    scale_refused: resizing.Blocked | None = None
     status_at: float = 0.0
     resizes: resizing.Memory = msgspec.field(default_factory=resizing.Memory)
     lent: lending.Memory = msgspec.field(default_factory=lending.Memory)
@@ -68,4 +71,5 @@ class Remembered(msgspec.Struct, kw_only=True):
         if self.asked is None or self.asked.words != words:
             service = services.decode(raw)
             self.asked = Asked(words=words, service=service, wanted=manifests.desired(service, defaults))
+            self.settling.until = -math.inf
         return self.asked

@@ -36,6 +36,8 @@ BLOCKED_S: Final = 60.0
 """Seconds until a node that had no room, or a namespace whose quota had none, is asked again."""
 UNABLE_S: Final = 600.0
 """Seconds until a cluster that can't resize, or a node whose kubelet won't, is asked again: upgrades are rare."""
+FAILED_S: Final = 5.0
+"""Seconds until a resize that the API server could not carry out is asked for again."""
 ALL: Final = ""
 """In place of a node: everywhere."""
 
@@ -109,7 +111,16 @@ class Resizer:
         nodes = {pod.spec.node_name for pod in pods if pod.spec.node_name}
         if span is None or ALL in memory.blocked:
             return {}
-        known = await self._headroom.of(nodes)
+        try:
+            known = await self._headroom.of(nodes)
+        except ApiError as error:
+            LOG.warning(
+                "%s/%s: the nodes can't be asked for room, so none is counted on: %s",
+                service.namespace,
+                service.name,
+                error,
+            )
+            return {}
         # Not known is not none: the kubelet answers within a tenth of a second.
         found = dict.fromkeys(nodes, span.max_millicores * len(pods)) if known is None else known
         return {node: max(0, left) for node, left in found.items() if node not in memory.blocked}
@@ -222,10 +233,11 @@ class Resizer:
         elif error.refused:
             reason = "QuotaExceeded" if "exceeded quota" in str(error) else "ResizeRefused"
             memory.blocked[ALL] = Blocked(until=self._clock() + BLOCKED_S, problem=described(reason, str(error)))
-        elif error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-            raise error
-        else:
+        elif error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             return False  # replaced by another pod meanwhile: the next round sees that one
+        else:
+            wait = max(FAILED_S, error.retry_after_s or 0.0)
+            memory.blocked[ALL] = Blocked(until=self._clock() + wait, problem=described("ResizeFailed", str(error)))
         self._metrics.resize(key, "refused")
         return False
 

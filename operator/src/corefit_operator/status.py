@@ -27,11 +27,11 @@ from corefit_operator.sizes import Sized
 _HOLDING: Final = frozenset({"NoReports", "StaleReports"})
 """Decisions that are none: the recommender doesn't know and therefore holds."""
 _WITH_FIGURES: Final = frozenset({"ScalingActive", "Burst"})
-"""Conditions whose message has figures in it."""
+"""Conditions that follow measurements: their message has figures in it, their reason goes to and fro with the load."""
 _WHY_MAX: Final = 1024
 _CONTENDED: Final = (
     "Somebody else wrote the Deployment's replicas within the last ten minutes, and they were put back. To scale by "
-    "hand or by an autoscaler of your own, set mode to Manual and scale the InferenceService."
+    "hand or by an autoscaler of your own, scale the InferenceService to what it has, then set mode to Manual."
 )
 _UPGRADE_PENDING: Final = (
     "All replicas run what the resource asks for. The operator, which was upgraded or configured anew, gives pods "
@@ -148,7 +148,7 @@ def urgent(new: InferenceServiceStatus, old: InferenceServiceStatus) -> bool:
 
 def _settled(status: InferenceServiceStatus) -> InferenceServiceStatus:
     conditions = tuple(
-        msgspec.structs.replace(c, message="", last_transition_time="") if c.type in _WITH_FIGURES else c
+        msgspec.structs.replace(c, reason="", message="", last_transition_time="") if c.type in _WITH_FIGURES else c
         for c in status.conditions
     )
     return msgspec.structs.replace(

@@ -59,7 +59,7 @@ class View:
         """Takes a resource in, unless a newer state of it is known."""
         key = self.key(raw)
         known = self._services.get(key)
-        if known is None or _newer(_version(raw), _version(known)) or _uid(raw) != _uid(known):
+        if known is None or _newer(_version(raw), _version(known)):
             self._services[key] = raw
             self._owners[_bucket(key)] = key
         return key

@@ -1,0 +1,160 @@
+"""One reconcile against an API server that refuses or can't take one of its writes: the rest is done all the same."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from corefit_core.naming import FIELD_MANAGER
+from corefit_core.report import Report
+from corefit_operator.cluster import ApiError
+from corefit_operator.headroom import Headroom
+from corefit_operator.manifests import Defaults
+from corefit_operator.metrics import Metrics
+from corefit_operator.reconcile import REFUSED_S, Reconciler
+from corefit_operator.recorder import Recorder
+from corefit_operator.resizing import Resizer
+from corefit_operator.sidecars import Sidecars
+from corefit_operator.upgrades import Upgrades
+from corefit_operator.view import Key, View
+
+KEY = Key("n", "a")
+ROUND_S = 2.0
+HOOK = ApiError("Internal error occurred: failed calling webhook", status=500)
+DENIED = ApiError("ValidatingAdmissionPolicy 'five-at-most' denied request", status=422)
+
+
+class World:
+    """An API server in a few lines, which fails what it is told to, and an operator on it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.fails: dict[str, ApiError] = {}
+        self.calls: list[str] = []
+        self.status: dict[str, Any] = {}
+        self._versions = itertools.count(10)
+        self.raw: dict[str, Any] = {
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 1, "resourceVersion": "5"},
+            "spec": {"model": {"uri": "http://x/y"}, "scaling": {"minReplicas": 3}},
+        }
+        view, metrics, cluster, defaults = View(), Metrics(), self, Defaults(image="i")
+        view.put_service(self.raw)
+        self.reconciler = Reconciler(
+            cluster=cluster,  # type: ignore[arg-type]
+            view=view,
+            collector=self,  # type: ignore[arg-type]
+            recorder=Recorder(cluster, "o", self.clock),  # type: ignore[arg-type]
+            resizer=Resizer(cluster, view, Headroom(cluster, self.clock), metrics, self.clock),  # type: ignore[arg-type]
+            sidecars=Sidecars(cluster, view, defaults, "", self.clock),  # type: ignore[arg-type]
+            metrics=metrics,
+            defaults=defaults,
+            clock=self.clock,
+            round_s=ROUND_S,
+            upgrades=Upgrades(5),
+        )
+
+    def clock(self) -> float:
+        return self.now
+
+    def asks(self, **spec: Any) -> None:
+        self.raw["spec"] |= spec
+        self.raw["metadata"]["generation"] += 1
+
+    async def reconcile(self) -> float | None:
+        self.calls.clear()
+        return await self.reconciler.reconcile(KEY)
+
+    async def collect(self, _: object) -> dict[str, Report]:
+        return {}
+
+    async def get(self, kind: str, *_: object) -> dict[str, Any] | None:
+        return self.raw if kind == "InferenceService" else None
+
+    async def apply(self, manifest: Mapping[str, Any], _: str = "") -> dict[str, Any]:
+        kind = manifest["kind"]
+        self._called(kind)
+        entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {}}}
+        meta = {"uid": kind, "generation": 1, "resourceVersion": self._version(), "managedFields": [entry]}
+        done = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "observedGeneration": 1}
+        spec = {**manifest.get("spec", {}), **({"replicas": 1} if kind == "Deployment" else {})}
+        return {**manifest, "metadata": {**manifest["metadata"], **meta}, "spec": spec, "status": done}
+
+    async def scale(self, *_: object, replicas: int, **__: object) -> str:
+        self._called(f"scale to {replicas}")
+        return self._version()
+
+    async def apply_status(self, raw: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+        self._called("status")
+        self.status = status
+        self.raw = {**raw, "metadata": {**raw["metadata"], "resourceVersion": self._version()}, "status": status}
+        return self.raw
+
+    async def create(self, _: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(body)
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        return next((c["status"], c["reason"]) for c in self.status["conditions"] if c["type"] == kind)
+
+    def _called(self, what: str) -> None:
+        self.calls.append(what)
+        if what in self.fails:
+            raise self.fails[what]
+
+    def _version(self) -> str:
+        return str(next(self._versions))
+
+
+async def test_a_child_that_cannot_be_written_now_holds_up_neither_scaling_nor_status() -> None:
+    world = World()
+    world.fails = {"scale to 3": DENIED}
+    await world.reconcile()
+    world.now += REFUSED_S
+    world.fails = {child: HOOK for child in world.calls if child not in ("scale to 3", "status")}
+    world.asks(template={"labels": {"team": "a"}})
+    again_s = await world.reconcile()
+    assert world.calls[1:] == ["scale to 3", "status"]
+    assert world.calls[0] in world.fails
+    assert again_s is not None
+    assert again_s <= ROUND_S
+
+
+async def test_a_child_that_cannot_be_written_is_tried_again_less_and_less_often_and_at_once_when_it_is_another() -> (
+    None
+):
+    world = World()
+    world.fails = {"NetworkPolicy": HOOK}
+    tries = 0
+    for _ in range(60):
+        await world.reconcile()
+        tries += "NetworkPolicy" in world.calls
+        world.now += ROUND_S
+    assert 4 <= tries <= 12
+    del world.fails["NetworkPolicy"]
+    world.asks(objective={"latencyMilliseconds": 300})
+    await world.reconcile()
+    assert "NetworkPolicy" in world.calls
+
+
+async def test_a_view_that_is_behind_ends_the_reconcile() -> None:
+    world = World()
+    world.fails = {"Deployment": ApiError("the object has been modified", status=409)}
+    with pytest.raises(ApiError):
+        await world.reconcile()
+    assert "status" not in world.calls
+
+
+async def test_replicas_that_are_refused_are_told_of_and_tried_again_later() -> None:
+    world = World()
+    world.fails = {"scale to 3": DENIED}
+    assert await world.reconcile() == ROUND_S
+    assert world.condition("Progressing") == ("False", "ScaleRefused")
+    await world.reconcile()
+    assert "scale to 3" not in world.calls
+    world.now += REFUSED_S
+    world.fails = {}
+    await world.reconcile()
+    assert "scale to 3" in world.calls
+    world.now += REFUSED_S
+    await world.reconcile()
+    assert world.condition("Progressing")[1] != "ScaleRefused"
