@@ -1,15 +1,10 @@
-"""The simulator: traces in, requests served as a queue would, the scalers' published algorithms, outcomes out."""
-
-import gzip
-import json
-from pathlib import Path
+"""The simulator: requests served as a queue would, the scalers' published algorithms, outcomes out."""
 
 import msgspec
 import numpy as np
 import pytest
 
-from corefit.main import main
-from corefit.simulate import synthetic, traces
+from corefit.simulate import synthetic
 from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.hpa import Hpa
@@ -21,7 +16,6 @@ from corefit.simulate.scalers import View
 from corefit_core import report as reports
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import CpuRange
-from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
 
@@ -230,97 +224,15 @@ def test_constant_load_does_not_flap(peak: float) -> None:
         assert first != again or until - begin >= 60
 
 
+def test_where_no_request_can_be_in_time_there_are_pods_for_the_load() -> None:
+    """The loop that looks for the pods that keep the objective had no end."""
+    trace = synthetic.trace("constant", 20.0, duration_s=120)
+    setting = Setting(service=Service(service_s=0.7, service_cv=0.0))
+    for name in ("corefit", "static", "naive"):
+        assert simulate(name, trace, setting).attainment == 0.0
+
+
 @pytest.mark.parametrize("name", ["hp", "hpa:x", "hpa:-1", "hpa:0", "corefit:3", ""])
 def test_an_unknown_policy_is_named(name: str) -> None:
     with pytest.raises(InvalidInput, match="no policy"):
         simulate(name, synthetic.trace("constant", 5.0, 60), Setting())
-
-
-# --- traces ---------------------------------------------------------------------------------------------------
-
-
-def test_counts(tmp_path: Path) -> None:
-    path = tmp_path / "counts.txt"
-    path.write_text("3\n0\n2\n")
-    trace = traces.read(path)
-    assert (trace.duration_s, np.floor(trace.arrivals).tolist()) == (3.0, [0, 0, 0, 2, 2])
-    assert len(traces.read(path, scale=10).arrivals) == 50
-
-
-def test_timestamps_gzipped(tmp_path: Path) -> None:
-    path = tmp_path / "times.csv.gz"
-    path.write_bytes(gzip.compress(b"TIMESTAMP,x\n2023-11-16 18:15:46.6805900,1\n2023-11-16 18:15:50.9951690,2\n"))
-    trace = traces.read(path)
-    assert trace.arrivals.tolist() == pytest.approx([0.0, 4.314579])
-    assert len(traces.read(path, scale=3).arrivals) == 6
-
-
-def test_a_recording_of_reports(tmp_path: Path) -> None:
-    plan = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=1, queue_depth=3)
-    lines = []
-    for at, boot, arrivals in ((0.0, "a", 5), (2.0, "a", 25), (2.0, "b", 0), (4.0, "b", 10)):
-        report = Report(
-            boot_id=boot,
-            state="Ready",
-            model=ModelIdentity(name="m"),
-            plan=plan,
-            clock_s=at,
-            counters=Counters(arrivals=arrivals),
-        )
-        lines.append(msgspec.json.encode(traces.Recorded(at, "pod", report)))
-    path = tmp_path / "recording.jsonl"
-    path.write_bytes(b"\n".join(lines))
-    trace = traces.read(path)
-    assert trace.duration_s == 4.0
-    assert np.bincount(trace.arrivals.astype(int)).tolist() == [10, 10, 5, 5]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [("", "empty"), ("1\nx\n", "line 2"), ("1\n-2\n", "line 2"), ("time\nnoon\n", "row 1"), ("{}\n", "recording")],
-)
-def test_a_broken_trace_is_explained(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "trace"
-    path.write_text(text)
-    with pytest.raises(InvalidInput, match=says):
-        traces.read(path)
-
-
-# --- the command ----------------------------------------------------------------------------------------------
-
-
-def test_the_command_writes_a_table_json_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "t.txt").write_text("20\n" * 120)
-    out, picture = tmp_path / "out.json", tmp_path / "out.png"
-    arguments = ["simulate", str(tmp_path / "t.txt"), "--policy", "corefit", "--policy", "kpa:70"]
-    assert main([*arguments, "--json", str(out), "--plot", str(picture)]) == 0
-    written = json.loads(out.read_text())
-    assert set(written["policies"]) == {"corefit", "kpa:70"}
-    for outcome in written["policies"].values():
-        assert {"core_hours", "attainment", "shed", "scale_changes", "p50_s", "p99_s", "replicas"} <= set(outcome)
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "kpa:70" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--service-ms", "0"],
-        ["--percentile", "100"],
-        ["--reports-silent", "2"],
-        ["--policy", "x"],
-        ["--scale", "nan"],
-        ["--cpu-range", "4:1"],
-    ],
-)
-def test_a_wrong_option_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
-    (tmp_path / "t.txt").write_text("2\n" * 10)
-    assert main(["simulate", str(tmp_path / "t.txt"), *wrong]) == 2
-    assert capsys.readouterr().err.startswith("corefit: ")
-
-
-def test_plan_prints_the_sizing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "--cpu", "2", "--objective-ms", "150"]) == 0
-    assert "2 whole cores" in capsys.readouterr().out
-    assert main(["plan", "--cpu", "2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["workers"] == 2

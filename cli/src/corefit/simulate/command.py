@@ -4,12 +4,14 @@ import argparse
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from corefit.checks import output, percentile, positive
 from corefit.simulate import traces
 from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Service
@@ -17,11 +19,12 @@ from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.run import ALL, check, simulate
 from corefit_core import sizing
 from corefit_core.errors import ConfigError
-from corefit_core.recommender import CpuRange
+from corefit_core.recommender import CpuRange, Policy
 from corefit_core.sizing import Objective
 
 MOST_CORES = 256
 """Of a simulated pod: more than most machines have."""
+STDOUT = Path("-")
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     names = _names(arguments.policy)
     for name in names:
         check(name, setting)
-    trace = traces.read(arguments.trace, _positive("--scale", arguments.scale), arguments.seed)
+    _check_outputs(arguments.json, arguments.plot)
+    trace = traces.read(arguments.trace, positive("--scale", arguments.scale), arguments.seed)
     console = Console(stderr=True)
     outcomes: dict[str, Outcome] = {}
     with Progress(console=console, transient=True) as progress:
@@ -53,12 +57,24 @@ def run(arguments: argparse.Namespace) -> int:
         setting=setting,
         policies=outcomes,
     )
+    if arguments.json != STDOUT:
+        Console().print(table(list(outcomes.values()), setting))
     _write(arguments.json, written)
     if arguments.plot:
-        importlib.import_module("corefit.simulate.plot").draw(arguments.plot, trace, setting, list(outcomes.values()))
-    if arguments.json != Path("-"):
-        Console().print(table(list(outcomes.values()), setting))
+        _plotter().draw(arguments.plot, trace, setting, list(outcomes.values()))
     return 0
+
+
+def _check_outputs(json: Path | None, plot: Path | None) -> None:
+    if json is not None and json != STDOUT:
+        output("--json", json)
+    if plot is not None:
+        _plotter().check(output("--plot", plot))
+
+
+def _plotter() -> ModuleType:
+    """The picture's module, which takes a second to import."""
+    return importlib.import_module("corefit.simulate.plot")
 
 
 def _shown(progress: Progress, name: str) -> Callable[[float], None]:
@@ -70,7 +86,7 @@ def _write(path: Path | None, written: Written) -> None:
     if path is None:
         return
     body = msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"
-    if path == Path("-"):
+    if path == STDOUT:
         print(body.decode(), end="")
         return
     try:
@@ -120,34 +136,33 @@ def _names(wanted: Sequence[str] | None) -> list[str]:
 
 
 def _setting(arguments: argparse.Namespace) -> Setting:
-    percentile = arguments.percentile
-    if not 0 < percentile < 100:
-        raise ConfigError(f"--percentile {percentile}; it must be above 0 and below 100")
     if not 0 <= arguments.reports_silent <= 1:
         raise ConfigError(f"--reports-silent {arguments.reports_silent}; it is a share from 0 to 1")
     service = Service(
-        service_s=_positive("--service-ms", arguments.service_ms) / 1000,
-        service_cv=_positive("--service-cv", arguments.service_cv, zero=True),
-        workers=int(_positive("--workers", arguments.workers)),
-        startup_s=_positive("--startup-s", arguments.startup_s, zero=True),
-        drain_s=_positive("--drain-s", arguments.drain_s, zero=True),
+        service_s=positive("--service-ms", arguments.service_ms) / 1000,
+        service_cv=positive("--service-cv", arguments.service_cv, zero=True),
+        workers=int(positive("--workers", arguments.workers)),
+        startup_s=positive("--startup-s", arguments.startup_s, zero=True),
+        drain_s=positive("--drain-s", arguments.drain_s, zero=True),
         objective=Objective(
-            percentile=percentile, latency_s=_positive("--objective-ms", arguments.objective_ms) / 1000
+            percentile=percentile("--percentile", arguments.percentile),
+            latency_s=positive("--objective-ms", arguments.objective_ms) / 1000,
         ),
         cpu_range=_cpu_range(arguments.cpu_range),
-        headroom=_positive("--headroom", arguments.headroom, zero=True) / 100,
+        headroom=positive("--headroom", arguments.headroom, zero=True) / 100,
         balancing=arguments.balancing,
     )
     return Setting(
         service=service,
-        unsized=_positive("--unsized", arguments.unsized),
+        policy=Policy(down_window_s=positive("--down-window-s", arguments.down_window_s, zero=True)),
+        unsized=positive("--unsized", arguments.unsized),
         flaws=Flaws(
-            late_s=_positive("--reports-late-s", arguments.reports_late_s, zero=True),
+            late_s=positive("--reports-late-s", arguments.reports_late_s, zero=True),
             silent=arguments.reports_silent,
-            service_factor=_positive("--reports-service-factor", arguments.reports_service_factor),
+            service_factor=positive("--reports-service-factor", arguments.reports_service_factor),
         ),
-        max_replicas=int(_positive("--max-replicas", arguments.max_replicas)),
-        seed=arguments.seed,
+        max_replicas=int(positive("--max-replicas", arguments.max_replicas)),
+        seed=int(positive("--seed", arguments.seed, zero=True)),
     )
 
 
@@ -162,9 +177,3 @@ def _cpu_range(text: str | None) -> CpuRange | None:
     if not sizing.MIN_MILLICORES <= span.min_millicores <= span.max_millicores <= 1000 * MOST_CORES:
         raise ConfigError(f"--cpu-range {text}; it must be MIN:MAX in cores, from 0.1 to {MOST_CORES}, as 1:4")
     return span
-
-
-def _positive(option: str, value: float, *, zero: bool = False) -> float:
-    if not (value > 0 or (zero and value == 0)) or value == float("inf"):
-        raise ConfigError(f"{option} {value}; it must be {'zero or more' if zero else 'above zero'}")
-    return value

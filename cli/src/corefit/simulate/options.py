@@ -11,8 +11,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "simulate",
         help="what a trace would have cost, and how it would have been served, by policy",
         description="Simulates each request of a trace under Corefit and other autoscalers.",
-        epilog="Traces: one count a second a line; CSV with timestamps; JSON lines of recorded reports "
-        '{"at": seconds, "pod": uid, "report": {...}}. All may be gzipped.',
+        epilog="Traces: one count a second a line; CSV with a request a row and a column `timestamp`; JSON lines of "
+        'recorded reports {"at": seconds, "pod": uid, "report": {...}}. All may be gzipped.',
     )
     add = parser.add_argument
     add("trace", type=Path, metavar="TRACE", help="the file")
@@ -53,6 +53,7 @@ def _service(parser: argparse.ArgumentParser) -> None:
     add(
         "--headroom", type=float, default=100.0, help="CPU free on the nodes, percent of what the pods begin with (100)"
     )
+    add("--down-window-s", type=float, default=60.0, help="Corefit: its last peak holds for so many seconds (60)")
     add("--max-replicas", type=int, default=1000, help="for every policy (1000)")
     add("--unsized", type=float, default=0.6, help="naive: an unsized pod's throughput over a sized one's (0.6)")
     add("--seed", type=int, default=1, help="of arrivals within a second, service times and balancing (1)")

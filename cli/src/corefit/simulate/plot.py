@@ -5,25 +5,45 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.requests import services
 from corefit.simulate.scalers import offered
 from corefit.simulate.traces import Trace
+from corefit_core.errors import ConfigError
 
 BIN_S = 10.0
 
 
+def check(path: Path) -> None:
+    """Refuse a file whose ending names no format.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ConfigError(f"--plot {path}; its ending must be one of {', '.join(sorted(formats))}")
+
+
 def draw(path: Path, trace: Trace, setting: Setting, outcomes: Sequence[Outcome]) -> None:
-    """Write the picture; its format is that of the file's ending."""
+    """Write the picture; its format is that of the file's ending.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
     figure = Figure(figsize=(11, 10), layout="constrained")
     load, latency, cost = figure.subplots(3, 1, height_ratios=(3, 2, 2))
     _load(load, trace, setting, outcomes)
     _latency(latency, setting, outcomes)
     _cost(cost, outcomes)
     figure.suptitle(f"{trace.name}: {len(trace.arrivals)} requests")
-    figure.savefig(path, dpi=110)
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise ConfigError(f"--plot {path}: {error.strerror}") from error
 
 
 def _load(axes: Axes, trace: Trace, setting: Setting, outcomes: Sequence[Outcome]) -> None:

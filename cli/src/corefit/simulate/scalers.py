@@ -79,7 +79,7 @@ def needs(erlangs: Floats, service: Service, allowed: float) -> Ints:
 
 
 def _most(pods: int, service: Service, allowed: float) -> float:
-    """The highest load that so many pods take with at most `allowed` misses."""
+    """The highest load that so many pods take with at most `allowed` misses; where all miss, what keeps them busy."""
     model = queueing.Service(
         service_s=service.service_s,
         scv=service.service_cv**2,
@@ -87,6 +87,8 @@ def _most(pods: int, service: Service, allowed: float) -> float:
         workers=service.workers,
         pooling=0.0 if service.balancing == "random" else 1.0,
     )
+    if model.missed(pods, 0.0) > allowed:
+        return float(pods * service.workers)
     low, high = 0.0, 4.0 * pods * service.workers
     for _ in range(30):
         middle = (low + high) / 2
