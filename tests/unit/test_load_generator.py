@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
@@ -166,6 +166,24 @@ async def test_requests_beyond_the_bound_are_lost_and_not_held_in_memory(serve: 
     url, recorder = await serve(handler), Releasing()
     await run(url, [Request(body=b"{}")], [0.0] * 5, recorder=recorder, options=Options(max_in_flight=3))
     assert Counter(s.kind for s in recorder) == {Kind.OK: 3, Kind.ERROR: 2}
+
+
+async def test_a_generator_that_is_late_lets_answers_come_in(serve: Serve) -> None:
+    """All times have passed: requests are sent and answered between them, or none would be until the last is due."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    recorder, due = Recorder(), 300
+
+    def times() -> Iterator[float]:
+        nonlocal due
+        while due and not len(recorder):
+            due -= 1
+            yield 0.0
+
+    await run(await serve(handler), [Request(body=b"{}")], times(), recorder=recorder)
+    assert due
 
 
 async def test_zeros_are_made_by_the_models_metadata(serve: Serve) -> None:
