@@ -1,4 +1,4 @@
-"""`corefit load URL`: the load generator's command line. Prints a table or JSON; exits 1 for lost requests, or none."""
+"""`corefit load URL`: the load generator's command line. Exits 1 when requests were lost or none was sent."""
 
 import argparse
 import asyncio
