@@ -61,7 +61,7 @@ class Scenario(NamedTuple):
 
 
 def _manual(replicas: int, **spec: Any) -> Spec:
-    return {"scaling": {"mode": "Manual", "replicas": replicas}, **spec}
+    return {"scaling": {"mode": "Manual", "replicas": replicas, **LASTING}, **spec}
 
 
 def _auto(most: int, least: int = 1, **spec: Any) -> Spec:
