@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
-from faults.arena import NAME, Arena, Lane, until
+from faults.arena import LASTING, NAME, Arena, Lane, until
 from faults.state import State, difference
 
 pytestmark = pytest.mark.cluster
