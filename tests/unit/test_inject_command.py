@@ -186,7 +186,7 @@ def test_what_the_cluster_has_under_another_name_is_found_by_its_label(run: Any,
 
 def test_what_the_cluster_can_not_give_is_said(run: Any, cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cluster / "digits").write_text(_resource("digits"))
-    (cluster / "garbled").write_text("no JSON")
+    (cluster / "garbled").write_bytes(b'{"metadata": {"name": "\xff"}}')
     for name, says in (
         ("digits", "not of mode Sidecar"),
         ("other", "no InferenceService other"),

@@ -213,5 +213,14 @@ async def test_a_url_without_metadata_is_explained(serve: Serve) -> None:
             await zeros_request(session, url.removesuffix("/infer"))
 
 
+async def test_metadata_that_is_no_text_is_explained(serve: Serve) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"inputs": [{"name": "\xff", "datatype": "FP32", "shape": [1]}]}')
+
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(InvalidInput, match="no model metadata at"):
+            await zeros_request(session, await serve(handler))
+
+
 def test_json_requests_are_compact() -> None:
     assert json_request({"a": [1, 2]}).body == b'{"a":[1,2]}'

@@ -119,5 +119,5 @@ def _kubectl(context: str, namespace: str, *name: str) -> bytes:
 def _decoded(answer: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(answer, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"kubectl's answer can't be read: {error}") from error
