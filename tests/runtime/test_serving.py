@@ -125,7 +125,7 @@ def test_hostile_clients_are_refused_and_the_server_lives_on(start: Any, negate:
     for data, status in (
         (b"rubbish\r\n\r\n", b"400"),
         (post + b"X: " + b"a" * 600 + b"\r\n\r\n", b"431"),
-        (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000, b"431"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000, b"431"),
         (post + b"Content-Length: 2000\r\n\r\n", b"413"),
         (post + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"400"),
         (post + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
@@ -144,7 +144,7 @@ def test_hostile_clients_are_refused_and_the_server_lives_on(start: Any, negate:
 
 def test_requests_may_be_pipelined_chunked_and_asked_to_continue(start: Any, negate: str) -> None:
     runtime = start("--no-calibrate", model=negate)
-    get = b"GET /v2/health/live HTTP/1.1\r\n"
+    get = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n"
     assert raw(runtime.port, get + b"\r\n" + get + b"\r\n" + get + b"Connection: close\r\n\r\n").count(b"200 OK") == 3
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": ROW}
     body = json.dumps({"inputs": [tensor]}).encode()
@@ -179,7 +179,7 @@ def test_a_client_that_hangs_up_frees_its_place(start: Any, slow: str) -> None:
     runtime = start("--cpus", "1", "--objective-ms", "60000", "--no-calibrate", model=slow)
     body, headers = binary(SLOW_ROW)
     lines = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-    head = f"POST /v2/models/m/infer HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode()
     clients = [socket.create_connection(("127.0.0.1", runtime.port)) for _ in range(12)]
     for client in clients:
         client.sendall(head + body)
@@ -237,7 +237,7 @@ def test_a_second_sigterm_ends_it_at_once(start: Any, negate: str) -> None:
 def test_connections_and_the_memory_for_bodies_are_bounded(start: Any, negate: str) -> None:
     options = ("--max-connections", "2", "--max-body", "8Ki", "--max-body-memory", "10Ki", "--no-calibrate")
     runtime = start(*options, model=negate)
-    half = b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 8000\r\n\r\n"
+    half = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 8000\r\n\r\n"
     first = socket.create_connection(("127.0.0.1", runtime.port))
     first.sendall(half)
     second = raw(runtime.port, half)

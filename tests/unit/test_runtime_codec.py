@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as arrays
 from corefit_core.errors import InvalidInput, TooLarge
 from corefit_runtime import datatypes, json_data
 from corefit_runtime.engine import TensorSpec
-from corefit_runtime.forms import Signature
-from corefit_runtime.protocol import Codec
+from corefit_runtime.forms import Form, Signature
+from corefit_runtime.protocol import Codec, feeds
 from corefit_runtime.rooms import ALIGN, Rooms
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
@@ -44,6 +44,12 @@ def codec(datatype: str, ndim: int) -> Codec:
     return Codec("m", "1", signature(datatype, ndim), max_tensors=8, max_depth=32)
 
 
+def parsed(used: Codec, body: bytes, length: int | None) -> tuple[Form, dict[str, Any]]:
+    """The form and the tensors of a request."""
+    form = used.form(memoryview(body), length)
+    return form, feeds(form, memoryview(body), length)
+
+
 def same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and (a.tobytes() == b.tobytes() or a.tolist() == b.tolist())
 
@@ -61,9 +67,9 @@ def test_every_datatype_and_shape_survives_the_binary_extension(case: tuple[str,
         parameters={"binary_data_output": True},
     )
     used = codec(datatype, array.ndim)
-    request = used.parse(memoryview(head + data), len(head))
-    assert same(request.feeds["x"], array)
-    length, pieces = used.render(request, [request.feeds["x"]])
+    form, tensors = parsed(used, head + data, len(head))
+    assert same(tensors["x"], array)
+    length, pieces = used.render(form, [tensors["x"]])
     answer = b"".join(bytes(p) for p in pieces)
     [output] = json.loads(answer[:length])["outputs"]
     assert output["parameters"]["binary_data_size"] == len(answer) - (length or 0)
@@ -79,9 +85,9 @@ def test_every_datatype_and_shape_survives_json(case: tuple[str, np.ndarray[Any,
     data = array.tolist() if nested and array.ndim else array.ravel().tolist()
     head = message({"datatype": datatype, "shape": array.shape, "data": data})
     used = codec(datatype, array.ndim)
-    request = used.parse(memoryview(head), None)
-    assert same(request.feeds["x"], array)
-    length, pieces = used.render(request, [request.feeds["x"]])
+    form, tensors = parsed(used, head, None)
+    assert same(tensors["x"], array)
+    length, pieces = used.render(form, [tensors["x"]])
     assert length is None
     [output] = json.loads(bytes(pieces[0]))["outputs"]
     assert output["data"] == array.ravel().tolist()
@@ -90,7 +96,7 @@ def test_every_datatype_and_shape_survives_json(case: tuple[str, np.ndarray[Any,
 @given(body=st.binary(max_size=200), length=st.none() | st.integers(0, 300))
 def test_whatever_comes_is_answered_or_refused(body: bytes, length: int | None) -> None:
     with pytest.raises(InvalidInput):
-        codec("FP32", 1).parse(memoryview(body), length)
+        parsed(codec("FP32", 1), body, length)
 
 
 @given(body=st.recursive(
@@ -101,7 +107,7 @@ def test_whatever_comes_is_answered_or_refused(body: bytes, length: int | None) 
 ))  # fmt: skip
 def test_json_of_any_form_is_refused_with_a_reason(body: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
-        codec("FP32", 1).parse(memoryview(json.dumps(body).encode()), None)
+        parsed(codec("FP32", 1), json.dumps(body).encode(), None)
     assert str(refused.value)
 
 
@@ -117,45 +123,47 @@ FLOATS = {"datatype": "FP32", "shape": [2], "data": [1, 2]}
         ({**FLOATS, "shape": [-2]}, "shape"),
         ({**FLOATS, "shape": [3]}, r"has 2 elements of data; its shape \[3\] takes 3"),
         ({**FLOATS, "data": [1, "a"]}, "element 1 of input 'x' is 'a'"),
-        ({**FLOATS, "data": [[1, 2], [3]]}, "element 0"),
+        ({**FLOATS, "data": [[1], [3]]}, "element 0"),
+        ({**FLOATS, "data": [[1, 2], [3]]}, "has 3 elements"),
         ({**FLOATS, "data": {"a": 1}}, "is not a list"),
         ({"datatype": "FP32", "shape": [2]}, "neither data nor binary_data_size"),
         ({"datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}, "takes bytes 0 to 8"),
         ({"datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": "8"}}, "number of bytes"),
         ({"datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": True}}, "number of bytes"),
         ({"datatype": "FP32", "shape": [2**40]}, "neither data"),
+        ({"datatype": "FP32", "shape": [0], "data": [0, 0]}, r"has 2 elements of data; its shape \[0\] takes 0"),
     ],
 )
 def test_what_is_wrong_is_named(tensor: dict[str, Any], says: str) -> None:
     head = message(tensor)
     with pytest.raises(InvalidInput, match=says):
-        codec("FP32", 1).parse(memoryview(head), len(head))
+        parsed(codec("FP32", 1), head, len(head))
 
 
 def test_a_short_buffer_is_named_with_what_would_be_right() -> None:
     head = message({"datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 4}})
     with pytest.raises(InvalidInput, match=r"has 4 bytes of data; FP32 \[2\] takes 8"):
-        codec("FP32", 1).parse(memoryview(head + b"1234"), len(head))
+        parsed(codec("FP32", 1), head + b"1234", len(head))
 
 
 def test_bytes_that_no_input_claims_are_refused() -> None:
     head = message(FLOATS)
     with pytest.raises(InvalidInput, match="3 bytes of binary data belong to no input"):
-        codec("FP32", 1).parse(memoryview(head + b"123"), len(head))
+        parsed(codec("FP32", 1), head + b"123", len(head))
 
 
 def test_broken_json_is_refused_with_its_position() -> None:
     with pytest.raises(InvalidInput, match="byte 11"):
-        codec("FP32", 1).parse(memoryview(b'{"inputs":[}'), None)
+        parsed(codec("FP32", 1), b'{"inputs":[}', None)
 
 
 def test_deep_nesting_is_refused() -> None:
     deep = message(FLOATS)[:-1] + b',"outputs":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     with pytest.raises(InvalidInput):
-        codec("FP32", 1).parse(memoryview(deep), None)
+        parsed(codec("FP32", 1), deep, None)
     data = message({**FLOATS, "data": 0}).replace(b'"data": 0', b'"data": ' + b"[" * 100_000 + b"]" * 100_000)
     with pytest.raises(InvalidInput):
-        codec("FP32", 1).parse(memoryview(data), None)
+        parsed(codec("FP32", 1), data, None)
 
 
 nested = st.recursive(
@@ -179,7 +187,7 @@ def test_the_depth_of_json_is_that_of_what_it_says(value: Any) -> None:
 def test_json_that_is_nested_deeper_than_allowed_is_refused_with_the_option() -> None:
     data = message({**FLOATS, "data": 0}).replace(b'"data": 0', b'"data": ' + b"[" * 30 + b"1,2" + b"]" * 30)
     with pytest.raises(InvalidInput, match="33 deep, at most 32 is taken"):
-        codec("FP32", 1).parse(memoryview(data), None)
+        parsed(codec("FP32", 1), data, None)
 
 
 @given(tensors(), st.lists(st.integers(0, 3), min_size=1, max_size=4))
@@ -194,39 +202,60 @@ def test_what_is_remembered_of_a_request_answers_the_next_one_as_if_it_were_the_
         data = bytes(datatypes.to_bytes(datatype, variant))
         tensor = {"datatype": datatype, "shape": variant.shape, "parameters": {"binary_data_size": len(data)}}
         head = message(tensor, parameters={"binary_data_output": True})
-        body = memoryview(head + data)
-        request, fresh = used.parse(body, len(head)), codec(datatype, array.ndim)
-        assert same(request.feeds["x"], variant)
+        body = head + data
+        (form, tensors), fresh = parsed(used, body, len(head)), codec(datatype, array.ndim)
+        assert same(tensors["x"], variant)
         outputs = [variants[(index + 1) % 4]]
-        first = fresh.render(fresh.parse(body, len(head)), outputs)
-        length, pieces = used.render(request, outputs)
+        first = fresh.render(parsed(fresh, body, len(head))[0], outputs)
+        length, pieces = used.render(form, outputs)
         assert (length, b"".join(pieces)) == (first[0], b"".join(first[1]))
 
 
 def test_too_many_tensors_are_too_large() -> None:
     body = json.dumps({"inputs": [{"name": "x", **FLOATS}] * 9}).encode()
     with pytest.raises(TooLarge, match="--max-tensors"):
-        codec("FP32", 1).parse(memoryview(body), None)
+        parsed(codec("FP32", 1), body, None)
 
 
 @pytest.mark.parametrize(("value", "seconds"), [(1500, 1500), ("1500", 1500), (0, 0)])
 def test_the_timeout_is_in_microseconds_as_tritons_clients_send_it(value: Any, seconds: float) -> None:
     head = message(FLOATS, parameters={"timeout": value})
-    assert codec("FP32", 1).parse(memoryview(head), None).form.timeout_us == seconds
+    assert parsed(codec("FP32", 1), head, None)[0].timeout_us == seconds
 
 
-@pytest.mark.parametrize("value", [-1, True, "soon", None])
+@pytest.mark.parametrize("value", [-1, True, "soon", None, "²", "nan", 10**400, "1" + "0" * 400])
 def test_a_timeout_that_is_none_is_refused(value: Any) -> None:
     head = message(FLOATS, parameters={"timeout": value})
     with pytest.raises(InvalidInput, match="timeout"):
-        codec("FP32", 1).parse(memoryview(head), None)
+        parsed(codec("FP32", 1), head, None)
+
+
+@pytest.mark.parametrize("more", [{"data": []}, {"parameters": {"binary_data_size": 0}}])
+def test_an_empty_tensor_larger_than_any_can_be_is_refused(more: dict[str, Any]) -> None:
+    head = message({"datatype": "FP32", "shape": [0, 2**40, 2**40], **more})
+    with pytest.raises(InvalidInput, match="more than any tensor"):
+        parsed(codec("FP32", 3), head, len(head))
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "FP32"])
+def test_strings_that_are_not_utf_8_are_refused(datatype: str) -> None:
+    head = message({"datatype": datatype, "shape": [1], "data": ["X"]}).replace(b"X", b"\xff")
+    with pytest.raises(InvalidInput, match="not UTF-8"):
+        parsed(codec(datatype, 1), head, None)
+
+
+def test_null_is_what_is_not_said() -> None:
+    """MLServer's clients send all fields."""
+    head = message({**FLOATS, "parameters": None}, id=None, parameters=None, outputs=None)
+    form, tensors = parsed(codec("FP32", 1), head, None)
+    assert (form.id, form.names, tensors["x"].tolist()) == ("", ["y"], [1, 2])
 
 
 @pytest.mark.parametrize(("datatype", "data"), [("UINT8", [256]), ("UINT8", [-1]), ("INT64", [2**63]), ("BOOL", [1])])
 def test_numbers_out_of_range_are_refused(datatype: str, data: list[Any]) -> None:
     head = message({"datatype": datatype, "shape": [1], "data": data})
     with pytest.raises(InvalidInput):
-        codec(datatype, 1).parse(memoryview(head), None)
+        parsed(codec(datatype, 1), head, None)
 
 
 @given(asked=st.lists(st.tuples(st.integers(0, 70), st.integers(1, 4), st.integers(0, 20)), max_size=60))

@@ -14,7 +14,7 @@ from corefit_runtime.http_messages import Response
 from corefit_runtime.http_server import Server
 
 PATIENCE_S = 60.0
-REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 8000\r\n\r\n" + b"x" * 8000
+REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8000\r\n\r\n" + b"x" * 8000
 
 
 class Line(Wire):
@@ -101,7 +101,7 @@ def test_an_answer_that_its_client_has_not_read_yet_is_not_lost() -> None:
         server = serving(lambda exchange: exchange.reply(Response(200, [bytes(size)])))
         port = await server.start("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
         closing = await begun(server, PATIENCE_S)
         assert not closing.done()

@@ -52,7 +52,7 @@ def request(*, binary: bool) -> bytes:
         tensor["data"] = data.tolist()
     text = json.dumps({"id": "1", "inputs": [tensor], "parameters": {"binary_data_output": binary}}).encode()
     body = text + (data.tobytes() if binary else b"")
-    head = b"POST /v2/models/m/infer HTTP/1.1\r\nCorefit-Timeout-Ms: 60000\r\n"
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nCorefit-Timeout-Ms: 60000\r\n"
     length = b"Inference-Header-Content-Length: %d\r\n" % len(text) if binary else b""
     return head + length + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
@@ -111,7 +111,7 @@ async def converse(engine: Engine, data: bytes, run_s: float) -> bytes:
     offload.close()
     await pool.close()
     gauges, meter = pool.gauges(), service.meter
-    assert (gauges.queued, gauges.in_flight, server.body_bytes) == (0, 0, 0)
+    assert (gauges.queued, gauges.in_flight, server.memory.held) == (0, 0, 0)
     assert meter.admitted == meter.completed + meter.failed + meter.expired + meter.cancelled
     assert meter.failed == 0
     return wire.sent

@@ -23,7 +23,9 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent = b""
-        self.closed = False
+        self.closed = self.aborted = False
+        self.reading = True
+        self.unread = 0
 
     def write(self, data: bytes) -> None:
         self.sent += data
@@ -37,14 +39,22 @@ class Wire:
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the client hasn't taken yet."""
+        return self.unread
+
     def is_closing(self) -> bool:
         return self.closed
 
     def pause_reading(self) -> None:
-        """Nothing: the test sends what it sends."""
+        """Noted: the test sends what it sends."""
+        self.reading = False
 
     def resume_reading(self) -> None:
-        """Nothing."""
+        self.reading = True
 
     def get_extra_info(self, name: str) -> socket.socket:
         """Of a family that can't throw away what nobody reads: it comes by `get_buffer`."""

@@ -96,7 +96,8 @@ class App:
 
     def _compose(self) -> None:
         from corefit_runtime import engine  # noqa: PLC0415 - after the admin port is up
-        from corefit_runtime.api import HEADER_LENGTH, InferenceApi  # noqa: PLC0415
+        from corefit_runtime.api import InferenceApi  # noqa: PLC0415
+        from corefit_runtime.facts import HEADER_LENGTH  # noqa: PLC0415
         from corefit_runtime.offload import Offload  # noqa: PLC0415
         from corefit_runtime.pool import Pool  # noqa: PLC0415
         from corefit_runtime.rooms import Rooms  # noqa: PLC0415
@@ -118,6 +119,7 @@ class App:
             align_header=HEADER_LENGTH,
             refused=service.meter.refused,
             refusal=api.refusal,
+            access=logs.access if settings.access_log else None,
         )
 
     async def _load(self) -> None:

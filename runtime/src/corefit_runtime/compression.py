@@ -12,6 +12,15 @@ GZIP: Final = 16 + zlib.MAX_WBITS
 LEVEL: Final = 1
 """Tensors as text shrink to a third at any level; level 1 takes a fifth of the CPU of the default."""
 MIN_BYTES: Final = 1024
+MAX_RATIO: Final = 1032
+"""Deflate's longest match, 258 bytes, takes two bits at least (RFC 1951)."""
+MEMBERS: Final = {"gzip": 16, "x-gzip": 16, "deflate": 1}
+"""A gzip file may have several members (RFC 1952, 2.2), and each takes a copy of those behind it."""
+
+
+def most(size: int, limit: int) -> int:
+    """Bytes that a body of `size` bytes may expand to, `limit` at most."""
+    return min(limit, MAX_RATIO * size)
 
 
 def expand(body: memoryview, encoding: bytes, limit: int) -> memoryview:
@@ -21,21 +30,26 @@ def expand(body: memoryview, encoding: bytes, limit: int) -> memoryview:
         InvalidInput: an unknown encoding, or not what it says.
         TooLarge: it expands to more than `limit` bytes.
     """
-    kind = encoding.strip().lower()
-    if kind in {b"", b"identity"}:
+    kind = encoding.strip().lower().decode("latin-1")
+    if kind in {"", "identity"}:
         return body
-    if kind not in {b"gzip", b"deflate", b"x-gzip"}:
-        raise InvalidInput(f"Content-Encoding {encoding.decode('latin-1')!r} is not known: gzip and deflate are")
-    stream = zlib.decompressobj(AUTO)
-    try:
-        expanded = stream.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise InvalidInput(f"the body is not {kind.decode()}: {error}") from error
-    if len(expanded) > limit:
-        raise TooLarge(f"the body expands to more than {limit} bytes (--max-body)")
-    if not stream.eof:
-        raise InvalidInput(f"the {kind.decode()} body is cut short")
-    return memoryview(expanded)
+    if kind not in MEMBERS:
+        raise InvalidInput(f"Content-Encoding {kind!r} is not known: gzip and deflate are")
+    expanded, rest = bytearray(), body
+    for _ in range(MEMBERS[kind]):
+        stream = zlib.decompressobj(AUTO)
+        try:
+            expanded += stream.decompress(rest, limit + 1 - len(expanded))
+        except zlib.error as error:
+            raise InvalidInput(f"the body is not {kind}: {error}") from error
+        if len(expanded) > limit:
+            raise TooLarge(f"the body expands to more than {limit} bytes (--max-body)")
+        if not stream.eof:
+            raise InvalidInput(f"the {kind} body is cut short")
+        rest = memoryview(stream.unused_data)
+        if not rest:
+            return memoryview(expanded)
+    raise InvalidInput(f"{len(rest)} bytes follow the {kind} body; {MEMBERS[kind]} members are taken")
 
 
 def compressed(response: Response, accepted: bytes) -> Response:

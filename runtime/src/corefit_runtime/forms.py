@@ -3,6 +3,9 @@
 Knows no transport, and makes no tensors: a `Form` says what they are and where their bytes will be.
 """
 
+import contextlib
+import math
+import sys
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
@@ -11,10 +14,19 @@ import msgspec
 
 from corefit_core.errors import InvalidInput, TooLarge
 from corefit_runtime import json_data
+from corefit_runtime.datatypes import NUMPY
 from corefit_runtime.engine import TensorSpec
 from corefit_runtime.memo import Memo
 
 MAX_DIMENSION: Final = 2**40
+MAX_ELEMENTS: Final = 2**56
+"""Of an empty tensor, were its dimensions of no size of size one: numpy can't tell of 2**63 bytes or more."""
+BYTES_ASIDE: Final = 16_384
+"""Bytes of a body from which its strings are made off the event loop: 0.2 us each, of four bytes or more."""
+COPIED_ASIDE: Final = 1 << 20
+"""Bytes of a body from which tensors are copied off the event loop: at 2 to 10 GB/s it is half a millisecond."""
+STRING_BYTES: Final = 72
+"""Memory of a short string in an array beside its characters: CPython's header, malloc's rounding, the reference."""
 Parameters = dict[str, bool | int | float | str | None]
 
 
@@ -24,7 +36,7 @@ class WireTensor(msgspec.Struct):
     name: str
     datatype: str
     shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=MAX_DIMENSION)]], msgspec.Meta(max_length=16)]
-    parameters: Parameters = {}
+    parameters: Parameters | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -32,16 +44,16 @@ class WireOutput(msgspec.Struct):
     """One output as it is asked for."""
 
     name: str
-    parameters: Parameters = {}
+    parameters: Parameters | None = None
 
 
 class WireRequest(msgspec.Struct):
-    """An inference request's JSON part."""
+    """An inference request's JSON part. MLServer's clients send null for what they don't say."""
 
     inputs: list[WireTensor]
-    id: str = ""
-    parameters: Parameters = {}
-    outputs: list[WireOutput] = []
+    id: str | None = None
+    parameters: Parameters | None = None
+    outputs: list[WireOutput] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,8 @@ class Form:
     Attributes:
         id: to be repeated in the response; may be empty.
         rows: size of the leading dimension that all inputs share; 0 when they don't.
+        elements: of all inputs together.
+        aside_from: bytes of a body above which its tensors are made off the event loop.
         timeout_us: the client's deadline in microseconds, as Triton's clients count it; 0 for none.
         heads: JSON parts of responses by the shapes of the outputs; used when all of them are binary.
     """
@@ -92,6 +106,8 @@ class Form:
     outputs: Wanted
     names: list[str]
     rows: int
+    elements: int
+    aside_from: int
     timeout_us: float
     all_binary: bool
     heads: Memo[tuple[tuple[int, ...], ...], bytes]
@@ -109,17 +125,20 @@ def read(text: memoryview, signature: Signature, *, max_tensors: int, max_depth:
     """
     json_data.check_depth(text, max_depth)
     wire = _wire(text)
-    if len(wire.inputs) + len(wire.outputs) > max_tensors:
-        raise TooLarge(f"{len(wire.inputs)} inputs and {len(wire.outputs)} outputs: over --max-tensors {max_tensors}")
+    asked = wire.outputs or []
+    if len(wire.inputs) + len(asked) > max_tensors:
+        raise TooLarge(f"{len(wire.inputs)} inputs and {len(asked)} outputs: over --max-tensors {max_tensors}")
     outputs = _outputs(wire, signature)
     parts = _parts(wire.inputs, signature)
     return Form(
-        id=wire.id,
+        id=wire.id or "",
         parts=parts,
         outputs=outputs,
         names=[spec.name for spec, _ in outputs],
         rows=_rows(parts),
-        timeout_us=_number(wire.parameters, "timeout"),
+        elements=sum(math.prod(part.shape) for part in parts),
+        aside_from=_aside_from(parts),
+        timeout_us=_number(wire.parameters or {}, "timeout"),
         all_binary=all(binary and spec.datatype != "BYTES" for spec, binary in outputs),
         heads=Memo(8),
     )
@@ -142,7 +161,7 @@ def _parts(tensors: list[WireTensor], signature: Signature) -> list[Part]:
     parts: dict[str, Part] = {}
     for tensor in tensors:
         _check(tensor, signature, parts)
-        size = tensor.parameters.get("binary_data_size")
+        size = (tensor.parameters or {}).get("binary_data_size")
         part = Part(tensor.name, tensor.datatype, tuple(tensor.shape), None, tensor.data)
         if size is not None:
             part = replace(part, size=_size(size, part.what))
@@ -167,10 +186,12 @@ def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> No
         want not in {-1, got} for want, got in zip(spec.shape, tensor.shape, strict=True)
     ):
         raise InvalidInput(f"input {tensor.name!r} has shape {tensor.shape}; the model takes {list(spec.shape)}")
+    if math.prod(max(1, size) for size in tensor.shape) > MAX_ELEMENTS:
+        raise InvalidInput(f"input {tensor.name!r} has shape {tensor.shape}: more than any tensor can have")
 
 
 def _outputs(wire: WireRequest, signature: Signature) -> Wanted:
-    default = wire.parameters.get("binary_data_output") is True
+    default = (wire.parameters or {}).get("binary_data_output") is True
     if not wire.outputs:
         return [(spec, default) for spec in signature.outputs.values()]
     wanted: dict[str, tuple[TensorSpec, bool]] = {}
@@ -180,7 +201,7 @@ def _outputs(wire: WireRequest, signature: Signature) -> Wanted:
             raise InvalidInput(f"unknown output {output.name!r}; the model gives {', '.join(signature.outputs)}")
         if output.name in wanted:
             raise InvalidInput(f"output {output.name!r} is asked for twice")
-        binary = output.parameters.get("binary_data", default)
+        binary = (output.parameters or {}).get("binary_data", default)
         wanted[output.name] = (spec, binary is True)
     return list(wanted.values())
 
@@ -196,10 +217,32 @@ def _size(value: object, what: str) -> int:
     return value
 
 
+def _aside_from(parts: list[Part]) -> int:
+    """Bytes of a body above which its binary tensors take too long to make: they are views else, in no time."""
+    least, offset = sys.maxsize, 0
+    for part in parts:
+        if part.size is None:
+            continue
+        if part.datatype == "BYTES":
+            return BYTES_ASIDE
+        if part.datatype == "BOOL" or offset % NUMPY[part.datatype].itemsize:
+            least = COPIED_ASIDE
+        offset += part.size
+    return least
+
+
+def strings_weight(form: Form) -> int:
+    """Bytes of memory that the strings in the binary data take, beside the data itself."""
+    parts = [(part, part.size) for part in form.parts if part.datatype == "BYTES" and part.size is not None]
+    # Each takes four bytes for its length, whatever the shape says.
+    return sum(size + STRING_BYTES * min(math.prod(part.shape), size // 4) for part, size in parts)
+
+
 def _number(parameters: Parameters, name: str) -> float:
-    value = parameters.get(name, 0)
-    if isinstance(value, str):
-        value = float(value) if value.replace(".", "", 1).isdigit() else -1
-    if value is None or isinstance(value, bool) or not value >= 0:
-        raise InvalidInput(f"parameter {name!r} is {parameters[name]!r}; it must be a positive number")
-    return value
+    value, number = parameters.get(name, 0), math.nan
+    if value is not None and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            number = float(value)
+    if not 0 <= number < math.inf:
+        raise InvalidInput(f"parameter {name!r} is {value!r:.50}; it must be a positive number")
+    return number

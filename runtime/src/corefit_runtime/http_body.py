@@ -22,15 +22,18 @@ class BodyReader:
 
     Args:
         bin: memory that all connections share, for the bytes of bodies that are skipped.
+
+    Attributes:
+        filled: bytes that have come.
     """
 
-    __slots__ = ("_bin", "_filled", "_last", "_length", "_low_water", "_reads", "_room")
+    __slots__ = ("_bin", "_last", "_length", "_low_water", "_reads", "_room", "filled")
 
     def __init__(self, bin: memoryview) -> None:  # noqa: A002 - what it is
         self._bin = bin
         self._room: memoryview | None = None
         self._length = -1
-        self._filled = 0
+        self.filled = 0
         self._last = 0
         self._reads = 0
         self._low_water = 1
@@ -49,29 +52,29 @@ class BodyReader:
             first: at most the body.
         """
         self._room, self._length = room, len(room) - 1
-        self._filled, self._reads = len(first), 0
-        room[: self._filled] = first
+        self.filled, self._reads = len(first), 0
+        room[: self.filled] = first
 
     def skip(self, length: int, first: memoryview) -> None:
         """A body begins that nobody wants."""
         self._room, self._length = None, length
-        self._filled, self._reads = len(first), 0
+        self.filled, self._reads = len(first), 0
 
     def buffer(self) -> memoryview:
         """Where the next bytes go."""
         if self._room is not None:
-            return self._room[self._filled :]
-        return self._bin[: self._length - self._filled + 1]
+            return self._room[self.filled :]
+        return self._bin[: self._length - self.filled + 1]
 
     def received(self, count: int) -> None:
         """So many bytes have come there."""
-        self._filled += count
+        self.filled += count
         self._last = count
         self._reads += 1
 
     def attend(self, transport: asyncio.Transport) -> None:
         """Lets the kernel do what it does for less: throw away what is skipped, gather what comes in many pieces."""
-        missing = self._length - self._filled
+        missing = self._length - self.filled
         if self._room is None and missing > 0:
             missing -= self._thrown_away(transport, missing)
         wanted = min(missing, GATHER_MOST) if self._reads >= GATHER_AFTER and missing >= GATHER_FROM else 1
@@ -82,14 +85,14 @@ class BodyReader:
 
     def end(self) -> tuple[memoryview, bytes] | None:
         """The body, empty when it was skipped, and what has come after it; None while it isn't over."""
-        over = self._filled - self._length
+        over = self.filled - self._length
         if over < 0:
             return None
         length, self._length = self._length, -1
         room, self._room = self._room, None
         if room is None:
             return memoryview(b""), bytes(self._bin[self._last - over : self._last])
-        return room[:length], bytes(room[length : self._filled])
+        return room[:length], bytes(room[length : self.filled])
 
     def drop(self) -> None:
         """It isn't wanted any more."""
@@ -102,5 +105,5 @@ class BodyReader:
             return 0
         flags = socket.MSG_TRUNC | socket.MSG_DONTWAIT
         count = max(0, int(_RECV(sock.fileno(), None, missing, flags)))
-        self._filled += count
+        self.filled += count
         return count

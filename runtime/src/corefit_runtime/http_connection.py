@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from corefit_runtime.http_body import BodyReader
 from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, head_bytes
+from corefit_runtime.http_inbox import END, Inbox
+from corefit_runtime.http_memory import Share
+from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, rendered
 from corefit_runtime.http_patience import Patience
 
 if TYPE_CHECKING:
@@ -25,9 +27,7 @@ SMALL_BODY: Final = 4096
 """Bytes up to which a body that came with its head is simply copied: cheaper than an aligned buffer for it."""
 LINGER_S: Final = 2.0
 """Seconds that a refused client has to read why: what it sends meanwhile is thrown away."""
-JOIN_BELOW: Final = 16384
-"""Bytes up to which head and body are sent as one piece: a copy of 1 us against a longer vector of buffers."""
-_END: Final = b"\r\n\r\n"
+RETRY: Final = (b"retry-after", b"1")
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -37,14 +37,15 @@ class Connection(asyncio.BufferedProtocol):
         self._server = server
         self._loop = server.loop
         self._transport: asyncio.Transport | None = None
-        self._pending = b""
+        self._inbox = Inbox(server.limits.max_header)
         self._head: Head | None = None
         self._body = BodyReader(server.view)
         self._refusal: Response | None = None
         self._exchange: Exchange | None = None
         self._keep_alive = True
         self._refused = False
-        self._charged = 0
+        self._paused = False
+        self._share = Share(server.memory)
         self._started_s = 0.0
         self._patience = Patience(server.loop, server.limits.idle_timeout_s, self._too_late)
 
@@ -80,42 +81,72 @@ class Connection(asyncio.BufferedProtocol):
         """Bytes have come."""
         if self._refused:
             return
-        if self._exchange is not None:
-            self._store(bytes(self._server.view[:nbytes]))
-        elif self._body.active:
+        try:
+            self._receive(nbytes)
+        except BadHead as error:
+            self._refuse(error.status, str(error))
+
+    def _receive(self, nbytes: int) -> None:
+        if self._body.active:
             self._body.received(nbytes)
             self._read_body()
+        elif self._exchange is not None or (self._paused and self._head is None):
+            # The client sends its next request before it has this answer: it is kept, up to a bound.
+            if not self._inbox.keep(bytes(self._server.view[:nbytes])) and self._transport is not None:
+                self._transport.pause_reading()
         elif self._head is not None:
             self._read_chunked(self._head, bytes(self._server.view[:nbytes]))
         else:
             self._read_head(nbytes)
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than we write: it gets as long as for a body."""
-        self._patience.expect(self._server.limits.body_timeout_s)
+        """The client reads more slowly than we write: it gets as long as for a body, and until then no other answer."""
+        self._paused = True
+        if not self._refused and self._transport is not None:
+            self._patience.expect(self._server.limits.body_timeout_s)
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        self._patience.expect(self._server.limits.idle_timeout_s)
+        self._paused = False
+        if self._refused or self._transport is None:
+            return
+        limits = self._server.limits
+        if self._exchange is not None:
+            self._patience.our_turn()
+        else:
+            self._patience.expect(limits.idle_timeout_s if self._head is None else limits.body_timeout_s)
+        self._go_on(self._transport)
+
+    def charge(self, count: int) -> bool:
+        """More of the memory for bodies for the request that is being answered; False where there is no room."""
+        return self._share.adjust(count)
 
     def answer(self, response: Response) -> None:
         """Writes the response, and goes on to the next request or hangs up."""
-        self._exchange = None
+        exchange, self._exchange = self._exchange, None
         self._release()
-        if self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if exchange is None or transport is None or transport.is_closing():
             return
         keep_alive = self._keep_alive and not self._server.draining
-        self._patience.expect(self._server.limits.idle_timeout_s)
-        self._write(response, keep_alive=keep_alive)
+        if not self._paused:
+            self._patience.expect(self._server.limits.idle_timeout_s)
+        self._write(exchange.head, response, keep_alive=keep_alive)
         if not keep_alive:
-            self._transport.close()
-        elif self._pending:
-            self._transport.resume_reading()
+            transport.close()
+        elif self._inbox.pending:
+            self._go_on(transport)
+
+    def _go_on(self, transport: asyncio.Transport) -> None:
+        """To what came while we were busy, unless the client doesn't take our answers."""
+        if not self._paused and not transport.is_closing():
+            transport.resume_reading()
             self._loop.call_soon(self._read_pending)
 
     def shut(self) -> None:
         """Ends an idle connection, once its client has read what was written; one that isn't ends with its answer."""
-        held = self._exchange is not None or self._head is not None or self._pending or self._refused
+        held = self._exchange is not None or self._head is not None or self._inbox.pending or self._refused
         if not held and self._transport is not None:
             self._transport.close()
 
@@ -126,66 +157,53 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_head(self, nbytes: int) -> None:
         server = self._server
-        if self._pending:
-            data = self._pending + bytes(server.view[:nbytes])
-            end = data.find(_END)
-        else:
-            data, end = b"", server.scratch.find(_END, 0, nbytes)
-            if end < 0:
-                data = bytes(server.view[:nbytes])
-            elif end + 4 <= server.limits.max_header:
+        if not self._inbox.pending:
+            end = server.scratch.find(END, 0, nbytes)
+            if 0 < end <= server.limits.max_header - 4:
                 self._begin(bytes(server.view[: end + 4]), server.view[end + 4 : nbytes])
                 return
-        self._read_gathered(data, end)
+        self._read_gathered(bytes(server.view[:nbytes]))
 
-    def _read_gathered(self, data: bytes, end: int) -> None:
-        limits = self._server.limits
-        if (end < 0 and len(data) > limits.max_header) or end + 4 > limits.max_header:
-            self._refuse(431, f"the head is larger than {limits.max_header} bytes (--max-header)")
-        elif end < 0:
-            if not self._pending:
-                self._patience.expect(limits.header_timeout_s)
-            self._pending = data
-        else:
-            self._pending = b""
-            self._begin(data[: end + 4], memoryview(data)[end + 4 :])
+    def _read_gathered(self, data: bytes) -> None:
+        anew = not self._inbox.pending
+        found = self._inbox.head(data)
+        if found is not None:
+            self._begin(*found)
+        elif anew and self._inbox.pending:
+            self._patience.expect(self._server.limits.header_timeout_s)
 
     def _read_pending(self) -> None:
-        if self._exchange is None and self._pending and self._transport is not None:
-            data, self._pending = self._pending, b""
-            self._read_gathered(data, data.find(_END))
+        idle = self._exchange is None and self._head is None and not self._paused
+        if idle and self._inbox.pending and self._transport is not None:
+            data, self._inbox.pending = self._inbox.pending, b""
+            try:
+                self._read_gathered(data)
+            except BadHead as error:
+                self._refuse(error.status, str(error))
 
     def _begin(self, raw: bytes, rest: memoryview) -> None:
         """A head is complete: checks it, and makes room for its body."""
         self._started_s = time.monotonic()
-        try:
-            head = self._server.head_of(raw)
-            self._check(head)
-        except BadHead as error:
-            self._refuse(error.status, str(error))
-            return
+        limits, head = self._server.limits, self._server.head_of(raw)
         self._head = head
+        if head.length > limits.max_body:
+            raise BadHead(413, f"a body of {head.length} bytes; at most {limits.max_body} are taken (--max-body)")
+        self._share.begin(head.length)
         self._keep_alive = head.keep_alive
         if head.headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
             self._transport.write(CONTINUE)
         if head.chunked:
             self._begin_chunked(head, rest)
         elif head.length == 0:
-            self._pending = bytes(rest)
+            self._inbox.pending = bytes(rest)
             self._dispatch(memoryview(b""))
         else:
             self._refusal = self._server.refusal(head, rest) if head.length > SMALL_BODY else None
             self._begin_body(head, rest)
 
-    def _check(self, head: Head) -> None:
-        limits = self._server.limits
-        if head.length > limits.max_body:
-            raise BadHead(413, f"a body of {head.length} bytes; at most {limits.max_body} are taken (--max-body)")
-        self._charge(head.length)
-
     def _begin_body(self, head: Head, rest: memoryview) -> None:
         if len(rest) >= head.length <= SMALL_BODY:
-            self._pending = bytes(rest[head.length :])
+            self._inbox.pending = bytes(rest[head.length :])
             self._dispatch(memoryview(bytes(rest[: head.length])))
             return
         if self._refusal is None:
@@ -193,18 +211,20 @@ class Connection(asyncio.BufferedProtocol):
             self._body.begin(room, rest[: head.length])
         else:
             self._body.skip(head.length, rest[: head.length])
-        self._pending = bytes(rest[head.length :])
+        self._inbox.pending = bytes(rest[head.length :])
         self._read_body()
         if self._body.active:
             self._patience.expect(self._server.limits.body_timeout_s)
 
     def _read_body(self) -> None:
+        if self._body.filled > self._share.held and self._refusal is None:
+            self._share.charge(self._body.filled - self._share.held)
         if self._transport is not None:
             self._body.attend(self._transport)
         ended = self._body.end()
         if ended is not None:
             body, more = ended
-            self._pending += more
+            self._inbox.pending += more
             self._dispatch(body)
 
     def _begin_chunked(self, head: Head, rest: memoryview) -> None:
@@ -214,33 +234,23 @@ class Connection(asyncio.BufferedProtocol):
         self._read_chunked(head, bytes(rest))
 
     def _read_chunked(self, head: Head, data: bytes) -> None:
-        limits = self._server.limits
-        try:
-            self._charge(len(data))
-            head.feed(data, limits.max_body)
-        except BadHead as error:
-            self._refuse(error.status, str(error))
-            return
+        self._share.charge(len(data))
+        head.feed(data, self._server.limits.max_body)
         body = head.chunked_body()
         if body is not None:
             self._dispatch(body)
-
-    def _store(self, data: bytes) -> None:
-        """The client sends its next request before it has this answer: it is kept, up to a bound."""
-        self._pending += data
-        if len(self._pending) > SCRATCH and self._transport is not None:
-            self._transport.pause_reading()
 
     def _dispatch(self, body: memoryview) -> None:
         head, self._head = self._head, None
         if head is None:
             return
+        exchange = self._exchange = Exchange(self, head, body, self._started_s)
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
-            self.answer(refusal)
+            exchange.reply(refusal)
             return
-        self._patience.our_turn()
-        exchange = self._exchange = Exchange(self, head, body, self._started_s)
+        if not self._paused:
+            self._patience.our_turn()
         try:
             self._server.handler(exchange)
         except Exception:
@@ -252,47 +262,38 @@ class Connection(asyncio.BufferedProtocol):
 
         In two steps: a close with unread bytes is a reset, which may reach the client before the answer does.
         """
-        transport = self._transport
+        transport, head = self._transport, self._head
         self._exchange = self._head = None
-        self._pending = b""
+        self._inbox.pending = b""
         self._release()
         if self._refused or transport is None:
             return
         self._refused = True
-        self._write(Response(status, [self._server.error_body(message)]), keep_alive=False)
+        headers = [RETRY] if status == 503 else []
+        self._write(head, Response(status, [self._server.error_body(message)], headers=headers), keep_alive=False)
         if not transport.is_closing():
             transport.write_eof()
         self._patience.expect(LINGER_S)
 
-    def _write(self, response: Response, *, keep_alive: bool) -> None:
+    def _write(self, head: Head | None, response: Response, *, keep_alive: bool) -> None:
         if self._transport is None:
             return
-        length = sum(map(len, response.body))
-        head = head_bytes(response, length, keep_alive=keep_alive)
-        if length < JOIN_BELOW:
-            self._transport.write(b"".join((head, *response.body)))
-        else:
-            self._transport.writelines([head, *response.body])
-
-    def _charge(self, count: int) -> None:
-        server = self._server
-        if server.body_bytes + count > server.limits.max_body_memory:
-            server.refused("memory")
-            raise BadHead(503, "the bodies that are being read fill the memory for them (--max-body-memory)")
-        server.body_bytes += count
-        self._charged += count
+        bare = head is not None and head.method == b"HEAD"
+        self._transport.writelines(rendered(response, keep_alive=keep_alive, bare=bare))
+        if self._server.access is not None:
+            self._server.access(head, response.status, time.monotonic() - self._started_s if head else 0.0)
 
     def _release(self) -> None:
-        self._server.body_bytes -= self._charged
-        self._charged = 0
+        self._share.release()
         self._body.drop()
 
     def _too_late(self) -> None:
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             return
-        if self._head is not None or self._pending:
+        if transport.is_closing() or transport.get_write_buffer_size():
+            transport.abort()  # It doesn't read what we have written, nor would it read why.
+        elif self._head is not None or self._inbox.pending:
             self._refuse(408, "the request did not come in time (--header-timeout, --body-timeout)")
-        elif self._transport.is_closing():
-            self._transport.abort()
         else:
-            self._transport.close()
+            transport.close()

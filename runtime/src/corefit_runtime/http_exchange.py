@@ -1,6 +1,6 @@
 """One request and the way to answer it: what a handler sees of the HTTP server."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -8,11 +8,17 @@ if TYPE_CHECKING:
     from corefit_runtime.http_messages import Head, Response
 
 
+_NOTHING: Final = memoryview(b"")
+
+
 class Answerer(Protocol):
     """What takes the response: the connection."""
 
     def answer(self, response: "Response") -> None:
         """Sends it."""
+
+    def charge(self, count: int) -> bool:
+        """Takes more of the memory for bodies, gives back where negative; False where there is no room."""
 
 
 class Exchange:
@@ -31,6 +37,17 @@ class Exchange:
         self.arrived_s = arrived_s
         self.on_gone: Callable[[], None] | None = None
 
+    def alive(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return self._connection is not None
+
+    def charge(self, count: int) -> bool:
+        """Charges what is made of the body to the memory for bodies, until it is answered; negative: gives it back.
+
+        False: there is no room for it, or nobody waits for it any more.
+        """
+        return self._connection is not None and self._connection.charge(count)
+
     def reply(self, response: "Response") -> None:
         """Sends the response; a client that is gone already gets nothing."""
         connection, self._connection = self._connection, None
@@ -42,6 +59,7 @@ class Exchange:
     def gone(self) -> None:
         """The client hung up."""
         self._connection = None
+        self.body = _NOTHING  # Who still holds the exchange, a job that is skipped or a parser, holds no memory by it.
         on_gone, self.on_gone = self.on_gone, None
         if on_gone is not None:
             on_gone()

@@ -1,5 +1,6 @@
 """HTTP/1.1 messages as bytes: statuses, response heads, the parsed head of a request. No sockets here."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, cast
 from urllib.parse import unquote
@@ -26,6 +27,9 @@ JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 OCTETS: Final = b"application/octet-stream"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+JOIN_BELOW: Final = 16384
+"""Bytes up to which head and body are sent as one piece: a copy of 1 us against a longer vector of buffers."""
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -76,6 +80,7 @@ class Head:
         "complete",
         "facts",
         "headers",
+        "hosts",
         "keep_alive",
         "length",
         "method",
@@ -87,6 +92,7 @@ class Head:
     def __init__(self) -> None:
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
+        self.hosts = 0
         self.method = b""
         self.keep_alive = True
         self.length = 0
@@ -102,7 +108,9 @@ class Head:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header. Of a repeated one the last counts; lengths are checked by the parser itself."""
-        self.headers[name.lower()] = value
+        name = name.lower()
+        self.headers[name] = value
+        self.hosts += name == b"host"
 
     def on_body(self, data: bytes) -> None:
         """A piece of a chunked body; bodies with a length don't come by the parser."""
@@ -138,8 +146,12 @@ class Head:
 
     @property
     def path(self) -> str:
-        """The decoded path without the query."""
-        return unquote(self.url.partition(b"?")[0].decode("latin-1"))
+        """The decoded path without the query; that of an absolute URL as well (RFC 9112, 3.2.2)."""
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        if not path.startswith("/"):
+            _, slash, path = path.partition("://")[2].partition("/")
+            path = slash + path
+        return unquote(path)
 
     @property
     def query(self) -> str:
@@ -158,18 +170,42 @@ def parse_head(data: bytes) -> Head:
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
-        pass  # RFC 9110, 7.8: a server may ignore Upgrade, and answers over HTTP/1.1
+        # RFC 9110, 7.8: a server may ignore Upgrade, and answers over HTTP/1.1. The parser would take the chunks for
+        # another protocol (Java's HttpClient asks for h2c by default).
+        if b"transfer-encoding" in head.headers:
+            return _without_upgrade(data)
     except httptools.HttpParserError as error:
         raise BadHead(400, f"not an HTTP/1.1 request: {error}") from error
+    if not head.url:
+        raise BadHead(400, "not an HTTP/1.1 request: it has no target")
+    version = parser.get_http_version()
+    if head.hosts > 1 or (head.hosts == 0 and version != "1.0"):
+        raise BadHead(400, f"{head.hosts} Host headers; a request has one (RFC 9112, 3.2)")
     head.method = parser.get_method()
     # Not the parser's `should_keep_alive`: it forgets the headers when a request without a body is complete.
     closing = b"close" in head.headers.get(b"connection", b"").lower()
-    head.keep_alive = not closing and parser.get_http_version() != "1.0"
+    head.keep_alive = not closing and version != "1.0"
     head.chunked = b"transfer-encoding" in head.headers
     head.length = int(head.headers.get(b"content-length", b"0") or b"0")
     if head.chunked:
         head.parser = parser
     return head
+
+
+def _without_upgrade(data: bytes) -> Head:
+    plain = _UPGRADE.sub(b"", data)
+    if plain == data:
+        raise BadHead(400, "a request to become another protocol can't have a chunked body")  # CONNECT
+    return parse_head(plain)
+
+
+def rendered(response: Response, *, keep_alive: bool, bare: bool) -> list[bytes | memoryview]:
+    """The response in the pieces in which it is sent; `bare` without its body, as HEAD wants it."""
+    length = sum(map(len, response.body))
+    head = head_bytes(response, length, keep_alive=keep_alive)
+    if bare:
+        return [head]
+    return [b"".join((head, *response.body))] if length < JOIN_BELOW else [head, *response.body]
 
 
 def head_bytes(response: Response, length: int, *, keep_alive: bool) -> bytes:

@@ -12,6 +12,7 @@ from typing import Final
 
 from corefit_runtime.http_connection import SCRATCH, Connection
 from corefit_runtime.http_exchange import Exchange
+from corefit_runtime.http_memory import Memory
 from corefit_runtime.http_messages import Head, HttpLimits, Response, parse_head
 from corefit_runtime.memo import MAX_KEY, Memo
 
@@ -19,6 +20,7 @@ HEAD_READ: Final = 8192
 """Bytes of the first read of a request: room for its head and a small body, in one system call."""
 Handler = Callable[[Exchange], None]
 ErrorBody = Callable[[str], bytes]
+Access = Callable[[Head | None, int, float], None]
 Allocate = Callable[[int, int], memoryview]
 BACKLOG: Final = 1024
 """Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn."""
@@ -41,6 +43,7 @@ class Server:
         allocate: makes room for a body, given its length and the offset in it that should be aligned.
         align_header: names the header that holds this offset.
         refused: told the cause of each refusal for lack of room.
+        access: told of each answer: the head of its request, None where there was none, the status, and the seconds.
         refusal: the answer to a request by its head and the first of its body, which is then thrown away; None where
             all of it is to be read.
     """
@@ -54,6 +57,7 @@ class Server:
         allocate: Allocate = plain_room,
         align_header: bytes = b"",
         refused: Callable[[str], None] = lambda _cause: None,
+        access: Access | None = None,
         refusal: Callable[[Head, memoryview], Response | None] = lambda _head, _first: None,
     ) -> None:
         self.handler = handler
@@ -62,10 +66,11 @@ class Server:
         self.allocate = allocate
         self.align_header = align_header
         self.refused = refused
+        self.access = access
         self.refusal = refusal
         self.connections: set[Connection] = set()
         self._heads: Memo[bytes, Head] = Memo(128)
-        self.body_bytes = 0
+        self.memory = Memory(limits.max_body_memory, refused)
         self.draining = False
         self._deserted = asyncio.Event()
         self.scratch = bytearray(SCRATCH)

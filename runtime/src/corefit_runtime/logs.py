@@ -4,7 +4,10 @@ import json
 import logging
 import sys
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from corefit_runtime.http_messages import Head
 
 LEVELS: Final = {0: logging.DEBUG, 1: logging.INFO, 2: logging.WARNING, 3: logging.ERROR, 4: logging.CRITICAL}
 """onnxruntime's severities as ours."""
@@ -33,6 +36,12 @@ def configure(level: str, form: str) -> None:
     text = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(text))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def access(head: "Head | None", status: int, seconds: float) -> None:
+    """One line for an answer; of a request whose head could not be read nothing is known but this."""
+    asked = f"{head.method.decode()} {head.path}" if head is not None else "- -"
+    logging.getLogger("corefit.access").info("%s %d %.2f ms", asked, status, 1000 * seconds)
 
 
 def from_onnxruntime(severity: int, category: str, logid: str, location: str, message: str) -> None:

@@ -1,34 +1,36 @@
 """One thread for what would hold the event loop: large JSON, gzip. One, since the cores belong to the workers."""
 
 import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
-log: Final = logging.getLogger(__name__)
 
 
 class Offload:
-    """Runs functions in order on a thread, and hands their outcome to the loop."""
+    """Runs functions on a thread for coroutines of the loop.
+
+    Attributes:
+        turn: held by the one that uses the thread: what it holds is known before the next one begins.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.turn: Final = asyncio.Lock()
         self._loop = loop
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="corefit-offload")
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit(self, work: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
-        """Runs `work` aside, then `done` on the loop with its result or its error."""
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Runs a coroutine that answers for its own errors."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)  # The loop keeps weak references to tasks only.
+        task.add_done_callback(self._tasks.discard)
 
-        def run() -> None:
-            outcome: T | Exception
-            try:
-                outcome = work()
-            except Exception as error:  # noqa: BLE001 - it is handed on
-                outcome = error
-            self._loop.call_soon_threadsafe(done, outcome)
-
-        self._executor.submit(run)
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """What the function returns or raises on the thread."""
+        return self._loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     def close(self) -> None:
         """Lets the thread end."""

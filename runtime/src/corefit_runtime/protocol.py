@@ -4,7 +4,6 @@ Covers inference requests and responses in JSON and with the binary tensor data 
 Shapes are checked against the model and against the bytes before anything is allocated.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -12,17 +11,8 @@ import msgspec
 from corefit_core.errors import InvalidInput
 from corefit_runtime import datatypes, forms, json_data
 from corefit_runtime.datatypes import Array
-from corefit_runtime.forms import Form, Part, Signature
+from corefit_runtime.forms import Form, Signature
 from corefit_runtime.memo import MAX_KEY, Memo
-
-
-@dataclass(frozen=True, slots=True)
-class InferRequest:
-    """A request that is checked and ready to run: `feeds` are its inputs by name."""
-
-    form: Form
-    feeds: dict[str, Array]
-
 
 _ENCODER: Final = msgspec.json.Encoder()
 _NO_DATA: Final = memoryview(b"")
@@ -49,31 +39,31 @@ class Codec:
         self._max_depth = max_depth
         self._forms: Memo[bytes, Form] = Memo(128)
 
-    def parse(self, body: memoryview, header_length: int | None) -> InferRequest:
-        """The request from a body, of which the first `header_length` bytes are JSON (None: all of it).
+    def form(self, body: memoryview, header_length: int | None) -> Form:
+        """The form of a request, from a body of which the first `header_length` bytes are JSON (None: all of it).
 
         Raises:
             InvalidInput: naming what is wrong with it.
         """
         if header_length is None:
-            form = self._read(body)
-            return InferRequest(form, _feeds(form.parts, _NO_DATA))
+            return self._read(body)
         if header_length > len(body):
             raise InvalidInput(f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes")
         key = bytes(body[: min(header_length, MAX_KEY + 1)])
-        form = self._forms.get(key) or self._read(body[:header_length])
-        # With an id or with elements in it, it is not going to come again.
-        if not form.id and len(key) <= MAX_KEY and all(part.size is not None for part in form.parts):
-            self._forms.put(key, form)
-        return InferRequest(form, _feeds(form.parts, body[header_length:]))
+        form = self._forms.get(key)
+        if form is None:
+            form = self._read(body[:header_length])
+            # With an id or with elements in it, it is not going to come again.
+            if not form.id and len(key) <= MAX_KEY and all(part.size is not None for part in form.parts):
+                self._forms.put(key, form)
+        return form
 
     def known(self, text: memoryview) -> Form | None:
         """The form of a JSON part that has been read before; None where it would have to be read."""
         return self._forms.get(bytes(text)) if len(text) <= MAX_KEY else None
 
-    def render(self, request: InferRequest, outputs: list[Array]) -> tuple[int | None, list[bytes | memoryview]]:
+    def render(self, form: Form, outputs: list[Array]) -> tuple[int | None, list[bytes | memoryview]]:
         """The response: the length of its JSON part (None without binary data), and its pieces."""
-        form = request.form
         data = [
             datatypes.to_bytes(spec.datatype, array) if binary else None
             for (spec, binary), array in zip(form.outputs, outputs, strict=True)
@@ -117,23 +107,34 @@ class Codec:
         return _ENCODER.encode(message)
 
 
+def encoded(message: dict[str, Any]) -> bytes:
+    """A message of few fields."""
+    return _ENCODER.encode(message)
+
+
 def server_metadata(version: str) -> bytes:
     """The answer to GET v2."""
     return _ENCODER.encode({"name": "corefit", "version": version, "extensions": ["binary_tensor_data"]})
 
 
-def _feeds(parts: list[Part], binary: memoryview) -> dict[str, Array]:
-    feeds: dict[str, Array] = {}
+def feeds(form: Form, body: memoryview, header_length: int | None) -> dict[str, Array]:
+    """The inputs of a request by name, from its form and the body that this was read from.
+
+    Raises:
+        InvalidInput: naming what is wrong with them.
+    """
+    binary = _NO_DATA if header_length is None else body[header_length:]
+    tensors: dict[str, Array] = {}
     start = 0
-    for part in parts:
+    for part in form.parts:
         if part.size is None:
-            feeds[part.name] = json_data.parse(part.datatype, part.shape, part.data, part.what)
+            tensors[part.name] = json_data.parse(part.datatype, part.shape, part.data, part.what)
             continue
         stop = start + part.size
         if stop > len(binary):
             raise InvalidInput(f"{part.what} takes bytes {start} to {stop} of the binary data, which has {len(binary)}")
-        feeds[part.name] = datatypes.from_bytes(part.datatype, part.shape, binary[start:stop], part.name)
+        tensors[part.name] = datatypes.from_bytes(part.datatype, part.shape, binary[start:stop], part.name)
         start = stop
     if start != len(binary):
         raise InvalidInput(f"{len(binary) - start} bytes of binary data belong to no input")
-    return feeds
+    return tensors

@@ -1,0 +1,66 @@
+"""What the headers of an inference request say: worked out once for equal heads."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from corefit_core.errors import InvalidInput
+from corefit_runtime.http_messages import Head
+
+HEADER_LENGTH: Final = b"inference-header-content-length"
+TIMEOUT_HEADERS: Final = (b"corefit-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
+"""Ours, and the one by which Envoy and Istio tell how long the client's route allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the headers of an inference request say.
+
+    Attributes:
+        length: of the JSON part, None when all of the body is.
+        encoding: of the body.
+        accepts: encodings that the client takes.
+        timeout_s: how long the client waits; 0: it doesn't say.
+    """
+
+    length: int | None
+    encoding: bytes
+    accepts: bytes
+    timeout_s: float
+
+
+def facts_of(head: Head) -> Facts:
+    """The facts of this head.
+
+    Raises:
+        InvalidInput: a header that should be a number is none.
+    """
+    known = head.facts
+    if isinstance(known, Facts):
+        return known
+    headers = head.headers
+    facts = head.facts = Facts(
+        length=_header_length(headers),
+        encoding=headers.get(b"content-encoding", b""),
+        accepts=headers.get(b"accept-encoding", b""),
+        timeout_s=_header_timeout_s(headers),
+    )
+    return facts
+
+
+def _header_length(headers: dict[bytes, bytes]) -> int | None:
+    value = headers.get(HEADER_LENGTH)
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 15:
+        raise InvalidInput("Inference-Header-Content-Length is not a number of bytes")
+    return int(value)
+
+
+def _header_timeout_s(headers: dict[bytes, bytes]) -> float:
+    for name in TIMEOUT_HEADERS:
+        value = headers.get(name)
+        if value is not None:
+            if not value.isdigit() or len(value) > 12:
+                raise InvalidInput(f"{name.decode()} is not a number of milliseconds")
+            return int(value) / 1000
+    return 0.0

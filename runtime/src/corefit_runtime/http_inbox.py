@@ -1,0 +1,47 @@
+"""What a connection has received and not used yet: the beginning of a head, or the next request. No sockets here."""
+
+from typing import Final
+
+from corefit_runtime.http_messages import BadHead
+
+END: Final = b"\r\n\r\n"
+KEPT: Final = 65536
+"""Bytes of a next request after which no more of it is read."""
+
+
+class Inbox:
+    """Gathers heads that don't come in one piece.
+
+    Args:
+        limit: bytes of the largest head.
+
+    Attributes:
+        pending: what is kept.
+    """
+
+    __slots__ = ("_limit", "pending")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.pending = b""
+
+    def keep(self, data: bytes) -> bool:
+        """Bytes of the next request, before this one has its answer; False when it should be enough."""
+        self.pending += data
+        return len(self.pending) <= KEPT
+
+    def head(self, data: bytes) -> tuple[bytes, memoryview] | None:
+        """The head that `data` completes, with what came behind it; None, and it is kept, where none is complete.
+
+        Raises:
+            BadHead: it is larger than a head may be.
+        """
+        data = self.pending + data
+        end = data.find(END)
+        if end == 0:  # RFC 9112, 2.2: empty lines before a request are ignored; a single one by the parser.
+            data = data.lstrip(b"\r\n")
+            end = data.find(END)
+        if max(end + 4, len(data) if end < 0 else 0) > self._limit:
+            raise BadHead(431, f"the head is larger than {self._limit} bytes (--max-header)")
+        self.pending = data if end < 0 else b""
+        return None if end < 0 else (data[: end + 4], memoryview(data)[end + 4 :])

@@ -1,0 +1,87 @@
+"""The memory that bodies may hold, and each connection's share of it."""
+
+from collections.abc import Callable
+from typing import Final
+
+from corefit_runtime.http_messages import BadHead
+
+AT_ONCE: Final = 65536
+"""Bytes of a body that are charged with its head, the others when they come: else four clients that send no more than
+heads hold all of the memory for bodies. 2048 connections, as many as there may be, hold half of it by this."""
+
+
+class Memory:
+    """What all connections together hold.
+
+    Args:
+        limit: bytes.
+        refused: told of each request for which there is no room.
+
+    Attributes:
+        held: bytes.
+    """
+
+    __slots__ = ("_refused", "held", "limit")
+
+    def __init__(self, limit: int, refused: Callable[[str], None]) -> None:
+        self.limit = limit
+        self.held = 0
+        self._refused = refused
+
+    def require(self, count: int) -> None:
+        """Sees that so many bytes more would find room.
+
+        Raises:
+            BadHead: they would not.
+        """
+        if self.held + count > self.limit:
+            self._refused("memory")
+            raise BadHead(503, "the bodies that are being read fill the memory for them (--max-body-memory)")
+
+
+class Share:
+    """What one connection holds.
+
+    Attributes:
+        held: bytes.
+    """
+
+    __slots__ = ("_memory", "held")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.held = 0
+
+    def begin(self, length: int) -> None:
+        """A body of this length is going to come.
+
+        Raises:
+            BadHead: there is no room for it now.
+        """
+        if length > AT_ONCE:
+            self._memory.require(length)
+        self.charge(min(length, AT_ONCE))
+
+    def charge(self, count: int) -> None:
+        """Takes so many bytes more.
+
+        Raises:
+            BadHead: there is no room for them.
+        """
+        self._memory.require(count)
+        self._memory.held += count
+        self.held += count
+
+    def adjust(self, count: int) -> bool:
+        """Takes so many bytes more, gives back where negative; False, and nothing is taken, where there is no room."""
+        memory = self._memory
+        if count > 0 and memory.held + count > memory.limit:
+            return False
+        memory.held += count
+        self.held += count
+        return True
+
+    def release(self) -> None:
+        """Gives all of it back."""
+        self._memory.held -= self.held
+        self.held = 0
