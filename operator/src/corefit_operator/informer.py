@@ -43,23 +43,22 @@ class Informer:
     Args:
         relisted: told of each object that came from a list, not from a watch.
         login: gives kopf its way to the API server.
-        namespaces: to watch; empty for all.
     """
 
-    def __init__(self, view: View, dirty: Dirty, relisted: Relisted, login: Login, namespaces: Sequence[str]) -> None:
+    def __init__(self, view: View, dirty: Dirty, relisted: Relisted, login: Login) -> None:
         self._view = view
         self._dirty = dirty
         self._relisted = relisted
         self._login = login
-        self._namespaces = tuple(namespaces)
         self._asked: dict[Key, tuple[object, ...]] = {}
 
-    async def run(self, started: asyncio.Event, spawned: Callable[[], None]) -> None:
+    async def run(self, namespaces: Sequence[str], started: asyncio.Event, spawned: Callable[[], None]) -> None:
         """Watches until it is cancelled, or until a watch fails.
 
         kopf's own way of ending is not used: it waits 5 s for every task of the process, whoever's it is.
 
         Args:
+            namespaces: to watch; empty for all.
             started: set once watching has begun.
             spawned: called when kopf has taken the process's signals for itself, which are not its to take.
 
@@ -72,8 +71,8 @@ class Informer:
             standalone=True,
             # Otherwise kopf asks for the user's name, and a pod's numeric user has none. Its type is not exported.
             identity="corefit-operator",  # type: ignore[arg-type]
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
+            clusterwide=not namespaces,
+            namespaces=tuple(namespaces),
             ready_flag=started,
         )
         spawned()

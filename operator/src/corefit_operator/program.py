@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import ClientSession
 from kubernetes.aio.client import ApiClient
 
-from corefit_operator import collector, connection, health
+from corefit_operator import collector, connection, health, namespaces
 from corefit_operator import lease as leases
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
@@ -93,7 +93,7 @@ async def run(settings: Settings) -> None:
         view, queue = View(), WorkQueue[Key]()
         resync = Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s)
         login = partial(connection.kopf_login, configuration)
-        informer = Informer(view, queue.add, resync.relisted, login, settings.namespaces)
+        informer = Informer(view, queue.add, resync.relisted, login)
         fetch = _fetch(settings.via, Cluster(reports_client, metrics.request), session)
         reconciler = _reconciler(settings, cluster, view, Collector(fetch, metrics.report), metrics)
         work = (
@@ -103,7 +103,11 @@ async def run(settings: Settings) -> None:
 
         async def watch() -> None:
             await _until_served(cluster)
-            await informer.run(started, stopping.install)
+            found = await namespaces.readable(cluster, settings.namespaces)
+            await first_of(
+                partial(informer.run, found, started, stopping.install),
+                partial(namespaces.changed, cluster, settings.namespaces, found),
+            )
 
         async def lead() -> None:
             await started.wait()

@@ -15,6 +15,7 @@ from typing import Final
 from corefit_operator import objects
 from corefit_operator.cluster import ApiError, Cluster, Listed
 from corefit_operator.manifests import KINDS
+from corefit_operator.namespaces import GONE
 from corefit_operator.view import Key, View, asked
 
 LOG: Final = logging.getLogger(__name__)
@@ -76,10 +77,18 @@ class Resync:
     async def once(self) -> None:
         """Compares everything once."""
         for namespace in self._namespaces:
-            for kind in KINDS:
-                self._children(kind, namespace, await self._cluster.list(kind, namespace, ours=True))
-            self._pods(namespace, await self._cluster.list("Pod", namespace, ours=True))
-            self._services(namespace, await self._cluster.list("InferenceService", namespace, ours=False))
+            try:
+                await self._compared(namespace)
+            except ApiError as error:
+                if namespace is None or error.status not in GONE:
+                    raise
+                LOG.info("namespace %s isn't compared: %s", namespace, error)
+
+    async def _compared(self, namespace: str | None) -> None:
+        for kind in KINDS:
+            self._children(kind, namespace, await self._cluster.list(kind, namespace, ours=True))
+        self._pods(namespace, await self._cluster.list("Pod", namespace, ours=True))
+        self._services(namespace, await self._cluster.list("InferenceService", namespace, ours=False))
 
     def _children(self, kind: str, namespace: str | None, listed: Listed) -> None:
         present = {item["metadata"]["uid"] for item in listed.items}
