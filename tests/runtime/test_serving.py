@@ -1,5 +1,6 @@
 """The whole runtime as a process, from outside."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -269,6 +270,36 @@ def test_a_model_that_cannot_be_served_is_reported(
     shutil.copy(negate, path)  # Put right, it comes into service by itself.
     runtime.wait(runtime.ready, "ready")
     assert runtime.infer([ROW])[0] == 200
+
+
+def test_a_model_from_nowhere_does_not_end_the_process(start: Any) -> None:
+    runtime = start(model="http://127.0.0.1:80a/m.onnx", wait="listening")
+    runtime.wait(lambda: runtime.report()["state"] == "Failed", "failed")
+    assert runtime.report()["reason"] == "ModelUnavailable"
+    assert runtime.stop() == 0
+
+
+def test_sigterm_ends_a_start_that_would_take_for_ever(start: Any) -> None:
+    """A download in a thread, of which a byte comes now and then: it can't be cancelled, and nothing waits for it."""
+    asked, stop = threading.Event(), threading.Event()
+
+    def trickle() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            asked.set()
+            while not stop.wait(0.5):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=trickle, daemon=True).start()
+        model = f"http://127.0.0.1:{listener.getsockname()[1]}/m.onnx"
+        runtime = start("--drain-seconds", "3600", "--grace-seconds", "7200", model=model, wait="listening")
+        runtime.wait(asked.is_set, "downloading")
+        try:
+            assert runtime.stop() == 0
+        finally:
+            stop.set()
 
 
 def test_a_wrong_checksum_is_reported(start: Any, negate: str) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -78,6 +79,51 @@ def test_what_is_not_there_is_unavailable(tmp_path: Path, web: Web) -> None:
         store.fetch("http://127.0.0.1:1/m.onnx", "", tmp_path)
     with pytest.raises(ConfigError, match="s3://"):
         store.fetch("s3://bucket/m.onnx", "", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:80a/m.onnx",
+        "http://[::1/m.onnx",
+        "http://127.0.0.1:1/mod\u00e8le.onnx",
+        "http://127.0.0.1:1/a model.onnx",
+        f"http://{'a' * 70}.invalid/m.onnx",
+        "http://..invalid/m.onnx",
+        "file:///a%00b.onnx",
+    ],
+)
+def test_a_uri_that_is_none_is_unavailable(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ModelUnavailable, match="can't be"):
+        store.fetch(uri, "", tmp_path)
+    assert store.stamp(uri) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-x\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhe",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello",
+        b"HTTP/1.1 302 Found\r\nLocation: http://h:80a/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_none_is_unavailable(tmp_path: Path, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(ModelUnavailable, match="can't be fetched"):
+            store.fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/m.onnx", "", tmp_path)
 
 
 def test_a_download_that_breaks_off_is_resumed_and_then_kept(tmp_path: Path, web: Web) -> None:

@@ -1,4 +1,4 @@
-"""The process from start to end: ports, signals, loading with retries, the watch on the grant, the drain.
+"""The process from start to end: ports, signals, loading with retries, the drain.
 
 The composition root: everything is made here and handed to what uses it. numpy and onnxruntime are imported in a
 thread after the admin port is up, so that a pod on a tenth of a core answers its probes while they load.
@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from corefit_core.batching import Line
-from corefit_core.errors import CorefitError, ModelUnavailable
+from corefit_core.errors import ModelUnavailable
 from corefit_core.sizing import Grant
+from corefit_runtime import failures, logs
 from corefit_runtime import grant as cpu
-from corefit_runtime import logs
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.http_messages import TEXT, HttpLimits, Response, error_body
 from corefit_runtime.http_server import Server
 from corefit_runtime.meter import Meter
+from corefit_runtime.retries import delays
 from corefit_runtime.service import Service
 from corefit_runtime.settings import Settings
 
@@ -31,14 +32,8 @@ if TYPE_CHECKING:
     from corefit_runtime.serving import Serving
 
 log: Final = logging.getLogger(__name__)
-POLL_S: Final = 0.1
-"""The kernel tells nobody of a changed quota; a resize reaches the cgroup within 0.1 s, and a look costs 10 us."""
-LOOKS_A_SECOND: Final = 10
-"""What changes more slowly, or is to be counted over a second, is looked at each tenth time."""
 ADMIN_GRACE_S: Final = 0.5
 """For an answer that is on its way; a profile that is being taken is not waited for."""
-RETRY_FIRST_S: Final = 1.0
-RETRY_LAST_S: Final = 30.0
 
 
 class App:
@@ -125,54 +120,22 @@ class App:
     async def _load(self) -> None:
         """Until it works: a model that can't be served is reported and tried again, not crashed on."""
         assert self._serving is not None  # noqa: S101 - `_compose` has made it
-        delay = RETRY_FIRST_S
-        while True:
+        for delay in delays():
             try:
                 await self._serving.load(self._grant())
-            except CorefitError as error:
-                log.warning("the model is not served: %s; next try in %.0f s", error, delay)
-                self._service.became_failed(error.reason, str(error))
+            except Exception as error:  # noqa: BLE001 - a pod that says why tells more than one that restarts
+                consequence = f"the model is not served, next try in {delay:.0f} s"
+                self._service.became_failed(*failures.warned(log, consequence, error))
+                await asyncio.sleep(delay)
             else:
                 log.info("ready after %.2f s", self._service.startup_s)
                 return
-            await asyncio.sleep(delay)
-            delay = min(RETRY_LAST_S, 2 * delay)
 
     async def _watch(self) -> None:
-        assert self._serving is not None  # noqa: S101 - `_compose` has made it
-        known, model = self._grant(), self._model_stamp()
-        looks = 0
-        while True:
-            due = self._loop.time() + POLL_S
-            await asyncio.sleep(POLL_S)
-            self._service.meter.loop_lag.observe(max(0.0, self._loop.time() - due))
-            found = self._grant()
-            if found != known:
-                log.info("the grant changed: %dm to %dm", known.millicores, found.millicores)
-                known = found
-                await self._regrant(found)
-            looks += 1
-            if looks % LOOKS_A_SECOND:
-                continue
-            self._service.look_at_cpu()
-            if self._settings.watch_model and model != (model := self._model_stamp()):
-                await self._serving.reload()
+        from corefit_runtime.watch import Watch  # noqa: PLC0415 - as in `_compose`
 
-    async def _regrant(self, found: Grant) -> None:
         assert self._serving is not None  # noqa: S101 - `_compose` has made it
-        try:
-            await self._serving.regrant(found)
-        except CorefitError as error:
-            log.warning("the plan stays as it is: %s", error)
-            self._service.notes["plan"] = str(error)
-
-    def _model_stamp(self) -> tuple[int, int, int]:
-        """Tells a replaced or rewritten file; a file that isn't there now has a stamp too."""
-        try:
-            found = Path(self._settings.model.removeprefix("file://")).stat()
-        except OSError:
-            return (0, 0, 0)
-        return (found.st_ino, found.st_size, found.st_mtime_ns)
+        await Watch(self._service, self._serving, self._grant).run()
 
     def _grant(self) -> Grant:
         return cpu.current(self._service.cgroup, self._settings.cpus)
@@ -209,7 +172,8 @@ class App:
         if http is None:
             return
         http.drain()
-        await asyncio.sleep(settings.drain_seconds)
+        if self._service.model is not None:  # Else nothing was ever sent here, nor answered.
+            await asyncio.sleep(settings.drain_seconds)
         cut = await http.close(settings.grace_seconds - settings.drain_seconds)
         if cut:
             log.warning("%d connections were cut: not finished in %.0f s", cut, settings.grace_seconds)

@@ -6,7 +6,7 @@ Blocking, on made-up inputs, within a time that is given. Decides nothing: the f
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -89,7 +89,7 @@ def calibrate(
     until = time.monotonic() + budget_s
     independent, why = row_independence(engine, first.free_size)
     by_rows = _by_rows(engine, first, until, ROWS if independent else ROWS[:1], LONG * target_s)
-    by_threads = _by_threads(engine, first, cores, until)
+    by_threads = _by_threads(engine.with_threads, first, 1, cores, until)
     ones = {p.rows: p.seconds for p in by_rows}
     return Findings(
         profile=(*by_rows, *by_threads),
@@ -98,6 +98,30 @@ def calibrate(
         why=why,
         free_size=first.free_size,
     )
+
+
+def unmeasured(findings: Findings, cores: int, objective_s: float) -> bool:
+    """Whether runs are too long on every number of threads that was measured, and there are cores for twice as many."""
+    times = _of_one_row(findings)
+    return bool(times) and 2 * max(times) <= cores and min(times.values()) > objective_s
+
+
+def widened(findings: Findings, wider: Callable[[Threads], Engine], cores: int, budget_s: float) -> Findings:
+    """The findings, and the service times on more threads than they know.
+
+    Args:
+        findings: of `calibrate`.
+        wider: makes a session of so many threads.
+        cores: most threads that a run may get.
+        budget_s: seconds after which no further measurement is begun.
+    """
+    most = max(_of_one_row(findings), default=1)
+    points = _by_threads(wider, findings, most, cores, time.monotonic() + budget_s)
+    return msgspec.structs.replace(findings, profile=(*findings.profile, *points))
+
+
+def _of_one_row(findings: Findings) -> dict[int, float]:
+    return {point.threads: point.seconds for point in findings.profile if point.rows == 1}
 
 
 def row_independence(engine: Engine, free_size: int) -> tuple[bool, str]:
@@ -191,14 +215,16 @@ def _long(points: list[ServiceTime], longest_s: float) -> bool:
     return len(points) > 1 and points[-1].seconds > longest_s and points[-1].seconds > 2 * points[0].seconds
 
 
-def _by_threads(engine: Engine, first: Findings, cores: int, until: float) -> list[ServiceTime]:
+def _by_threads(
+    wider: Callable[[Threads], Engine], findings: Findings, measured: int, cores: int, until: float
+) -> list[ServiceTime]:
     points: list[ServiceTime] = []
-    threads = 2
+    threads = 2 * measured
     while threads <= cores and time.monotonic() < until:
-        wider = engine.with_threads(Threads(intra=threads))
-        feeds = made_up(engine.inputs, 1, first.free_size)
-        wider.run(None, feeds)
-        seconds = timed(wider, feeds, RUNS, max(0.0, until - time.monotonic()) / 2)
+        engine = wider(Threads(intra=threads))
+        feeds = made_up(engine.inputs, 1, findings.free_size)
+        engine.run(None, feeds)
+        seconds = timed(engine, feeds, RUNS, max(0.0, until - time.monotonic()) / 2)
         points.append(ServiceTime(threads=threads, rows=1, seconds=seconds))
         threads *= 2
     return points

@@ -1,6 +1,7 @@
 """The command `corefit-runtime`."""
 
 import asyncio
+import logging
 import os
 import sys
 
@@ -27,6 +28,9 @@ def main() -> None:
 
     async def serve() -> None:
         await App(given).run()
+        # Else asyncio and the interpreter wait for a download or a calibration in a thread: past the grace.
+        logging.shutdown()
+        os._exit(0)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())

@@ -5,19 +5,19 @@ and then exchanged by one assignment: runs under way keep the old one until they
 """
 
 import asyncio
-import gc
 import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from corefit_core import batching, sizing
 from corefit_core.batching import Line
 from corefit_core.errors import ModelError, ModelUnavailable
 from corefit_core.report import PlanInForce
 from corefit_core.sizing import Grant, Objective, SizingPlan
-from corefit_runtime import calibrate, heap, profiles, store
+from corefit_runtime import calibrate, failures, heap, loading, store
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.engine import Engine, Threads
 from corefit_runtime.forms import Signature
@@ -31,27 +31,24 @@ from corefit_runtime.settings import Settings
 log: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loaded:
-    """A model that is warm, with what was found about it."""
-
-    model: Model
-    findings: Findings
-
-
 class Serving:
     """See the module.
 
     Args:
         service: the state that is kept.
         pool: what runs the model.
+
+    Attributes:
+        grant: what the plan in force was made for; None before there is one.
+        stamp: of the model's file when it was last tried (`store.stamp`).
     """
 
     def __init__(self, service: Service, pool: Pool) -> None:
         self._service = service
         self._pool = pool
         self._findings = Findings()
-        self._grant: Grant | None = None
+        self.grant: Grant | None = None
+        self.stamp: store.Stamp = None
         self._changing = asyncio.Lock()
         self._tracing = asyncio.Lock()
 
@@ -59,36 +56,59 @@ class Serving:
         """Fetches the model and brings it into service; again, to reload it.
 
         Raises:
-            ModelError: it can't be served; a model that is served already stays.
+            CorefitError: it can't be served, or not with this grant; a model that is served already stays.
         """
+        settings = self._service.settings
         async with self._changing:
-            loaded = await asyncio.to_thread(_load, self._service.settings, grant)
-            self._grant, self._findings = grant, loaded.findings
-            await self._adopt(loaded.model, grant)
+            self.stamp = store.stamp(settings.model)  # Before it is read: what is written meanwhile is a change.
+            loaded = await asyncio.to_thread(loading.load, settings, grant)
+            await self._adopt(loaded.model, grant, loaded.findings)
         self._service.notes.pop("reload", None)
         self._service.became_ready()
 
     async def reload(self) -> str:
         """Loads the model anew; returns what went wrong, the old one then goes on serving; empty when all is well."""
-        if self._grant is None:
+        if self.grant is None:
             return "no model has been loaded yet"
         try:
-            await self.load(self._grant)
-        except ModelError as error:
-            log.warning("the new model is not taken, the old one goes on: %s", error)
-            self._service.notes["reload"] = f"{error.reason}: {error}"
-            return str(error)
+            await self.load(self.grant)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one serves
+            reason, message = failures.warned(log, "the new model is not taken, the old one goes on", error)
+            self._service.notes["reload"] = f"{reason}: {message}"
+            return message
         log.info("the model was reloaded")
         return ""
 
     async def regrant(self, grant: Grant) -> None:
-        """Fits the plan to another grant of CPU."""
+        """Fits the plan to another grant of CPU.
+
+        Raises:
+            CorefitError: no plan fits the grant; the one in force stays.
+        """
         async with self._changing:
             model = self._service.model
-            if model is None or grant == self._grant:
-                return
-            self._grant = grant
-            await self._adopt(model, grant)
+            if model is not None and grant != self.grant:
+                await self._adopt(model, grant, self._findings)
+
+    async def measure_threads(self) -> None:
+        """Where no number of threads that was measured meets the objective, measures more, as far as the grant goes.
+
+        Beside the requests, whose plan it then fits anew: a model that started on a quarter of a core and was grown to
+        four would stay on one thread for ever.
+
+        Raises:
+            ModelError: the model's file was changed.
+        """
+        settings, model, grant = self._service.settings, self._service.model, self.grant
+        if model is None or grant is None or not settings.calibrate:
+            return
+        cores = loading.cores(grant)
+        if not calibrate.unmeasured(self._findings, cores, settings.objective_s):
+            return
+        findings = await asyncio.to_thread(loading.widened, settings, model, self._findings, cores)
+        async with self._changing:
+            if model is self._service.model:
+                await self._adopt(model, self.grant or grant, findings)
 
     async def trace(self, seconds: float) -> bytes:
         """The time of each operator in the runs of the next seconds, in Chrome's trace format.
@@ -96,7 +116,7 @@ class Serving:
         By a session of its own that takes the other's place meanwhile; it needs the memory of a second model.
 
         Raises:
-            ModelError: there is no model, or a trace is being made already.
+            ModelError: there is no model, a trace is being made already, or the model's file was changed.
         """
         model = self._service.model
         if model is None or self._tracing.locked():
@@ -105,7 +125,7 @@ class Serving:
             async with self._changing:
                 plain = model.engine
                 prefix = Path(self._service.settings.model_dir) / "trace"
-                traced = await asyncio.to_thread(_traced, plain, prefix, self._findings)
+                traced = await asyncio.to_thread(loading.traced, model, prefix, self._findings)
                 model.engine = traced
             try:
                 await asyncio.sleep(seconds)
@@ -114,19 +134,39 @@ class Serving:
                     model.engine = plain
             return await asyncio.to_thread(traced.end_trace)
 
-    async def _adopt(self, model: Model, grant: Grant) -> None:
-        settings, findings = self._service.settings, self._findings
+    async def _adopt(self, model: Model, grant: Grant, findings: Findings) -> None:
+        """Makes the plan and what it needs; then all of it is in force at once, or, where something fails, nothing."""
+        settings = self._service.settings
         plan = sized(settings, grant, findings)
-        model.rows_independent = findings.rows_independent
+        engine, wrong = await self._session(model, plan, findings)
+        if wrong:
+            plan = on_threads(plan, engine.threads.intra)
         limits = limits_of(settings, plan, findings)
-        model.rows_independent = model.rows_independent or insisted(settings)
-        threads = Threads(intra=plan.threads_per_worker)
-        if threads != model.engine.threads:
-            model.engine = await asyncio.to_thread(_rethreaded, model.engine, threads, findings)
+        model.engine = engine
+        model.rows_independent = findings.rows_independent or insisted(settings)
         self._pool.apply(limits)
+        self.grant, self._findings = grant, findings
         self._publish(model, grant, plan, limits)
+        self._note("session", wrong)
         # What calibration, an earlier model or an earlier plan has left.
         await asyncio.to_thread(heap.give_back)
+
+    async def _session(self, model: Model, plan: SizingPlan, findings: Findings) -> tuple[Engine, str]:
+        """The session for a plan; the one there is, with the reason, where the model's file is gone or another."""
+        threads = Threads(intra=plan.threads_per_worker)
+        if threads == model.engine.threads:
+            return model.engine, ""
+        try:
+            return await asyncio.to_thread(loading.rethreaded, model, threads, findings), ""
+        except ModelError as error:
+            _, message = failures.warned(log, "the session keeps its threads", error)
+            return model.engine, message
+
+    def _note(self, key: str, text: str) -> None:
+        notes = self._service.notes
+        notes.pop(key, None)
+        if text:
+            notes[key] = text
 
     def _publish(self, model: Model, grant: Grant, plan: SizingPlan, limits: Limits) -> None:
         service, findings = self._service, self._findings
@@ -172,6 +212,13 @@ def sized(settings: Settings, grant: Grant, findings: Findings) -> SizingPlan:
     return sizing.plan(grant, objective, findings.profile)
 
 
+def on_threads(plan: SizingPlan, threads: int) -> SizingPlan:
+    """The plan for a session that can't be exchanged: the same cores, on the threads that it has."""
+    workers = max(1, plan.workers * plan.threads_per_worker // threads)
+    why = f"{plan.why}; but the session keeps its threads"
+    return msgspec.structs.replace(plan, workers=workers, threads_per_worker=threads, why=why)
+
+
 def insisted(settings: Settings) -> bool:
     """Whether the user overrides the check of row independence."""
     return isinstance(settings.chunk_rows, int) or isinstance(settings.batch_rows, int)
@@ -198,49 +245,3 @@ def _rows(setting: str | int, found: int) -> int:
     if isinstance(setting, int):
         return setting
     return found if setting == "auto" else 0
-
-
-def _load(settings: Settings, grant: Grant) -> Loaded:
-    """Fetches, loads, warms up and measures. Blocking."""
-    stored = store.fetch(settings.model, settings.model_sha256, Path(settings.model_dir), access=settings.access)
-    engine = Engine(stored.path, Threads())
-    first = calibrate.warm_up(engine)
-    findings = _measured(settings, engine, first, stored.sha256, max(1, grant.millicores // 1000))
-    model = Model(engine, name=settings.name, version=settings.model_version, sha256=stored.sha256)
-    if gc.get_freeze_count() == 0:
-        # The objects of the libraries stay for ever: 20 ms of collector in which the loop would stand, each time.
-        gc.collect()
-        gc.freeze()
-    return Loaded(model=model, findings=findings)
-
-
-def _measured(settings: Settings, engine: Engine, first: Findings, sha256: str, cores: int) -> Findings:
-    if not settings.calibrate:
-        return first
-    folder = Path(settings.model_dir)
-    kept = profiles.load(folder, sha256, cores)
-    if kept is not None:
-        log.info("calibration: taken from an earlier start with this model and CPU")
-        return kept
-    target_s = settings.chunk_ms / 1000
-    findings = calibrate.calibrate(engine, first, cores, settings.calibrate_seconds, target_s)
-    for point in findings.profile:
-        log.info("calibration: %d rows on %d threads: %.3f ms", point.rows, point.threads, 1000 * point.seconds)
-    if findings.line is not None:
-        profiles.save(folder, sha256, cores, findings)
-    return findings
-
-
-def _traced(engine: Engine, prefix: Path, findings: Findings) -> Engine:
-    prefix.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return _warmed(engine.traced(prefix), findings)
-
-
-def _rethreaded(engine: Engine, threads: Threads, findings: Findings) -> Engine:
-    return _warmed(engine.with_threads(threads), findings)
-
-
-def _warmed(engine: Engine, findings: Findings) -> Engine:
-    if findings.line is not None:
-        engine.run(None, calibrate.made_up(engine.inputs, 1, findings.free_size))
-    return engine

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from corefit_core.errors import ChecksumMismatch, ConfigError, ModelUnavailable
+from corefit_core.errors import ChecksumMismatch, ConfigError, CorefitError, ModelUnavailable
 from corefit_runtime.access import Access
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ BLOCK: Final = 1 << 20
 PROGRESS_EVERY_S: Final = 5.0
 
 Progress = Callable[[int, int | None], None]
+Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,38 @@ def fetch(
         ChecksumMismatch: it is another file than the checksum names.
         ConfigError: a kind of URI that isn't known.
     """
-    parts = urlsplit(uri)
-    if parts.scheme in {"", "file"}:
-        path = Path(unquote(parts.path) if parts.scheme else uri).absolute()
+    path = local(uri)
+    if path is not None:
         return _checked(path, sha256, uri)
+    return _download(uri, sha256, folder, progress or reporter(uri), access or Access())
+
+
+def local(uri: str) -> Path | None:
+    """The file that a path or a file:// URI names; None for one that is downloaded.
+
+    Raises:
+        ModelUnavailable: not a URI at all.
+        ConfigError: a kind of URI that isn't known.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise ModelUnavailable(f"{uri} can't be fetched: {error}") from error
+    if parts.scheme in {"", "file"}:
+        return Path(unquote(parts.path) if parts.scheme else uri).absolute()
     if parts.scheme not in {"http", "https"}:
         raise ConfigError(f"--model is {uri!r}: a path, file://, http:// or https:// is understood")
-    return _download(uri, sha256, folder, progress or reporter(uri), access or Access())
+    return None
+
+
+def stamp(uri: str) -> Stamp:
+    """Tells a replaced or rewritten local file from what it was; None for one that isn't there or isn't local."""
+    try:
+        path = local(uri)
+        found = path.stat() if path is not None else None
+    except (CorefitError, OSError, ValueError):
+        return None
+    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def digest(path: Path) -> str:
@@ -82,8 +108,8 @@ def reporter(uri: str) -> Progress:
 def _checked(path: Path, sha256: str, uri: str) -> StoredModel:
     try:
         found = digest(path)
-    except OSError as error:
-        raise ModelUnavailable(f"{uri} can't be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # A ValueError is of a name that no file can have.
+        raise ModelUnavailable(f"{uri} can't be read: {getattr(error, 'strerror', None) or error}") from error
     if sha256 and found != sha256.lower():
         raise ChecksumMismatch(f"{uri} has the SHA-256 {found}, not {sha256.lower()}: fix the file or the checksum")
     return StoredModel(path=path, sha256=found)
@@ -125,6 +151,8 @@ def _receive(uri: str, part: Path, progress: Progress, access: Access, *, resume
         if error.code != 416:
             raise
         # Range not satisfiable: the part is complete already, or longer than the file; the checksum tells which.
+    except web.MALFORMED as error:
+        raise ModelUnavailable(f"{uri} can't be fetched: {type(error).__name__}: {str(error).strip()}") from error
 
 
 def _copy(response: "HTTPResponse", file: IO[bytes], have: int, progress: Progress) -> None:

@@ -20,6 +20,8 @@ from corefit_runtime.access import Access, refused
 
 TIMEOUT_S: Final = 30.0
 """Seconds without a byte after which a request is given up."""
+MALFORMED: Final = (http.client.HTTPException, ValueError)
+"""What http.client, urllib and the codec of host names say to a URI, a redirect or an answer that isn't one."""
 PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -28,6 +30,7 @@ def get(uri: str, headers: dict[str, str], access: Access) -> HTTPResponse:
 
     Raises:
         ModelUnavailable: an address that isn't allowed, or credentials that aren't there.
+        MALFORMED: the URI, where it redirects to, or the answer; when it is read as well.
         OSError: no answer, or an `urllib.error.HTTPError` for a status that isn't a success.
     """
     request = urllib.request.Request(uri, headers=headers)  # noqa: S310 - the director below knows http and https only
