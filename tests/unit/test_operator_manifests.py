@@ -152,6 +152,8 @@ def test_link_local_addresses_are_the_administrators_to_allow() -> None:
 def test_only_the_operator_reaches_the_admin_port() -> None:
     http, admin = _children()["NetworkPolicy"]["spec"]["ingress"]
     assert "from" not in http
+    assert [port["port"] for port in http["ports"]] == ["http"]
+    assert [port["port"] for port in admin["ports"]] == ["admin", naming.SIDECAR_PORT_ADMIN]
     assert admin["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "corefit-system"}
 
 
@@ -176,7 +178,8 @@ def test_an_application_has_the_runtime_as_its_native_sidecar() -> None:
     assert [c["restartPolicy"] for c in template["spec"]["initContainers"]] == ["Always"]
     assert template["metadata"]["annotations"][naming.ANNOTATION_ADMIN_PORT] == "18081"
     assert naming.selector("digits").items() <= template["metadata"]["labels"].items()
-    assert children["Service"]["spec"]["ports"][0]["targetPort"] == 9000
+    assert children["Service"]["spec"]["ports"][0]["targetPort"] == "http"
+    assert template["spec"]["containers"][0]["ports"] == [{"name": "http", "containerPort": 9000, "protocol": "TCP"}]
 
 
 def test_only_the_admin_port_of_an_applications_pods_is_closed_to_others() -> None:

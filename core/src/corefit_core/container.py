@@ -84,7 +84,7 @@ def container(service: Service, image: str, millicores: int, *, link_local: bool
     """
     return {
         **_common(service, image, ALONE, millicores, link_local=link_local),
-        "ports": [_port("http", ALONE.port), _port("admin", ALONE.admin_port)],
+        "ports": [_port(naming.PORT_NAME, ALONE.port), _port("admin", ALONE.admin_port)],
         # The admin port is up within the first second, so that a model that can't be served is reported by a
         # process that stays alive; liveness therefore says nothing of the model, readiness everything.
         "startupProbe": _probe("/livez", ALONE, period=PROBE_S, failures=STARTUP_PROBES, timeout=5),

@@ -27,6 +27,8 @@ ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 
 PORT_HTTP: Final = 8080
 """Open Inference Protocol. 8080: what KServe's and Seldon's servers and their users' probes take."""
+PORT_NAME: Final = "http"
+"""What every pod calls the port that the Service sends to, be it the runtime's or an application's."""
 PORT_ADMIN: Final = 8081
 """Report, metrics, health: a port of its own, so that a NetworkPolicy can close it to all but the operator."""
 CONTAINER: Final = "runtime"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core import container, naming, sidecar
+from corefit_core import container, naming, ports, sidecar
 from corefit_core.manifest import Manifest, fingerprint
 from corefit_core.service import Service
 
@@ -117,9 +117,18 @@ def _labels(service: Service) -> dict[str, str]:
 
 
 def _service(service: Service) -> dict[str, Any]:
-    target = service.application.port if service.application else "http"
-    port = {"name": "http", "port": naming.PORT_HTTP, "targetPort": target, "protocol": "TCP", "appProtocol": "http"}
-    return {"type": "ClusterIP", "selector": naming.selector(service.name), "ports": [port]}
+    return {"type": "ClusterIP", "selector": naming.selector(service.name), "ports": [service_port(_target(service))]}
+
+
+def _target(service: Service) -> str | int:
+    """A name, so that pods of before and after an application came or went are each sent to where they listen."""
+    beside = service.application
+    return naming.PORT_NAME if beside is None or ports.named(beside.containers, beside.port) else beside.port
+
+
+def service_port(target: str | int) -> dict[str, Any]:
+    """The port of the Service that sends to `target` in the pods."""
+    return {"name": "http", "port": naming.PORT_HTTP, "targetPort": target, "protocol": "TCP", "appProtocol": "http"}
 
 
 def _disruption_budget(service: Service) -> dict[str, Any]:
@@ -133,7 +142,9 @@ def _disruption_budget(service: Service) -> dict[str, Any]:
 
 def _network_policy(service: Service, defaults: Defaults) -> dict[str, Any]:
     beside = service.application is not None
-    admin: dict[str, Any] = {"ports": [{"port": naming.SIDECAR_PORT_ADMIN if beside else "admin", "protocol": "TCP"}]}
+    # Those of an application that went are there until they are replaced, and report until then.
+    admin_ports = [naming.SIDECAR_PORT_ADMIN] if beside else ["admin", naming.SIDECAR_PORT_ADMIN]
+    admin: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in admin_ports]}
     if defaults.operator_namespace:
         admin["from"] = [
             {
@@ -145,7 +156,7 @@ def _network_policy(service: Service, defaults: Defaults) -> dict[str, Any]:
     return {
         "podSelector": {"matchLabels": naming.selector(service.name)},
         "policyTypes": ["Ingress"],
-        "ingress": [{"ports": _all_but_admin() if beside else [{"port": "http", "protocol": "TCP"}]}, admin],
+        "ingress": [{"ports": _all_but_admin() if beside else [{"port": naming.PORT_NAME, "protocol": "TCP"}]}, admin],
     }
 
 
@@ -194,7 +205,8 @@ def _pod_template(service: Service, defaults: Defaults) -> Manifest:
             "volumes": container.volumes(service, container.ALONE),
         }
         return {"metadata": metadata, "spec": {**_pod(service, grace), **held}}
-    held = {"containers": list(application.containers), "volumes": list(application.volumes)}
+    containers = ports.named(application.containers, application.port) or list(application.containers)
+    held = {"containers": containers, "volumes": list(application.volumes)}
     pod = {**_pod(service, application.termination_grace_period_seconds), **held}
     return sidecar.injected(
         {"metadata": metadata, "spec": pod},

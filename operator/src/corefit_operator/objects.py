@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from corefit_core.naming import ANNOTATION_ADMIN_PORT, LABEL_SERVICE, PORT_ADMIN
+from corefit_core.naming import ANNOTATION_ADMIN_PORT, LABEL_SERVICE, PORT_ADMIN, PORT_NAME
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -89,10 +89,17 @@ class ContainerResources(_Read, frozen=True, kw_only=True):
     limits: dict[str, int | float | str] = msgspec.field(default_factory=dict)
 
 
+class ContainerPort(_Read, frozen=True, kw_only=True):
+    """A port that a container declares."""
+
+    name: str = ""
+
+
 class Container(_Read, frozen=True, kw_only=True):
     """What is asked for a container."""
 
     name: str = ""
+    ports: tuple[ContainerPort, ...] = ()
     resources: ContainerResources = ContainerResources()
 
 
@@ -143,6 +150,11 @@ class Pod(_Read, frozen=True, kw_only=True):
         """Where the runtime in it has its admin port."""
         said = self.metadata.annotations.get(ANNOTATION_ADMIN_PORT, "")
         return int(said) if said.isdecimal() and len(said) <= 5 else PORT_ADMIN
+
+    @property
+    def names_its_port(self) -> bool:
+        """Whether the Service finds the port in it by name."""
+        return any(port.name == PORT_NAME for container in self.spec.containers for port in container.ports)
 
     @property
     def ready(self) -> bool:

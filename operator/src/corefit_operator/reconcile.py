@@ -18,7 +18,7 @@ from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service
-from corefit_operator import children, diagnosis, lending, manifests, observing, resizing, sizes, status
+from corefit_operator import children, diagnosis, lending, manifests, observing, resizing, routing, sizes, status
 from corefit_operator.beside import Beside
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.collector import Collector
@@ -112,7 +112,8 @@ class Reconciler:
         return await self._bring_in_order(key, raw, told, remembered)
 
     async def _bring_in_order(self, key: Key, raw: Mapping[str, Any], told: Asked, remembered: Remembered) -> float:
-        service, wanted = told.service, told.wanted
+        service = told.service
+        wanted = routing.reachable(service, told.wanted, self._view.pods(key))
         waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
         outcome = await children.settle(
             self._cluster,
