@@ -124,6 +124,28 @@ async def test_a_list_is_followed_by_a_comparison_and_one_that_failed_by_another
         await running
 
 
+@pytest.mark.parametrize(
+    ("objects", "limit_s", "seconds"), [(1, 600, 60), (1, 5, 5), (4000, 600, 200), (40000, 600, 600)]
+)
+async def test_the_fewer_objects_there_are_the_sooner_they_are_compared_again(
+    objects: int, limit_s: float, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, waits = View(), list[float]()
+    monkeypatch.setattr(View, "size", lambda _: objects)
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    resync = Resync(_Cluster(None), view, lambda _: None, (), period_s=limit_s)  # type: ignore[arg-type]
+
+    async def due(within_s: float) -> None:
+        waits.append(within_s)
+        if len(waits) == 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(resync, "_due", due)
+    with pytest.raises(asyncio.CancelledError):
+        await resync.run()
+    assert waits == [seconds, seconds]
+
+
 async def test_a_change_whose_event_was_lost_is_found_by_the_next_comparison() -> None:
     view, dirty = View(), list[Key]()
     view.put_service(_resource(1, "1"))

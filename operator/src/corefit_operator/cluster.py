@@ -32,6 +32,7 @@ _APPLY: Final = "application/apply-patch+yaml"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
 _JSON: Final = "application/json"
+_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 class ApiError(CorefitError):
@@ -272,8 +273,11 @@ class Cluster:
         self._observe(method, paths.resource(path), response.status)
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise _error(method, path, response, data)
-        decoded: dict[str, Any] = msgspec.json.decode(data)
-        return decoded
+        try:
+            return _DECODER.decode(data)
+        except msgspec.DecodeError as error:
+            said = f"{method} {path}: {response.status}, and no JSON object from the API server or a proxy before it"
+            raise ApiError(f"{said}: {error}: {_excerpt(data)}", status=response.status) from error
 
     async def _send(
         self,
@@ -295,11 +299,15 @@ def _manager() -> dict[str, str]:
     return {"fieldManager": FIELD_MANAGER}
 
 
+def _excerpt(data: bytes) -> str:
+    return data[:200].decode(errors="replace")
+
+
 def _error(method: str, path: str, response: RESTResponse, data: bytes) -> ApiError:
     try:
         message = str(msgspec.json.decode(data)["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
-        message = data[:200].decode(errors="replace")
+        message = _excerpt(data)
     wait = response.headers.get("Retry-After", "")
     return ApiError(
         f"{method} {path}: {response.status}: {message}",

@@ -20,7 +20,12 @@ from corefit_operator.view import Key, View, asked
 
 LOG: Final = logging.getLogger(__name__)
 PERIOD_S: Final = 600.0
-"""Seconds: client-go's informers resync every 10 h for lost events, but theirs notice what a relist lacks."""
+"""Seconds at most: client-go's informers resync every 10 h for lost events, but theirs notice what a relist lacks."""
+LEAST_S: Final = 60.0
+"""Seconds at least: seven lists a minute are nothing to an API server."""
+OBJECTS_PER_S: Final = 20.0
+"""What may be listed in the long run, about 100 KB/s: with few objects a comparison is cheap, and with few of a kind it
+is likelier that none of it is left."""
 SETTLED_S: Final = 2.0
 """Seconds from the first object of a list to the comparison: kopf lists each kind by itself, and hands on one object
 after the other."""
@@ -34,6 +39,7 @@ class Resync:
     Args:
         dirty: told of each resource whose view was wrong.
         namespaces: to list; empty for all.
+        period_s: seconds between two comparisons at most.
     """
 
     def __init__(
@@ -57,15 +63,18 @@ class Resync:
 
     async def run(self) -> None:
         """Compares after each list and every so often, until it is cancelled."""
-        within_s = self._period_s
+        within_s = self._pause_s()
         while True:
             await self._due(within_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, guards nothing
             try:
                 await self.once()
-                within_s = self._period_s
+                within_s = self._pause_s()
             except ApiError as error:
                 within_s = min(RETRY_S, self._period_s)
                 LOG.warning("no comparison with the cluster, again in %.0f s: %s", within_s, error)
+
+    def _pause_s(self) -> float:
+        return min(self._period_s, max(LEAST_S, self._view.size() / OBJECTS_PER_S))
 
     async def _due(self, within_s: float) -> None:
         with contextlib.suppress(TimeoutError):

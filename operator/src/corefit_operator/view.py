@@ -30,6 +30,11 @@ class View:
         self._children: dict[tuple[str, str], dict[tuple[str, str], Child]] = {}
         self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
 
+    def size(self) -> int:
+        """Objects of all kinds."""
+        children = sum(len(siblings) for siblings in self._children.values())
+        return len(self._services) + children + sum(len(pods) for pods in self._pods.values())
+
     def service(self, key: Key) -> Mapping[str, Any] | None:
         """The resource as the API server stores it, None when there is none."""
         return self._services.get(key)

@@ -1,0 +1,34 @@
+"""Answers of an API server, over a real connection, that are none."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from kubernetes.aio.client import ApiClient, Configuration
+
+from corefit_operator.cluster import ApiError, Cluster
+
+
+@asynccontextmanager
+async def _answering(body: bytes) -> AsyncIterator[Cluster]:
+    """An API server, or a proxy before one, that answers everything with this and 200."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, ApiClient(Configuration(host=f"http://127.0.0.1:{port}")) as client:
+        yield Cluster(client, lambda *_: None)
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b"[]", b'{"cut": "of'])
+async def test_an_answer_that_is_no_object_is_somebody_elses_fault_and_tried_again(body: bytes) -> None:
+    async with _answering(body) as cluster:
+        with pytest.raises(ApiError, match="no JSON object from the API server or a proxy before it") as caught:
+            await cluster.get("Pod", "n", "a")
+    assert not caught.value.refused
