@@ -37,6 +37,8 @@ CORE = 0
 CHANGES = 20
 PROGRAMS = ("etcd", "kube-apiserver")
 USUAL_OPEN_FILES = 1024
+SETTLE_S = 15.0
+"""Seconds for what growing has left to be done; not measured."""
 
 
 def main() -> int:
@@ -44,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 125, 250, 500], help="numbers of resources")
     parser.add_argument("--window", type=float, default=30, help="seconds of each measurement")
+    parser.add_argument("--profile", type=Path, help="folder for a profile of the operator of each window, by py-spy")
     parser.add_argument("--inside", nargs=len(PROGRAMS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside is None:
@@ -53,6 +56,8 @@ def main() -> int:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if options.profile is not None:
+        options.profile.mkdir(parents=True, exist_ok=True)
     others = os.sched_getaffinity(0) - {CORE}
     os.sched_setaffinity(0, others or {CORE})
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +81,8 @@ async def _bench(folder: Path, options: argparse.Namespace) -> None:
                 for size in sorted(options.sizes):
                     await population.grow(api, done, size)
                     done = size
-                    measured = await _measured(api, pids, told, size, options.window)
+                    async with _profiled(pids["operator"], options.profile, size, options.window):
+                        measured = await _measured(api, pids, told, size, options.window)
                     rows.append({"resources": size, "pods": size * PODS, **measured})
                     _show(rows[-1])
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -116,8 +122,23 @@ async def _programs(folder: Path, plane: ControlPlane) -> AsyncIterator[tuple[Ma
         await asyncio.gather(operator.wait(), server.wait())
 
 
+@asynccontextmanager
+async def _profiled(pid: int, folder: Path | None, size: int, window_s: float) -> AsyncIterator[None]:
+    """Where the operator's time goes meanwhile, as collapsed stacks; what is measured then is disturbed by it."""
+    if folder is None:
+        yield
+        return
+    output = ("--format", "raw", "--output", folder / f"{size}.txt")
+    where = ("--pid", str(pid), "--duration", str(int(SETTLE_S + window_s)))
+    process = await asyncio.create_subprocess_exec("py-spy", "record", "--native", "--nonblocking", *where, *output)
+    try:
+        yield
+    finally:
+        await process.wait()
+
+
 async def _measured(api: Api, pids: Mapping[str, int], told: Path, size: int, window_s: float) -> dict[str, Any]:
-    await asyncio.sleep(15)  # what growing has left to be done; not measured
+    await asyncio.sleep(SETTLE_S)
     before, counted, began = _cpus(pids), await _counters(), time.monotonic()
     known = len(_rounds(told))
     await asyncio.sleep(window_s)

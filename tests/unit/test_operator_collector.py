@@ -6,9 +6,10 @@ Each pod has a loopback address of its own, as each has an address in a cluster.
 import asyncio
 import gzip
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from corefit_core.service import decode
 from corefit_operator import collector, objects, status
 from corefit_operator.diagnosis import problem
 from corefit_operator.objects import Pod
+from corefit_operator.report_client import Place, ReportClient
 from corefit_operator.status import Found
 
 SUBNET = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"
@@ -103,8 +105,8 @@ async def _collected(pods: list[Pod]) -> tuple[set[str], Counter[str]]:
     def observe(outcome: str) -> None:
         outcomes[outcome] += 1
 
-    async with collector.session() as session:
-        found = await collector.Collector(collector.direct(session), observe).collect(pods)
+    async with ReportClient(report.MAX_BYTES, time.monotonic) as client:
+        found = await collector.Collector(collector.direct(client), observe).collect(pods)
     return set(found), outcomes
 
 
@@ -122,6 +124,7 @@ LIARS: dict[str, tuple[Answer, str]] = {
     "error": (_http(b"{}", "500 Oh"), "invalid"),
     "redirect": (_http(b"", "302 Found", f"Location: http://{SUBNET}.1:{PORT_ADMIN}/report\r\n"), "invalid"),
     "endless": (_endless, "invalid"),
+    "another protocol": (_http(b"", "101 Switching Protocols", "Upgrade: websocket\r\n"), "invalid"),
     # Nobody asked for it, and 64 KB of it could be 64 MB: it isn't unpacked, however small.
     "compressed": (_http(gzip.compress(report.encode(_report("u2"))), headers="Content-Encoding: gzip\r\n"), "invalid"),
 }
@@ -151,6 +154,54 @@ async def test_all_are_asked_at_once() -> None:
     async with _pods(*map(together, range(1, 41))) as pods:
         found, _ = await _collected(pods)
     assert len(found) == 40
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@asynccontextmanager
+async def _keeping(answers: int, answer: bytes = OK) -> AsyncIterator[tuple[Place, list[int]]]:
+    """A pod that closes each connection after so many answers, without a word; how many came on each."""
+    counts: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        counts.append(0)
+        number = len(counts) - 1
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            for _ in range(answers):
+                await reader.readuntil(b"\r\n\r\n")
+                counts[number] += 1
+                writer.write(answer)
+            await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, f"{SUBNET}.1", PORT_ADMIN):
+        yield Place(f"{SUBNET}.1", PORT_ADMIN), counts
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+
+async def test_a_connection_is_kept_and_one_that_was_closed_meanwhile_is_replaced() -> None:
+    async with _keeping(answers=2) as (place, counts), ReportClient(100, time.monotonic) as client:
+        assert [await client.get(place) for _ in range(5)] == [b"ok"] * 5
+        assert counts == [2, 2, 1]
+
+
+async def test_a_connection_that_nobody_uses_is_given_up() -> None:
+    now = 0.0
+    async with _keeping(answers=9) as (place, counts), ReportClient(100, lambda: now) as client:
+        for later in (0.0, 59.0, 59.0, 125.0):  # seconds between the answers
+            now += later
+            await client.get(place)
+        assert counts == [3, 1]
+
+
+async def test_what_comes_after_an_answer_is_not_taken_for_the_next() -> None:
+    async with _keeping(answers=9, answer=OK * 2) as (place, counts), ReportClient(100, time.monotonic) as client:
+        await client.get(place)
+        await client.get(place)
+        assert counts == [1, 1]
 
 
 async def test_a_pod_without_an_address_or_on_its_way_out_is_not_asked() -> None:

@@ -6,16 +6,15 @@ it holds up no other, and at most `report.MAX_BYTES` of what it says are read. M
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Final
 
-from aiohttp import ClientError, ClientSession, TCPConnector
-from yarl import URL
+from aiohttp import ClientError
 
 from corefit_core import report
 from corefit_core.errors import CorefitError, InvalidInput
 from corefit_operator.cluster import ApiError, Cluster
 from corefit_operator.objects import Pod
+from corefit_operator.report_client import Place, ReportClient
 
 DEADLINE_S: Final = 2.0
 """Seconds of one round: a report is one dictionary encoded in under a millisecond, so a pod that takes longer is
@@ -23,36 +22,16 @@ short of CPU, and its last report still counts for `Policy.max_report_age_s`."""
 CONCURRENCY: Final = 512
 """Requests in flight over all services, at most 32 MiB of what they say. A pod that is silent holds one for the whole
 deadline: with a third of 5,000 pods silent a round takes 7 s."""
-KEEPALIVE_S: Final = 60.0
-"""Seconds that a connection waits for the next round; to make a new one costs as much as two reports."""
-
-URLS: Final = 16384
-"""Of pods that are known by heart: to take one apart costs a tenth of a report, and yarl remembers 128 hosts."""
-
 Fetch = Callable[[Pod], Awaitable[bytes]]
 
 
-def session() -> ClientSession:
-    """What reports are asked with. Bodies are not decompressed: a few KB could become more than there is memory."""
-    connector = TCPConnector(limit=CONCURRENCY, keepalive_timeout=KEEPALIVE_S)
-    return ClientSession(connector=connector, auto_decompress=False)
-
-
-def direct(session: ClientSession) -> Fetch:
+def direct(client: ReportClient) -> Fetch:
     """Reports by the pods' own addresses: for an operator in the cluster's network."""
 
     async def fetch(pod: Pod) -> bytes:
-        async with session.get(_url(pod.status.pod_ip, pod.admin_port), allow_redirects=False) as response:
-            if response.status != 200:
-                raise InvalidInput(f"status {response.status}")
-            return await _bounded(response.content.read)
+        return await client.get(Place(pod.status.pod_ip, pod.admin_port))
 
     return fetch
-
-
-@lru_cache(maxsize=URLS)
-def _url(address: str, port: int) -> URL:
-    return URL.build(scheme="http", host=address, port=port, path="/report")
 
 
 def proxied(cluster: Cluster) -> Fetch:
@@ -103,10 +82,3 @@ class Collector:
         else:
             self._observe("ok")
             reports[pod.metadata.uid] = found
-
-
-async def _bounded(read: Callable[[int], Awaitable[bytes]]) -> bytes:
-    body = b""
-    while len(body) <= report.MAX_BYTES and (more := await read(report.MAX_BYTES + 1 - len(body))):
-        body += more
-    return body

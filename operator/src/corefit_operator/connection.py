@@ -36,6 +36,8 @@ async def load(kubeconfig: str | None, context: str | None) -> Configuration:
     """
     configuration = Configuration()
     configuration.connection_pool_maxsize = REQUESTS_AT_ONCE
+    # Else each request looks for a proxy and a password in the environment first, on a thread; kopf does neither.
+    configuration.client_session_kwargs = {"trust_env": False}
     try:
         if kubeconfig is None and context is None and in_cluster():
             # The library is typed but for these two functions.

@@ -1,7 +1,6 @@
 """`corefit-operator`: reads the command line and runs the operator. May not decide anything."""
 
 import argparse
-import asyncio
 import contextlib
 import logging
 import os
@@ -11,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
+
+import uvloop
 
 from corefit_core.errors import CorefitError, InvalidInput
 from corefit_core.quantity import parse_millicores
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.root.level))
     open_files()
     try:
-        asyncio.run(_run(options))
+        uvloop.run(_run(options))
     except CorefitError as error:
         print(f"corefit-operator: {error}", file=sys.stderr)
         return 1
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "--resync-seconds",
         type=_positive,
         default=600.0,
-        help="seconds between comparisons of what is known with lists",
+        help="seconds between comparisons of what is known with lists, at most; a minute where there are few objects",
     )
     run.add_argument(
         "--lease",

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Final, Literal
 
 import msgspec
-from aiohttp import ClientSession
 from kubernetes.aio.client import ApiClient
 
+from corefit_core import report
 from corefit_operator import collector, connection, health, namespaces
 from corefit_operator import lease as leases
 from corefit_operator.cluster import ApiError, Cluster
@@ -26,6 +26,7 @@ from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.reconcile import Reconciler
 from corefit_operator.recorder import Recorder
+from corefit_operator.report_client import ReportClient
 from corefit_operator.resizing import Resizer
 from corefit_operator.resync import Resync
 from corefit_operator.running import Run, Stopping, first_of
@@ -52,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         namespaces: to watch; empty for all.
         host, port: of health and metrics.
         round_s: seconds between two collections of reports.
-        resync_s: seconds between two comparisons of the view with whole lists.
+        resync_s: seconds between two comparisons of the view with whole lists, at most.
         via: how reports are asked for; auto is by pod address inside a cluster, by the API server's proxy outside.
         identity: who says Events, and who leads.
         lease: to lead by; None for an operator that is alone by someone else's word.
@@ -85,7 +86,7 @@ async def run(settings: Settings) -> None:
         lease_client = await stack.enter_async_context(ApiClient(configuration))
         # Of its own too: pods that are silent would hold the connections that writes wait for.
         reports_client = await stack.enter_async_context(ApiClient(configuration))
-        session = await stack.enter_async_context(collector.session())
+        reports = await stack.enter_async_context(ReportClient(report.MAX_BYTES, time.monotonic))
         await stack.enter_async_context(health.serving(settings.host, settings.port, metrics, started))
         lease = _lease(settings, lease_client, metrics)
         fence = Fence(lease.left_s) if lease else Fence()
@@ -94,7 +95,7 @@ async def run(settings: Settings) -> None:
         resync = Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s)
         login = partial(connection.kopf_login, configuration)
         informer = Informer(view, queue.add, resync.relisted, login)
-        fetch = _fetch(settings.via, Cluster(reports_client, metrics.request), session)
+        fetch = _fetch(settings.via, Cluster(reports_client, metrics.request), reports)
         reconciler = _reconciler(settings, cluster, view, Collector(fetch, metrics.report), metrics)
         work = (
             Controller(queue, reconciler.reconcile, metrics).run,
@@ -158,9 +159,9 @@ def _reconciler(settings: Settings, cluster: Cluster, view: View, collector: Col
     )
 
 
-def _fetch(via: Via, cluster: Cluster, session: ClientSession) -> collector.Fetch:
+def _fetch(via: Via, cluster: Cluster, reports: ReportClient) -> collector.Fetch:
     by_address = via == "pod" or (via == "auto" and connection.in_cluster())
-    return collector.direct(session) if by_address else collector.proxied(cluster)
+    return collector.direct(reports) if by_address else collector.proxied(cluster)
 
 
 async def _until_served(cluster: Cluster) -> None:
