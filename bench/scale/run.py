@@ -130,7 +130,7 @@ async def _profiled(pid: int, folder: Path | None, size: int, window_s: float) -
         return
     output = ("--format", "raw", "--output", folder / f"{size}.txt")
     where = ("--pid", str(pid), "--duration", str(int(SETTLE_S + window_s)))
-    process = await asyncio.create_subprocess_exec("py-spy", "record", "--native", "--nonblocking", *where, *output)
+    process = await asyncio.create_subprocess_exec("py-spy", "record", "--native", *where, *output)
     try:
         yield
     finally:

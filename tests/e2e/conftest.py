@@ -111,7 +111,7 @@ def _environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Kube]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Kube]:
     why_not = _unavailable()
     if why_not and os.environ.get("CI"):
         pytest.fail(why_not)
@@ -121,7 +121,8 @@ def cluster() -> Iterator[Kube]:
         yield Kube(dict(os.environ))
         return
     archives = _tool("images").split()
-    _tool("up", "--name", CLUSTER)
+    metered = any(item.get_closest_marker("metrics_server") for item in request.session.items)
+    _tool("up", *(["--metrics-server"] if metered else []), "--name", CLUSTER)
     try:
         _tool("load-images", "--name", CLUSTER, *archives)
         yield Kube(_environment())

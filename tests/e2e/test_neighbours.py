@@ -6,10 +6,17 @@ from typing import Any
 
 import pytest
 import yaml
+from e2e.driving import Load
+
+from corefit.demo.predictions import known_rows, load_requests
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., dict[str, Any]]
+LOAD = 16.0
+"""Requests a second of the load model: some 130m, of which an autoscaler at 30 % of 250m makes two pods."""
+AUTOSCALER_S = 600.0
+"""Seconds: it looks every 15, its metrics are of the 15 before, and a pod's first minutes don't count."""
 
 
 def _autoscaler(least: int, most: int) -> dict[str, Any]:
@@ -46,6 +53,49 @@ def test_an_autoscaler_on_the_resource_rules_and_the_operator_follows(kube: Any,
     able = kube.get("hpa", "digits")["status"]["conditions"]
     assert any(c["type"] == "AbleToScale" and c["status"] == "True" for c in able), able
     assert kube.condition("digits", "ScalingActive")["reason"] == "Manual"
+
+
+@pytest.mark.nightly
+@pytest.mark.metrics_server
+@pytest.mark.timeout(1800)
+def test_an_autoscaler_with_metrics_scales_with_the_load_and_the_operator_keeps_its_hands_off(kube: Any) -> None:
+    """By the CPU of the pods that the resource's scale subresource selects."""
+    example = yaml.safe_load((ROOT / "examples/load-model/inferenceservice.yaml").read_text())
+    spec = {**example["spec"], "scaling": {"mode": "Manual", "replicas": 1}}
+    kube.apply({**example, "spec": spec})
+    kube.wait_condition("load-model", "Ready", "True")
+    asked = load_requests(known_rows(ROOT / "examples/load-model/rows.json"))
+    kube.apply(_by_cpu("load-model", percent=30))
+    with Load(kube.url("load-model"), asked, LOAD) as load:
+        kube.until("it asks for more", lambda: _replicas(kube) > 1, AUTOSCALER_S)
+        kube.until("and has them", lambda: _ready(kube) == _replicas(kube) > 1, AUTOSCALER_S)
+        kube.until("which serve", load.served_one_more())
+    kube.until("it asks for one when the load is gone", lambda: _replicas(kube) == 1, AUTOSCALER_S)
+    kube.until("and has one", lambda: _ready(kube) == 1, AUTOSCALER_S)
+    assert kube.condition("load-model", "ScalingActive")["reason"] == "Manual"
+    fields = kube.get("cfis", "load-model", "--show-managed-fields")["metadata"]["managedFields"]
+    writers = {f["manager"] for f in fields if "f:replicas" in f["fieldsV1"].get("f:spec", {}).get("f:scaling", {})}
+    assert "corefit-operator" not in writers
+    assert load.lost() == []
+
+
+def _by_cpu(name: str, percent: int) -> dict[str, Any]:
+    """One that goes down at once."""
+    whole = _autoscaler(1, 3)
+    spec = whole["spec"]
+    target = {"type": "Utilization", "averageUtilization": percent}
+    metrics = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    scaled = {**spec["scaleTargetRef"], "name": name}
+    return {**whole, "spec": {**spec, "scaleTargetRef": scaled, "metrics": metrics, "behavior": behavior}}
+
+
+def _replicas(kube: Any) -> int:
+    return int(kube.get("cfis", "load-model")["spec"]["scaling"]["replicas"])
+
+
+def _ready(kube: Any) -> int:
+    return int(kube.get("cfis", "load-model").get("status", {}).get("readyReplicas", 0))
 
 
 def test_who_scales_the_deployment_behind_its_back_is_spoken_of_and_undone(kube: Any, service: Make) -> None:

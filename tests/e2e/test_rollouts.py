@@ -3,7 +3,6 @@
 `ROLLOUTS=100` makes as many changes in one run (`make bench-rollouts`); without it there are ten.
 """
 
-import asyncio
 import itertools
 import json
 import os
@@ -12,13 +11,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
+from e2e.driving import Load
 
 from corefit.demo.predictions import output, payload
-from corefit.load import Kind, Options, Recorder, Request, Step, intended_times, run
-from corefit.load.record import Sample
+from corefit.load import Kind, Request
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
@@ -44,38 +43,8 @@ def _asked(known: dict[str, Any], row: list[float], label: int) -> Request:
     return Request(body=json.dumps(payload(known["input"], [row])).encode(), wrong=wrong)
 
 
-class Load:
-    """Open-loop load in a thread of its own while the block runs; afterwards what became of each request."""
-
-    def __init__(self, url: str, *, per_connection: int = 5) -> None:
-        self.recorder = Recorder()
-        self._options = Options(requests_per_connection=per_connection)
-        self._url = url
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._drive)
-
-    def _drive(self) -> None:
-        times = itertools.takewhile(
-            lambda _: not self._stop.is_set(), intended_times([Step(rate=RATE, duration_s=7200)])
-        )
-        asyncio.run(run(self._url, _requests(), times, recorder=self.recorder, options=self._options))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def lost(self) -> list[Sample]:
-        """What got neither a right answer nor an honest refusal."""
-        return [s for s in self.recorder if s.kind in (Kind.ERROR, Kind.WRONG)]
-
-    def served_one_more(self) -> Callable[[], bool]:
-        """A condition: a request that is sent from now on has been answered."""
-        seen = len(self.recorder)
-        return lambda: any(s.kind is Kind.OK for s in itertools.islice(self.recorder, seen, None))
+def _load(kube: Any, *, per_connection: int = 5) -> Load:
+    return Load(kube.url("digits"), _requests(), RATE, per_connection=per_connection)
 
 
 def _figures(load: Load) -> str:
@@ -138,7 +107,7 @@ def _serving(kube: Any, service: Make, replicas: int) -> None:
 def test_no_request_fails_in_rollouts_and_scalings(kube: Any, service: Make, record_property: Any) -> None:
     replicas, done = 3, Counter[str]()
     _serving(kube, service, replicas)
-    with Load(kube.url("digits")) as load:
+    with _load(kube) as load:
         for what, spec in _changes(CHANGES):
             replicas = spec.get("scaling", {}).get("replicas", replicas)
             before = len(load.lost())
@@ -150,13 +119,80 @@ def test_no_request_fails_in_rollouts_and_scalings(kube: Any, service: Make, rec
     assert load.lost() == [], _figures(load)
 
 
+FORWARDER = """
+import http.server, os, urllib.request
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {"Content-Type": self.headers["Content-Type"]}
+        request = urllib.request.Request(os.environ["COREFIT_URL"] + self.path, body, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            said = answer.read()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_):
+        pass
+
+
+http.server.ThreadingHTTPServer(("", 9000), Handler).serve_forever()
+"""
+
+
+def _forwarder(port: int) -> dict[str, Any]:
+    """An application that hands each request on to the runtime beside it."""
+    return {
+        "port": port,
+        "containers": [
+            {
+                "name": "web",
+                "image": "corefit/operator:0.1.0",
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["python3", "-c", FORWARDER.replace("9000", str(port))],
+                "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+                "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                "resources": {
+                    "requests": {"cpu": "100m", "memory": "64Mi"},
+                    "limits": {"memory": "128Mi"},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+        "terminationGracePeriodSeconds": 10,
+    }
+
+
+def test_no_request_fails_when_an_application_comes_moves_to_another_port_and_goes(kube: Any, service: Make) -> None:
+    """Pods that listen elsewhere serve side by side while each is rolled out."""
+    _serving(kube, service, 1)
+    # A connection a request: the application doesn't know how to close those that are idle.
+    with _load(kube, per_connection=1) as load:
+        for application in (_forwarder(9000), _forwarder(9001), None):
+            ports = application and application["port"]
+            kube.until(f"rolled out with {ports}", _complete(kube, 1, _patch(kube, {"application": application})))
+            kube.until("and serves", load.served_one_more())
+            assert load.lost() == [], (ports, _figures(load))
+    print(f"\nan application comes, moves and goes under {RATE:g} requests/s: {_figures(load)}")
+    assert load.lost() == [], _figures(load)
+
+
 def test_no_request_fails_when_the_node_is_drained(kube: Any, service: Make) -> None:
     """There is one node: the drain waits at the disruption budget until there is room again, as on a full cluster."""
     _serving(kube, service, 2)
     node = kube.get("nodes")["items"][0]["metadata"]["name"]
     before = _pod_uids(kube)
     options = ("--pod-selector=serving.corefit.dev/inferenceservice=digits", "--delete-emptydir-data", "--force")
-    with Load(kube.url("digits")) as load:
+    with _load(kube) as load:
         drain = threading.Thread(target=kube.kubectl, args=("drain", node, *options, "--timeout=240s"))
         drain.start()
         try:
@@ -185,7 +221,7 @@ def test_a_killed_process_loses_only_what_it_held(kube: Any, service: Make) -> N
     so a client may try again without a doubt."""
     _serving(kube, service, 2)
     uid = min(_pod_uids(kube))
-    with Load(kube.url("digits"), per_connection=1) as load:
+    with _load(kube, per_connection=1) as load:
         kube.until("it serves", load.served_one_more())
         held = load.recorder.in_flight
         _kill(uid)

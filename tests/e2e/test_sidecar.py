@@ -1,20 +1,16 @@
 """The runtime beside an application: in pods of a service, and put into a workload of others at admission."""
 
-import asyncio
-import itertools
 import json
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from e2e.driving import Load
 
-from corefit.load import Options, Recorder, run
 from corefit.load.target import json_request
 from corefit_core import naming
 from corefit_core.report import decode
@@ -27,6 +23,8 @@ SERVICE = yaml.safe_load((EXAMPLE / "inferenceservice.yaml").read_text())
 WORKLOAD = next(yaml.safe_load_all((EXAMPLE / "deployment.yaml").read_text()))
 INJECT = f"{naming.GROUP}/inject"
 CORES = {"cpu": "150m", "memory": "256Mi"}
+RATE = 20.0
+"""Drawings a second."""
 
 
 def _resource(**changes: Any) -> dict[str, Any]:
@@ -121,33 +119,17 @@ def _expect(digit: int) -> Callable[[bytes], str | None]:
     return lambda body: None if json.loads(body)["digit"] == digit else "another digit"
 
 
-@contextmanager
-def _load(url: str, rate: float = 20) -> Iterator[Recorder]:
-    """Drawings at fixed times, whatever becomes of them, for as long as what is inside takes."""
-    recorder, stop = Recorder(), threading.Event()
+def _load(url: str) -> Load:
     pairs = zip(KNOWN["rows"], KNOWN["predictions"], strict=True)
     requests = [json_request(row, wrong=_expect(digit)) for row, digit in pairs]
-
-    def times() -> Iterator[float]:
-        yield from itertools.takewhile(lambda _: not stop.is_set(), (n / rate for n in itertools.count()))
-
-    # A connection a request: a Service balances connections, and only new ones go to a new pod.
-    options = Options(requests_per_connection=1)
-    send = run(f"{url}/read", requests, times(), recorder=recorder, options=options)
-    thread = threading.Thread(target=asyncio.run, args=(send,))
-    thread.start()
-    try:
-        yield recorder
-    finally:
-        stop.set()
-        thread.join()
+    return Load(f"{url}/read", requests, RATE, per_connection=1)
 
 
 def _restarted_under_load(kube: Any, url: str, name: str) -> None:
-    with _load(url) as recorder:
+    with _load(url) as load:
         kube.kubectl("rollout", "restart", f"deployment/{name}")
         _rolled_out(kube, name)
-    summary = recorder.summary()
+    summary = load.recorder.summary()
     assert (summary.lost, summary.shed) == (0, 0), summary
     assert summary.ok > 100
 

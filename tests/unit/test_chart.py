@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import promql_parser
 import pytest
 import yaml
 
@@ -30,10 +31,19 @@ def _known_series() -> set[str]:
 
 
 @pytest.mark.parametrize("expression", [*(a["expr"] for a in ALERTS.values()), *_dashboard_expressions()])
-def test_every_series_that_is_asked_for_exists(expression: str) -> None:
+def test_every_expression_is_promql_and_every_series_in_it_exists(expression: str) -> None:
+    promql_parser.parse(expression)
     asked = set(re.findall(r"corefit_[a-z_]+", expression))
     assert asked
     assert asked <= _known_series()
+
+
+def test_the_page_of_the_operator_names_every_metric_and_no_other() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    table = page.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    said = set(re.findall(r"`(corefit_[a-z_]+)", table))
+    told = {name.removesuffix("_bucket") for name in _known_series() if not name.endswith(("_sum", "_count"))}
+    assert said == told
 
 
 @pytest.mark.parametrize("alert", ALERTS)

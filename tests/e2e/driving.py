@@ -1,0 +1,54 @@
+"""Open-loop load beside a test: requests at fixed times, whatever becomes of them."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from corefit.load import Kind, Options, Recorder, Request, Step, intended_times, run
+from corefit.load.record import Sample
+
+LONGEST_S = 7200
+
+
+class Load:
+    """Load in a thread of its own while the block runs; afterwards what became of each request.
+
+    Args:
+        url: asked by POST.
+        requests: sent in turn.
+        rate: requests a second.
+        per_connection: requests of one connection; a Service balances connections, and only new ones go to a new pod.
+    """
+
+    def __init__(self, url: str, requests: Sequence[Request], rate: float, *, per_connection: int = 5) -> None:
+        self.recorder = Recorder()
+        self._url = url
+        self._requests = requests
+        self._rate = rate
+        self._options = Options(requests_per_connection=per_connection)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._drive)
+
+    def _drive(self) -> None:
+        steps = [Step(rate=self._rate, duration_s=LONGEST_S)]
+        times = itertools.takewhile(lambda _: not self._stop.is_set(), intended_times(steps))
+        asyncio.run(run(self._url, self._requests, times, recorder=self.recorder, options=self._options))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def lost(self) -> list[Sample]:
+        """What got neither a right answer nor an honest refusal."""
+        return [s for s in self.recorder if s.kind in (Kind.ERROR, Kind.WRONG)]
+
+    def served_one_more(self) -> Callable[[], bool]:
+        """A condition: a request that is sent from now on has been answered."""
+        seen = len(self.recorder)
+        return lambda: any(s.kind is Kind.OK for s in itertools.islice(self.recorder, seen, None))
