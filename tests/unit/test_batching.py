@@ -79,7 +79,7 @@ def test_chunks_are_due_in_order_and_the_last_by_the_deadline(parts: int, object
     due = batching.due_times(5.0, parts, objective, None if own is None else 5.0 + own)
     assert due == sorted(due)
     assert len(due) == parts
-    assert due[-1] == pytest.approx(5.0 + (objective * parts if own is None else own))
+    assert due[-1] == pytest.approx(5.0 + (objective * parts if own is None else min(objective * parts, own)))
 
 
 def test_a_single_row_is_due_before_the_later_chunks_of_an_older_batch() -> None:

@@ -97,6 +97,20 @@ async def converse(engine: Engine, data: bytes, run_s: float) -> bytes:
     server = Server(
         api, LIMITS, error_body=error_body, allocate=Rooms(), align_header=b"inference-header-content-length"
     )
+    if run_s < 1e-3:  # One that a worker has measured to be short, so that others may stay on the loop.
+        await speak(server, pool, request(binary=True))
+    sent = await speak(server, pool, data)
+    offload.close()
+    await pool.close()
+    gauges, meter = pool.gauges(), service.meter
+    assert (gauges.queued, gauges.in_flight, server.memory.held) == (0, 0, 0)
+    assert meter.admitted == meter.completed + meter.failed + meter.expired + meter.cancelled
+    assert meter.failed == 0
+    return sent
+
+
+async def speak(server: Server, pool: Pool, data: bytes) -> bytes:
+    """What one client is answered."""
     connection, wire = Connection(server), Wire()
     connection.connection_made(cast("asyncio.Transport", wire))
     while data and not wire.closed:
@@ -108,10 +122,4 @@ async def converse(engine: Engine, data: bytes, run_s: float) -> bytes:
         await asyncio.wait_for(pool.idle(), 60)
         await asyncio.sleep(0)
     connection.connection_lost(None)
-    offload.close()
-    await pool.close()
-    gauges, meter = pool.gauges(), service.meter
-    assert (gauges.queued, gauges.in_flight, server.memory.held) == (0, 0, 0)
-    assert meter.admitted == meter.completed + meter.failed + meter.expired + meter.cancelled
-    assert meter.failed == 0
     return wire.sent

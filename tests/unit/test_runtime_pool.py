@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from corefit_core.batching import Line
 from corefit_core.errors import DeadlineExceeded, Shed
+from corefit_runtime import schedule
 from corefit_runtime.jobs import Job, Model
 from corefit_runtime.meter import Meter
 from corefit_runtime.pool import Pool
@@ -45,9 +46,9 @@ class FakeModel:
 class Bench:
     """A pool, and what became of each job."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, delay_s: float = 0.0) -> None:
         self.meter = Meter()
-        self.pool = Pool(asyncio.get_running_loop(), self.meter, limits)
+        self.pool = Pool(asyncio.get_running_loop(), self.meter, limits, delay_s=delay_s)
         self.pool.apply(limits)
         self.model = FakeModel()
         self.answers: dict[int, list[Any]] = {}
@@ -59,6 +60,7 @@ class Bench:
             feeds={"x": np.full((rows, 1), value)},
             outputs=None,
             rows=rows,
+            elements=rows,
             arrived_s=time.monotonic(),
             deadline_s=deadline,
             finish=lambda outputs: outputs[0],
@@ -190,16 +192,12 @@ async def test_busy_time_never_goes_back() -> None:
 
 
 async def test_a_batch_waits_for_its_delay_but_not_when_it_is_full() -> None:
-    loop, meter = asyncio.get_running_loop(), Meter()
-    pool = Pool(loop, meter, limits(workers=1, chunk=0, batch=2), delay_s=30.0)
-    pool.apply(limits(workers=1, chunk=0, batch=2))
-    bench = Bench.__new__(Bench)
-    bench.meter, bench.pool, bench.model, bench.answers = meter, pool, FakeModel(), {}
+    bench = Bench(limits(workers=1, chunk=0, batch=2), delay_s=30.0)
     bench.submit(0)
     bench.submit(1)
     await bench.settled()
     assert bench.model.engine.batches == [2]
-    await pool.close()
+    await bench.pool.close()
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100])
@@ -212,13 +210,33 @@ async def test_in_chunks_the_answer_is_the_same(rows: int) -> None:
     await bench.pool.close()
 
 
-async def test_a_run_that_costs_less_than_the_way_to_a_worker_stays_on_the_loop() -> None:
+async def test_a_run_that_costs_less_than_the_way_to_a_worker_stays_on_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If one of as many elements was measured: a row may be of any size, and what it costs was measured with one."""
+    monkeypatch.setattr(schedule, "INLINE_S", 3600.0)
     bench = Bench(limits(line=Line(a=1e-6, b=1e-6)))
-    bench.submit(0, 2, 4.0)
-    assert np.array_equal(bench.answers[0][0], np.full((2, 1), 8.0))
-    assert bench.meter.completed == 1
-    assert bench.pool.runs() == (1, 2)
+    for key, rows in enumerate((2, 2, 1, 3, 3)):
+        bench.submit(key, rows, 4.0)
+        at_once = bool(bench.answers[key])
+        await bench.settled()
+        assert np.array_equal(bench.answers[key][0], np.full((rows, 1), 8.0))
+        assert at_once == (key in {1, 2, 4})
+    assert bench.meter.completed == 5
+    assert bench.pool.runs() == (5, 11)
+    await bench.pool.close()
+
+
+async def test_a_deadline_that_passes_while_a_batch_fills_costs_no_run_and_nobody_is_busy() -> None:
+    bench = Bench(limits(workers=1, chunk=0, batch=2), delay_s=0.4)
+    bench.submit(0, deadline=time.monotonic() + 0.1)
+    for _ in range(10):
+        await asyncio.sleep(0.02)
+        assert bench.pool.gauges().busy_workers == 0
     await bench.settled()
+    assert isinstance(bench.answers[0][0], DeadlineExceeded)
+    assert bench.model.engine.batches == []
+    assert bench.pool.busy_s() == 0
     await bench.pool.close()
 
 

@@ -1,3 +1,4 @@
+import itertools
 from typing import Any, cast
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from corefit_core.batching import Line
 from corefit_core.errors import Shed
 from corefit_runtime.jobs import Job, Model
-from corefit_runtime.schedule import Limits, Schedule
+from corefit_runtime.schedule import MAX_PARTS, Limits, Schedule
 
 
 class FakeModel:
@@ -22,6 +23,7 @@ def job(rows: int = 1, arrived: float = 0.0, deadline: float | None = None, widt
         feeds={"x": np.zeros((rows, width), np.float32)},
         outputs=["y"],
         rows=rows,
+        elements=rows * width,
         arrived_s=arrived,
         deadline_s=deadline,
         finish=lambda outputs: outputs,
@@ -45,12 +47,51 @@ def test_single_rows_go_before_all_but_the_first_chunk_of_an_older_batch() -> No
 
 def test_an_earlier_deadline_goes_first() -> None:
     schedule = Schedule(limits())
-    late, early = job(deadline=5.0), job(deadline=1.0)
-    schedule.admit(late, 0.0, 0.0)
-    schedule.admit(early, 0.0, 0.0)
-    first = schedule.pop()
-    assert first is not None
-    assert first.job is early
+    plain, late, early = job(), job(deadline=0.09), job(deadline=0.08)
+    for each in (plain, late, early):
+        schedule.admit(each, 0.0, 0.0)
+    assert [part.job for part in (schedule.pop(), schedule.pop()) if part] == [early, late]
+
+
+def test_a_deadline_beyond_the_objective_lets_no_more_in() -> None:
+    """Envoy tells of its route's 15 s with every request: the queue grew to 15 s."""
+    taken = []
+    for deadline in (None, 15.0):
+        schedule = Schedule(limits(depth=100))
+        while schedule.refusal(MODEL, 1, 0.0, deadline, 0.0, 0.0) is None:
+            schedule.admit(job(deadline=deadline), 0.0, 0.0)
+        taken.append(schedule.waiting)
+    assert taken[0] == taken[1] < 10
+
+
+def test_a_request_has_a_bounded_number_of_parts() -> None:
+    """100,000 rows in chunks of one took 1.5 s, in which nothing else was answered."""
+    schedule = Schedule(limits(depth=100))
+    assert schedule.admit(job(rows=100_000), 0.0, 0.0) <= MAX_PARTS
+    parts = []
+    while (part := schedule.pop()) is not None:
+        parts.append((part.start, part.stop))
+    assert parts[0][0] == 0
+    assert parts[-1][1] == 100_000
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(parts))
+
+
+def test_clients_that_hung_up_hold_no_memory() -> None:
+    """500 bodies lay behind the one that was due first, though none of them was to be run."""
+    schedule = Schedule(limits(chunk=2, depth=1000, objective_s=60))
+    first = job()
+    schedule.admit(first, 0.0, 0.0)
+    for _ in range(50):
+        for rows in (1, 7):
+            each = job(rows=rows)
+            schedule.admit(each, 0.0, 0.0)
+            schedule.close(each)
+            assert not each.feeds
+    assert len(schedule._heap) <= 2
+    part = schedule.pop()
+    assert part is not None
+    assert part.job is first
+    assert schedule.pop() is None
 
 
 def test_what_could_not_be_answered_in_time_is_shed_with_the_time_to_come_back() -> None:

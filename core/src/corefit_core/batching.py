@@ -96,9 +96,9 @@ def due_times(arrived_s: float, parts: int, objective_s: float, deadline_s: floa
 
     A request of k chunks has k objectives, one for each: so its second chunk is due after the single rows that
     come meanwhile, and they never stand behind the whole of it; nor can they starve it, since its time comes.
-    A deadline of its own is spread over the chunks alike.
+    An earlier deadline of its own is spread over the chunks alike; a later one changes nothing.
     """
-    step = objective_s if deadline_s is None else max(0.0, deadline_s - arrived_s) / parts
+    step = objective_s if deadline_s is None else min(objective_s, max(0.0, deadline_s - arrived_s) / parts)
     return [arrived_s + step * (i + 1) for i in range(parts)]
 
 

@@ -143,6 +143,7 @@ class InferenceApi:
             feeds=tensors,
             outputs=form.names,
             rows=form.rows,
+            elements=form.elements,
             arrived_s=arrived,
             deadline_s=arrived + seconds if seconds else None,
             finish=finish,

@@ -38,6 +38,7 @@ class Job:
         feeds: the inputs by name.
         outputs: names of the outputs asked for, in order; None for all.
         rows: size of the leading dimension that all inputs share; 0 when there is none.
+        elements: of all inputs together.
         arrived_s: monotonic, when its first byte was seen.
         deadline_s: monotonic, when the answer is worthless; None when the client named none.
         finish: turns outputs into the answer; runs on the worker's thread.
@@ -52,11 +53,13 @@ class Job:
         "deadline_s",
         "deliver",
         "due_s",
+        "elements",
         "feeds",
         "finish",
         "left",
         "model",
         "outputs",
+        "queued",
         "queued_s",
         "results",
         "rows",
@@ -72,6 +75,7 @@ class Job:
         feeds: dict[str, Array],
         outputs: list[str] | None,
         rows: int,
+        elements: int,
         arrived_s: float,
         deadline_s: float | None,
         finish: Callable[[Outputs], Any],
@@ -81,6 +85,7 @@ class Job:
         self.feeds = feeds
         self.outputs = outputs
         self.rows = rows
+        self.elements = elements
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
         self.finish = finish
@@ -90,11 +95,17 @@ class Job:
         self.started_s = 0.0
         self.busy_s = 0.0
         self.cost_s = 0.0
+        self.queued = 0
         self.queued_s = 0.0
         self.waiting = False
         self.closed = False
         self.left = 1
         self.results: list[Outputs | Exception | None] = [None]
+
+    def let_go(self) -> None:
+        """Nobody will run or answer it: what it holds goes, though the queue may hold it for a while."""
+        self.feeds = {}
+        self.finish = self.deliver = _nothing
 
     def joins(self) -> object:
         """Requests of equal value may run as one: same model, outputs, names, types and trailing shapes."""
@@ -110,6 +121,10 @@ class Job:
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+
+def _nothing(_: object) -> None:
+    """Of a job that has let go."""
 
 
 class Part:

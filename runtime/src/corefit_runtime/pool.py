@@ -18,23 +18,10 @@ from corefit_core.report import Gauges
 from corefit_runtime import runs
 from corefit_runtime.jobs import Job, Model, Part
 from corefit_runtime.meter import Meter
+from corefit_runtime.runs import Worker
 from corefit_runtime.schedule import Limits, Schedule
 
 THREAD_NAME: Final = "corefit-worker"
-INLINE_S: Final = 100e-6
-"""Runs up to this long stay on the event loop while nothing else is held: the way to a worker and back costs about
-50 us of CPU (two wake-ups and the GIL between them), and a tenth of a millisecond is a tenth of what it may lag."""
-
-
-class Worker:
-    """One thread, and what the loop may see of it: since when it runs, and until when it is expected to."""
-
-    __slots__ = ("since_s", "thread", "until_s")
-
-    def __init__(self) -> None:
-        self.thread: threading.Thread | None = None
-        self.since_s = 0.0
-        self.until_s = 0.0
 
 
 class Pool:
@@ -78,7 +65,7 @@ class Pool:
         now = time.monotonic()
         with self._lock:
             alive = job.deadline_s is None or now <= job.deadline_s
-            at_once = alive and self._schedule.open == 0 and self._schedule.expected_s(job.rows) <= INLINE_S
+            at_once = alive and self._schedule.short(job)
             parts = 0 if at_once else self._schedule.admit(job, now, self._remaining_s(now))
         if at_once:
             self._run_here(job, now)
@@ -199,9 +186,9 @@ class Pool:
                     self._workers.remove(worker)
                     return
                 parts = self._take(worker)
+            if parts and self._delay_s:
+                parts = self._fill(worker, parts)
             if parts:
-                if self._delay_s:
-                    self._fill(parts)
                 self._compute(worker, parts)
 
     def _take(self, worker: Worker) -> list[Part]:
@@ -213,9 +200,9 @@ class Pool:
             parts = [part]
             if part.job.signature is not None:
                 self._join(parts, now)
-            worker.since_s = now
+            worker.since_s = 0.0 if self._delay_s else now
             rows = part.rows if len(parts) == 1 else sum(p.rows for p in parts)
-            worker.until_s = now + self._schedule.expected_s(rows)
+            worker.until_s = now + self._delay_s + self._schedule.expected_s(rows)
             return parts
         return []
 
@@ -233,8 +220,18 @@ class Pool:
         self._answer(job, DeadlineExceeded("the deadline passed before a worker was free"))
         return True
 
-    def _fill(self, parts: list[Part]) -> None:
-        """Waits for more to join, where a delay is configured; each arrival brings a token that ends the wait."""
+    def _fill(self, worker: Worker, parts: list[Part]) -> list[Part]:
+        """What is to be run when the delay is over that is configured for others to join, in which nobody is busy."""
+        self._gather(parts)
+        now = time.monotonic()
+        with self._lock:
+            parts = [part for part in parts if not part.job.closed and not self._expired(part.job, now)]
+            expected_s = self._schedule.expected_s(sum(part.rows for part in parts))
+            worker.since_s, worker.until_s = (now, now + expected_s) if parts else (0.0, 0.0)
+        return parts
+
+    def _gather(self, parts: list[Part]) -> None:
+        """Waits for more to join; each arrival brings a token that ends the wait."""
         until = time.monotonic() + self._delay_s
         while parts[0].job.signature is not None and (left := until - time.monotonic()) > 0:
             if sum(part.rows for part in parts) >= self._schedule.limits.batch:
@@ -259,7 +256,7 @@ class Pool:
         outcomes = runs.run(parts)
         rows, ran_s = sum(part.rows for part in parts), time.monotonic() - start
         with self._lock:
-            self._schedule.learn(rows, ran_s)
+            self._schedule.learn(rows, ran_s, parts[0].job.elements if parts[0].whole else 0)
             for part in parts:
                 part.job.busy_s += ran_s * part.rows / rows if rows else ran_s / len(parts)
             ready = [p.job for p, outcome in zip(parts, outcomes, strict=True) if self._schedule.settle(p, outcome)]

@@ -1,17 +1,31 @@
-"""What a worker does with the parts that it took: one run of the model, and each part's share of the outputs.
+"""A worker, and what it does with the parts that it took: one run of the model, and each part's share of the outputs.
 
 Runs on worker threads. Nothing escapes as an exception: an error is an outcome like another.
 """
 
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from corefit_core.errors import CorefitError
 from corefit_runtime.jobs import Job, Outputs, Part, joined_feeds, split_outputs
 
+if TYPE_CHECKING:
+    import threading
+
 log: Final = logging.getLogger(__name__)
 
 Outcome = Outputs | Exception
+
+
+class Worker:
+    """One thread, and what the loop may see of it: since when it runs, and until when it is expected to."""
+
+    __slots__ = ("since_s", "thread", "until_s")
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self.since_s = 0.0
+        self.until_s = 0.0
 
 
 def run(parts: list[Part]) -> list[Outcome]:
