@@ -43,36 +43,56 @@ class Aside:
             TooLarge: it expands to more than a body may have, or there could never be room for what it takes.
             Shed: there is no room for it now.
         """
-        offload = self._offload
-        async with offload.turn:
-            if not exchange.alive():
+        async with self._offload.turn:
+            try:
+                return await self._parsed(_Budget(exchange, self._max_memory), exchange.body, codec, facts)
+            except _Gone:
                 return None
-            body = await self._expanded(exchange, facts.encoding)
-            text = body if facts.length is None else body[: facts.length]
-            taken = 0
-            if len(text) > OFFLOAD_JSON:
-                taken = self._charge(exchange, await offload.run(json_data.weight, text), "its JSON")
-            form = await offload.run(codec.form, body, facts.length)
-            self._charge(exchange, forms.strings_weight(form), "its strings")
-            tensors = await offload.run(protocol.feeds, form, body, facts.length)
-            exchange.charge(min(0, _held(form, tensors) - taken))
-            return (form, tensors) if exchange.alive() else None
 
-    async def _expanded(self, exchange: Exchange, encoding: bytes) -> memoryview:
-        if not encoding:
-            return exchange.body
-        most = compression.most(len(exchange.body), self._max_body)
-        self._charge(exchange, most, "what it expands to")
-        body = await self._offload.run(compression.expand, exchange.body, encoding, self._max_body)
-        exchange.charge((0 if body is exchange.body else len(body)) - most)
-        return body
+    async def _parsed(
+        self, budget: "_Budget", body: memoryview, codec: Codec, facts: Facts
+    ) -> tuple[Form, dict[str, Array]]:
+        run = self._offload.run
+        if facts.encoding:
+            body = await self._expanded(budget, body, facts.encoding)
+        text = body if facts.length is None else body[: facts.length]
+        taken = await run(json_data.weight, text) if len(text) > OFFLOAD_JSON else 0
+        budget.take(taken, "its JSON")
+        form = await run(codec.form, body, facts.length)
+        budget.take(forms.strings_weight(form), "its strings")
+        tensors = await run(protocol.feeds, form, body, facts.length)
+        budget.take(min(0, _held(form, tensors) - taken), "its tensors")
+        return form, tensors
 
-    def _charge(self, exchange: Exchange, count: int, what: str) -> int:
-        if count + len(exchange.body) > self._max_memory:
-            raise TooLarge(f"{what} may take {count} bytes of memory: over --max-body-memory {self._max_memory}")
-        if exchange.alive() and not exchange.charge(count):
-            raise Shed(f"no room for {what} (--max-body-memory)", cause="memory", retry_after_s=RETRY_S)
-        return count
+    async def _expanded(self, budget: "_Budget", body: memoryview, encoding: bytes) -> memoryview:
+        most = compression.most(len(body), self._max_body)
+        budget.take(most, "what it expands to")
+        expanded = await self._offload.run(compression.expand, body, encoding, self._max_body)
+        budget.take((0 if expanded is body else len(expanded)) - most, "what it expands to")
+        return expanded
+
+
+class _Gone(Exception):
+    """The client has hung up: of what it sent nothing more is made."""
+
+
+class _Budget:
+    """What one request takes of the memory for bodies."""
+
+    def __init__(self, exchange: Exchange, limit: int) -> None:
+        self._exchange = exchange
+        self._limit = limit
+        self._held = len(exchange.body)
+
+    def take(self, count: int, what: str) -> None:
+        """Takes so many bytes for `what`, gives back where negative."""
+        if not self._exchange.alive():
+            raise _Gone
+        self._held += count
+        if self._held > self._limit:
+            raise TooLarge(f"with {what} it takes {self._held} bytes of memory: over --max-body-memory {self._limit}")
+        if not self._exchange.charge(count):
+            raise Shed(f"there is no room for {what} (--max-body-memory)", cause="memory", retry_after_s=RETRY_S)
 
 
 def _held(form: Form, tensors: dict[str, Array]) -> int:

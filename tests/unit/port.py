@@ -1,0 +1,130 @@
+"""An inference port without sockets, with a model that gives back what it gets."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, cast
+
+from onnx import helper
+from unit.wire import LIMITS, Wire
+
+from corefit_core.batching import Line
+from corefit_runtime import settings
+from corefit_runtime.api import InferenceApi
+from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.facts import HEADER_LENGTH
+from corefit_runtime.forms import Signature
+from corefit_runtime.grant import Cgroup
+from corefit_runtime.http_connection import Connection
+from corefit_runtime.http_messages import Head, error_body
+from corefit_runtime.http_server import Server
+from corefit_runtime.jobs import Model
+from corefit_runtime.meter import Meter
+from corefit_runtime.offload import Offload
+from corefit_runtime.pool import Pool
+from corefit_runtime.protocol import Codec
+from corefit_runtime.rooms import Rooms
+from corefit_runtime.schedule import Limits
+from corefit_runtime.service import Service
+
+PATIENCE_S = 60.0
+LARGE = 1 << 20
+
+
+class Told(Wire):
+    """A transport that tells when it is written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered = asyncio.Event()
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        super().writelines(pieces)
+        self.answered.set()
+
+
+class Port:
+    """An inference port, and what it told its access log."""
+
+    def __init__(self, engine: Engine, memory: int) -> None:
+        loop = asyncio.get_running_loop()
+        sizes = {"max_body": LARGE, "max_body_memory": memory}
+        given = replace(settings.load(["--model", "x", "--name", "m:v2"], {}), **sizes)
+        self.service = Service(given, Cgroup([], str), Meter())
+        limits = Limits(workers=1, depth=8, objective_s=60, line=Line(a=1e-2, b=0.0), chunk=0, batch=0)
+        self.pool, self.offload = Pool(loop, self.service.meter, limits), Offload(loop)
+        self.pool.apply(limits)
+        self.service.pool = self.pool
+        self.service.model = Model(engine, name="m:v2", version="1", sha256="")
+        inputs, outputs = ({spec.name: spec for spec in specs} for specs in (engine.inputs, engine.outputs))
+        self.service.codec = Codec("m:v2", "1", Signature(inputs, outputs), max_tensors=8, max_depth=16)
+        self.api = InferenceApi(self.service, self.pool, self.offload)
+        self.seen: list[tuple[str, int]] = []
+        self.server = Server(
+            self.api,
+            replace(LIMITS, **sizes),
+            error_body=error_body,
+            allocate=Rooms(),
+            align_header=HEADER_LENGTH,
+            refused=self.service.meter.refused,
+            refusal=self.api.refusal,
+            access=self.note,
+        )
+
+    def note(self, head: Head | None, status: int, _seconds: float) -> None:
+        self.seen.append((head.path if head else "", status))
+
+    def send(self, data: bytes) -> tuple[Connection, Told]:
+        """A client that sends this."""
+        connection, wire = Connection(self.server), Told()
+        connection.connection_made(cast("asyncio.Transport", wire))
+        while data and not wire.closed:
+            room = connection.get_buffer(-1)
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            connection.buffer_updated(count)
+            data = data[count:]
+        return connection, wire
+
+    async def ask(self, data: bytes) -> bytes:
+        """What a client that sends this is answered; then nothing more is held than before."""
+        held = self.server.memory.held
+        connection, wire = self.send(data)
+        await asyncio.wait_for(wire.answered.wait(), PATIENCE_S)
+        assert self.server.memory.held == held
+        connection.connection_lost(None)
+        return wire.sent
+
+
+@contextlib.asynccontextmanager
+async def port(engine: Engine, memory: int = 1 << 24) -> AsyncIterator[Port]:
+    made = Port(engine, memory)
+    yield made
+    await asyncio.wait_for(made.pool.idle(), PATIENCE_S)
+    made.offload.close()
+    await made.pool.close()
+
+
+def identity(folder: Any, kind: int) -> Engine:
+    x, y = (helper.make_tensor_value_info(name, kind, ["n"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = folder / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    return Engine(path, Threads())
+
+
+def request(body: bytes, *headers: bytes, target: bytes = b"/v2/models/m:v2/infer") -> bytes:
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return b"POST %b HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (target, lines, len(body), body)
+
+
+def numbers(count: int, shape: list[int] | None = None) -> bytes:
+    tensor = {"name": "x", "datatype": "FP32", "shape": shape or [count], "data": [0] * count}
+    return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
