@@ -6,56 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+from unit.sessions import I, engine
 
 from corefit_runtime import calibrate, profiles
-from corefit_runtime.engine import Engine, Threads
-
-F, I = TensorProto.FLOAT, TensorProto.INT64  # noqa: E741 - onnx's own letters
-
-
-def engine(
-    folder: Path, nodes: list[Any], *, x: Any = ("n", 4), y: Any = ("n", 4), kind: int = F, **weights: Any
-) -> Engine:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", kind, x)],
-        [helper.make_tensor_value_info("y", F, y)],
-        initializer=[numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    path = folder / "m.onnx"
-    path.write_bytes(model.SerializeToString())
-    return Engine(path, Threads())
-
-
-def test_independent_rows_are_found(tmp_path: Path) -> None:
-    weights = np.ones((4, 4), np.float32)
-    made = engine(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], w=weights)
-    assert calibrate.row_independence(made, 16) == (True, "whole and in pieces, a batch gave the same answers")
-
-
-def test_dynamic_quantisation_couples_rows(tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
-        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
-    ]
-    independent, why = calibrate.row_independence(engine(tmp_path, nodes), 16)
-    assert not independent
-    assert "changes by" in why
-
-
-def test_a_fixed_leading_dimension_is_told(tmp_path: Path) -> None:
-    made = engine(tmp_path, [helper.make_node("Neg", ["x"], ["y"])], x=(2, 4), y=(2, 4))
-    assert calibrate.row_independence(made, 16) == (False, "x has no free leading dimension")
-
-
-def test_an_output_that_is_not_by_rows_is_told(tmp_path: Path) -> None:
-    made = engine(tmp_path, [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], y=("m",))
-    independent, why = calibrate.row_independence(made, 16)
-    assert not independent
-    assert "y" in why
+from corefit_runtime.engine import Engine
+from corefit_runtime.probes import made_up
 
 
 def test_free_dimensions_are_guessed_until_the_model_runs(tmp_path: Path) -> None:
@@ -64,6 +20,39 @@ def test_free_dimensions_are_guessed_until_the_model_runs(tmp_path: Path) -> Non
     found = calibrate.warm_up(made)
     assert found.free_size == 32
     assert found.line is not None
+
+
+def test_what_is_guessed_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four free dimensions at 224 are 10 GB: the pod was killed for it."""
+    weights = np.ones((77, 4), np.float32)
+    free = ("n", "a", "b", "c", "width")
+    made = engine(
+        tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], x=free, y=("n", "a", "b", "c", 4), w=weights
+    )
+    sizes: list[int] = []
+    monkeypatch.setattr(calibrate, "made_up", lambda *given: sizes.append(given[2]) or made_up(*given))
+    assert calibrate.warm_up(made).line is None
+    assert sizes == [16, 1, 32]
+
+
+def test_what_the_model_itself_asks_for_is_tried_whatever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "MOST_ELEMENTS", 100)
+    made = engine(tmp_path, [helper.make_node("Neg", ["x"], ["y"])], x=("n", 200), y=("n", 200))
+    found = calibrate.calibrate(made, calibrate.warm_up(made), 1, 5.0)
+    assert {point.rows for point in found.profile} == {1}
+
+
+def test_a_batch_whose_rows_are_as_long_as_it_is_calibrated_row_by_row(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "t"], ["y"]),
+    ]
+    made = engine(tmp_path, nodes, y=("n", "n"))
+    found = calibrate.calibrate(made, calibrate.warm_up(made), 1, 5.0)
+    assert not found.rows_independent
+    assert {point.rows for point in found.profile} == {1}
 
 
 def test_indices_are_small_enough_to_look_up(tmp_path: Path) -> None:
@@ -100,6 +89,9 @@ class _Slow:
         self.inputs, self.outputs, self.threads = real.inputs, real.outputs, real.threads
         self._real, self._row_s, self._run_s = real, row_s, run_s
         self.rows: list[int] = []
+
+    def with_threads(self, threads: Any) -> Any:
+        raise AssertionError(f"there is one core, and {threads} were tried")
 
     def run(self, names: Any, feeds: Any) -> Any:
         rows = len(feeds["x"])

@@ -1,37 +1,35 @@
-"""Measures a model before it serves: does it run, how long takes a run, are its rows independent.
+"""Measures a model before it serves: does it run, and how long takes a run. Whether rows are independent: `coupling`.
 
 Blocking, on made-up inputs, within a time that is given. Decides nothing: the findings go to sizing and batching.
 """
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
-import numpy as np
 
 from corefit_core import batching
 from corefit_core.batching import Line
 from corefit_core.report import ServiceTime
-from corefit_runtime.datatypes import NUMPY
-from corefit_runtime.engine import Engine, Tensors, TensorSpec, Threads
+from corefit_runtime.coupling import row_independence
+from corefit_runtime.engine import Engine, Tensors, Threads
+from corefit_runtime.probes import elements, made_up
 
 log: Final = logging.getLogger(__name__)
 GUESSES: Final = (16, 1, 32, 224)
 """What a free dimension other than the leading one may be, tried in turn until the model runs."""
 ROWS: Final = (1, 4, 16, 64)
-COUPLING_ROWS: Final = 4
+MOST_ELEMENTS: Final = 16 << 20
+"""What is guessed, and what more rows add, ends here: 64 MiB in FP32. A video of four free dimensions would take 10 GB
+at 224; what a model's own shape asks for is tried, whatever it is."""
 RUNS: Final = 15
 """Of 15 the shortest is hit by no neighbour; fewer where runs are long, or agree."""
 AGREE: Final = 1.05
 """Two that are within 5 % of each other and shorter than a third have not been disturbed: no more are needed."""
 LONG: Final = 2.0
 """Times the target of one run: more rows are never run at once, so that how long they take is of no use."""
-FLOAT_NOISE: Final = 1e-3
-"""Relative to a row's largest value: kernels for other row counts sum in another order (1e-6 in FP32, 1e-3 FP16)."""
-SEED: Final = 20250607
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +57,8 @@ def warm_up(engine: Engine) -> Findings:
     """
     failure = ""
     for size in GUESSES:
+        if elements(engine.inputs, 1, size) > max(MOST_ELEMENTS, elements(engine.inputs, 1, 1)):
+            continue
         feeds = made_up(engine.inputs, 1, size)
         try:
             engine.run(None, feeds)
@@ -124,51 +124,6 @@ def _of_one_row(findings: Findings) -> dict[int, float]:
     return {point.threads: point.seconds for point in findings.profile if point.rows == 1}
 
 
-def row_independence(engine: Engine, free_size: int) -> tuple[bool, str]:
-    """Runs a batch whole and in pieces, its rows of very different size, and compares.
-
-    Different sizes, since a model that quantises its activations over the batch shows by them: the scale that
-    fits the largest row rounds the smallest to nothing.
-    """
-    fixed = [s.name for s in (*engine.inputs, *engine.outputs) if not s.shape or s.shape[0] != -1]
-    if fixed:
-        return False, f"{fixed[0]} has no free leading dimension"
-    feeds = made_up(engine.inputs, COUPLING_ROWS, free_size, spread=True)
-    try:
-        whole = engine.run(None, feeds)
-        pieces = [engine.run(None, _rows(feeds, a, b)) for a, b in ((0, 1), (1, COUPLING_ROWS))]
-    except Exception as error:  # noqa: BLE001 - whatever it says, such a model can't be cut
-        return False, f"a batch of {COUPLING_ROWS} does not run: {str(error).splitlines()[0][:200]}"
-    for index, spec in enumerate(engine.outputs):
-        parts = [piece[index] for piece in pieces]
-        if [p.shape[:1] for p in (whole[index], *parts)] != [(COUPLING_ROWS,), (1,), (COUPLING_ROWS - 1,)]:
-            return False, f"{spec.name} does not have a row for each row of the input"
-        difference = _difference(whole[index], np.concatenate(parts))
-        if difference > FLOAT_NOISE:
-            return False, f"{spec.name} of a row changes by {difference:.1e} with the rows beside it"
-    return True, "whole and in pieces, a batch gave the same answers"
-
-
-def made_up(specs: Iterable[TensorSpec], rows: int, free_size: int, *, spread: bool = False) -> dict[str, Any]:
-    """Inputs of `rows` rows; with `spread`, each row of floats is 8 times as large as the one before."""
-    random = np.random.default_rng(SEED)
-    feeds = {}
-    for spec in specs:
-        shape = tuple(rows if i == 0 and d < 0 else free_size if d < 0 else d for i, d in enumerate(spec.shape))
-        dtype = NUMPY[spec.datatype]
-        if dtype.kind == "f":
-            values = random.standard_normal(shape, np.float32)
-            if spread and shape:
-                values *= (8.0 ** np.arange(shape[0], dtype=np.float32)).reshape(-1, *(1,) * (len(shape) - 1))
-            feeds[spec.name] = values.astype(dtype)
-        elif dtype.kind == "O":
-            feeds[spec.name] = np.full(shape, "0", np.object_)
-        else:
-            # Indices into something of unknown size: 0 and 1 are the safest.
-            feeds[spec.name] = random.integers(0, 2, shape).astype(dtype)
-    return feeds
-
-
 def timed(engine: Engine, feeds: Tensors, runs: int, budget_s: float) -> float:
     """The shortest of up to `runs` runs, fewer when they are long or agree; at least two.
 
@@ -202,6 +157,8 @@ def _by_rows(
         left = until - begun
         if points and (took_s * rows / points[-1].rows > left / 2 or _long(points, longest_s)):
             break
+        if points and elements(engine.inputs, rows, first.free_size) > MOST_ELEMENTS:
+            break
         feeds = made_up(engine.inputs, rows, first.free_size)
         engine.run(None, feeds)
         seconds = timed(engine, feeds, RUNS, left / 4)
@@ -228,22 +185,3 @@ def _by_threads(
         points.append(ServiceTime(threads=threads, rows=1, seconds=seconds))
         threads *= 2
     return points
-
-
-def _rows(feeds: Tensors, start: int, stop: int) -> dict[str, Any]:
-    return {name: array[start:stop] for name, array in feeds.items()}
-
-
-def _difference(whole: "np.ndarray[Any, Any]", pieces: "np.ndarray[Any, Any]") -> float:
-    """The largest difference, relative to the largest value of the row that it is in; inf where they can't match."""
-    if whole.shape != pieces.shape:
-        return math.inf
-    if whole.dtype.kind != "f":
-        return 0.0 if np.array_equal(whole, pieces) else math.inf
-    a, b = (x.reshape(x.shape[0], -1).astype(np.float64) for x in (whole, pieces))
-    if a.size == 0:
-        return 0.0
-    both_nan = np.isnan(a) & np.isnan(b)
-    scale = np.maximum(np.nanmax(np.abs(np.where(both_nan, 0, a)), axis=1, keepdims=True), 1e-12)
-    gap = np.where(both_nan | (a == b), 0.0, np.abs(a - b) / scale)
-    return math.inf if np.isnan(gap).any() else float(gap.max())

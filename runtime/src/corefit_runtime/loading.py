@@ -17,6 +17,7 @@ from corefit_runtime import calibrate, profiles, store
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.engine import Engine, Threads
 from corefit_runtime.jobs import Model
+from corefit_runtime.probes import made_up
 from corefit_runtime.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -119,5 +120,5 @@ def _unchanged(model: Model) -> Engine:
 
 def _warmed(engine: Engine, findings: Findings) -> Engine:
     if findings.line is not None:
-        engine.run(None, calibrate.made_up(engine.inputs, 1, findings.free_size))
+        engine.run(None, made_up(engine.inputs, 1, findings.free_size))
     return engine

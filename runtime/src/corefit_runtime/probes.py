@@ -1,0 +1,73 @@
+"""Inputs that are made up for a model, to run it before anybody has asked it anything. The same ones each time."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+
+from corefit_runtime.datatypes import NUMPY, Array
+from corefit_runtime.engine import TensorSpec
+
+SEED: Final = 20250607
+SIZES: Final = (2, 0, 3, 1)
+"""The rows of an uneven batch by size: neither up nor down, else what each row takes from those before hides in it."""
+FLOATS_GROW: Final = 8.0
+NUMBERS_GROW: Final = 4
+"""By how much a row is larger than the next in size."""
+SHORT_OF_MOST: Final = 4
+"""So much less than its type holds is the most of an integer: steps of 1/255 of 255, a byte's most, round nothing."""
+
+
+def elements(specs: Iterable[TensorSpec], rows: int, free_size: int) -> int:
+    """How many all inputs of that size have together."""
+    return sum(math.prod(_shape(spec, rows, free_size)) for spec in specs)
+
+
+def made_up(specs: Iterable[TensorSpec], rows: int, free_size: int) -> dict[str, Array]:
+    """Inputs of `rows` rows, alike in size. Integers are 0 and 1: safest as indices into something of unknown size."""
+    random = np.random.default_rng(SEED)
+    return {spec.name: _even(random, spec, _shape(spec, rows, free_size)) for spec in specs}
+
+
+def uneven(specs: Iterable[TensorSpec], free_size: int, *, numbers: bool) -> dict[str, Array]:
+    """Inputs of rows of very different size (`SIZES`): floats, and with `numbers` integers and strings as well."""
+    random, rows = np.random.default_rng(SEED), len(SIZES)
+    feeds = {}
+    for spec in specs:
+        shape = _shape(spec, rows, free_size)
+        even, kind = _even(random, spec, shape), NUMPY[spec.datatype].kind
+        if kind == "f":
+            feeds[spec.name] = (even * _by_row(FLOATS_GROW ** np.array(SIZES), shape)).astype(even.dtype)
+        elif numbers and kind in "iuO":
+            feeds[spec.name] = _numbers(random, shape, even.dtype)
+        else:
+            feeds[spec.name] = even
+    return feeds
+
+
+def _shape(spec: TensorSpec, rows: int, free_size: int) -> tuple[int, ...]:
+    return tuple(rows if i == 0 and d < 0 else free_size if d < 0 else d for i, d in enumerate(spec.shape))
+
+
+def _even(random: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
+    dtype = NUMPY[spec.datatype]
+    if dtype.kind == "f":
+        return random.standard_normal(shape, np.float32).astype(dtype)
+    if dtype.kind == "O":
+        return np.full(shape, "0", np.object_)
+    return random.integers(0, 2, shape).astype(dtype)
+
+
+def _numbers(random: np.random.Generator, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Array:
+    """Up to 4, 16, 64 or 256, as far as the type goes; a row begins with its most, so that none is all zero."""
+    most = NUMBERS_GROW ** (1 + np.array(SIZES))
+    if dtype.kind != "O":
+        most = np.minimum(most, min(most.max(), int(np.iinfo(dtype).max) - SHORT_OF_MOST))
+    values = random.integers(0, _by_row(most, shape) + 1, shape)
+    values.reshape(shape[0], -1)[:, :1] = most[:, np.newaxis]
+    return values.astype(str).astype(np.object_) if dtype.kind == "O" else values.astype(dtype)
+
+
+def _by_row(values: Array, shape: tuple[int, ...]) -> Array:
+    return values.reshape(-1, *(1,) * (len(shape) - 1))
