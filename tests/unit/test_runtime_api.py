@@ -1,11 +1,25 @@
 """The inference port: how a request may be written, and what it is answered."""
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
 from onnx import TensorProto
 from unit.port import identity, numbers, port, request, status
+from unit.wire import LIMITS, Wire
 
 from corefit_core.errors import Shed
+from corefit_runtime import settings
+from corefit_runtime.admin import AdminApi
 from corefit_runtime.engine import Engine
+from corefit_runtime.grant import Cgroup
+from corefit_runtime.http_connection import Connection
+from corefit_runtime.http_messages import Response, error_body
+from corefit_runtime.http_server import Server
+from corefit_runtime.meter import Meter
+from corefit_runtime.service import Service
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +64,23 @@ async def test_head_is_answered_like_get_without_the_body(floats: Engine) -> Non
         tail = b" /v2/models/m:v2 HTTP/1.1\r\nHost: x\r\n\r\n"
         full, bare = await made.ask(b"GET" + tail), await made.ask(b"HEAD" + tail)
     assert bare == full.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "allow"),
+    [(b"HEAD /livez", 200, None), (b"POST /livez", 405, b"GET, HEAD"), (b"GET /reload", 405, b"POST")],
+)
+async def test_the_admin_port_has_the_same_manners(line: bytes, code: int, allow: bytes | None) -> None:
+    service = Service(settings.load(["--model", "x"], {}), Cgroup([], str), Meter())
+    api = AdminApi(service, {(b"POST", "/reload"): lambda exchange: exchange.reply(Response())})
+    connection, wire = Connection(Server(api, LIMITS, error_body=error_body)), Wire()
+    connection.connection_made(cast("asyncio.Transport", wire))
+    data = line + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+    connection.connection_lost(None)
+    assert status(wire.sent) == code
+    assert (b"allow: %b\r\n" % allow in wire.sent) if allow else wire.sent.endswith(b"\r\n\r\n")
 
 
 async def test_a_wrong_header_is_named_in_a_crowd_as_well(floats: Engine) -> None:

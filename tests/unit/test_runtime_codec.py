@@ -1,5 +1,6 @@
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -179,9 +180,21 @@ def deep(value: Any) -> int:
     return 0 if inner is None else 1 + max(map(deep, inner), default=0)
 
 
-@given(nested)
-def test_the_depth_of_json_is_that_of_what_it_says(value: Any) -> None:
-    assert json_data.depth(json.dumps(value).encode()) == deep(value)
+@given(nested, st.integers(1, 8))
+def test_the_depth_of_json_is_that_of_what_it_says(value: Any, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json_data, "BLOCK", block)
+        assert json_data.depth(json.dumps(value).encode()) == deep(value)
+
+
+def test_looking_how_deep_json_is_takes_no_more_than_a_few_copies_of_it() -> None:
+    """18 bytes a bracket: a body of 64 MB that was no JSON took a gigabyte."""
+    text = b"[" * 40 + b"]" * 2_000_000
+    tracemalloc.start()
+    assert json_data.depth(text) == 40
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * len(text)
 
 
 def test_json_that_is_nested_deeper_than_allowed_is_refused_with_the_option() -> None:

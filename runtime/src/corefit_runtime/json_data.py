@@ -20,6 +20,8 @@ _ANY: Final = msgspec.json.Decoder()
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _WEIGHTS: Final = {b",": 40, b"[": 80, b"{": 240, b'"': 32}
 """Bytes of memory for each: a number, with its place in a list and in an array; a list; a dict; half of a string."""
+BLOCK: Final = 1 << 16
+"""Brackets that are looked at together."""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -39,8 +41,12 @@ def check_depth(text: memoryview, limit: int) -> None:
 def depth(text: bytes) -> int:
     """How deeply it is nested. A fifth of the time that parsing takes: brackets are all that is left to look at."""
     brackets = np.frombuffer(_STRING.sub(b"", text).translate(None, _NO_BRACKETS), np.uint8)
-    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
-    return int(np.cumsum(steps).max(initial=0))
+    deepest = level = 0
+    for start in range(0, len(brackets), BLOCK):  # In one piece it would take 18 bytes a bracket.
+        block = brackets[start : start + BLOCK]
+        levels = level + np.cumsum(np.where((block == ord("[")) | (block == ord("{")), 1, -1))
+        deepest, level = max(deepest, int(levels.max())), int(levels[-1])
+    return deepest
 
 
 def weight(text: memoryview) -> int:
