@@ -1,6 +1,7 @@
 """The resource decoded: defaults, units, what it refuses and how it names the field."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import CpuRange, Policy
 from corefit_core.service import SOURCE_MOUNT, Service, decode
+from corefit_runtime import store
 
 MODEL = {"uri": "http://models/a.onnx"}
 
@@ -55,6 +57,11 @@ def test_without_room_between_them_there_is_no_range() -> None:
 def test_a_claim_is_a_file_below_its_mount() -> None:
     service = _decode({"model": {"uri": "pvc://claim/a/b.onnx"}})
     assert (service.model_uri, service.model_claim) == (f"file://{SOURCE_MOUNT}/a/b.onnx", "claim")
+
+
+@pytest.mark.parametrize("name", ["a#1.onnx", "a?b.onnx", "a%41.onnx", "\u00e4/b;c.onnx"])
+def test_the_file_on_a_claim_is_the_one_of_that_name(name: str) -> None:
+    assert store.local(_decode({"model": {"uri": f"pvc://claim/{name}"}}).model_uri) == Path(SOURCE_MOUNT, name)
 
 
 def test_what_is_asked_is_the_same_by_whatever_decoder_and_whether_defaults_are_written_out() -> None:

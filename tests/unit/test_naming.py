@@ -12,7 +12,7 @@ subdomains = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,80}[a-z0-9])?", fullmatch=Tru
 @given(subdomains)
 def test_a_child_name_is_a_label_with_room_for_a_pods_suffix(service: str) -> None:
     name = naming.child_name(service)
-    assert naming.is_rfc1123_label(name)
+    assert naming.is_rfc1035_label(name)
     assert len(name) <= LONGEST_CHILD
     assert naming.selector(service) == {naming.LABEL_SERVICE: name}
 
@@ -27,6 +27,11 @@ def test_a_short_name_stays() -> None:
     assert naming.child_name("resnet") == "resnet"
 
 
+def test_a_name_that_begins_with_a_digit_gets_a_letter() -> None:
+    """As a Service it is refused by Kubernetes before 1.36."""
+    assert naming.child_name("7b-chat") == "s-7b-chat-e14c5e17"
+
+
 def test_what_is_no_label() -> None:
-    for name in ("", "-a", "a-", "A", "a.b", "a" * 64, "a\n"):
-        assert not naming.is_rfc1123_label(name)
+    for name in ("", "7b", "-a", "a-", "A", "a.b", "a" * 64, "a\n"):
+        assert not naming.is_rfc1035_label(name)

@@ -160,7 +160,7 @@ def test_only_the_operator_reaches_the_admin_port() -> None:
 @pytest.mark.parametrize("name", ["digits", "a.name.with.dots", "x" * 200])
 def test_names_of_children_are_valid_for_every_name_of_a_resource(name: str) -> None:
     for child in _children(name).values():
-        assert naming.is_rfc1123_label(child["metadata"]["name"])
+        assert naming.is_rfc1035_label(child["metadata"]["name"])
 
 
 def test_equal_resources_give_equal_manifests() -> None:

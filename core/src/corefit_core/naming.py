@@ -1,7 +1,8 @@
 """Names, labels and annotations that operator, runtime and command line agree on. May not do I/O.
 
-Kubernetes names: RFC 1123 labels, at most 63 characters; a Service's name must be one, and a Pod's name is
-its Deployment's plus 17 characters (ReplicaSet hash and suffix).
+Kubernetes names: a Service's must be an RFC 1035 label, at most 63 characters of which the first is a letter (before
+Kubernetes 1.36, which takes a digit as well), and a Pod's is its Deployment's plus 17 characters (ReplicaSet hash and
+suffix).
 """
 
 import hashlib
@@ -53,25 +54,27 @@ SOCKET: Final = f"{SOCKET_DIR}/runtime.sock"
 _LABEL_MAX: Final = 63
 _CHILD_MAX: Final = 46
 _HASH_LEN: Final = 8
-_RFC1123: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_RFC1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
-def is_rfc1123_label(name: str) -> bool:
-    """Whether `name` may name a Service: lower-case alphanumerics and `-`, 1 to 63 characters."""
-    return len(name) <= _LABEL_MAX and _RFC1123.fullmatch(name) is not None
+def is_rfc1035_label(name: str) -> bool:
+    """Whether `name` may name a Service: lower-case alphanumerics and `-`, a letter first, 1 to 63 characters."""
+    return len(name) <= _LABEL_MAX and _RFC1035.fullmatch(name) is not None
 
 
 def child_name(service: str) -> str:
     """The name that the Deployment, Service, PDB and ServiceAccount of an InferenceService bear.
 
     The resource's own name where it fits, since that is what people look for; a custom resource may be named
-    like a DNS subdomain of 253 characters, so others are cut and made unique by a hash of the whole name.
+    like a DNS subdomain of 253 characters, so others are cut, given a letter to begin with, and made unique by a
+    hash of the whole name.
     """
-    if len(service) <= _CHILD_MAX and is_rfc1123_label(service):
+    if len(service) <= _CHILD_MAX and is_rfc1035_label(service):
         return service
     digest = hashlib.sha256(service.encode()).hexdigest()[:_HASH_LEN]
-    stem = re.sub(r"[^a-z0-9-]+", "-", service.lower()).strip("-")[: _CHILD_MAX - _HASH_LEN - 1].strip("-")
-    return f"{stem or 'service'}-{digest}" if stem[:1].isalpha() else f"s-{digest}"
+    stem = re.sub(r"[^a-z0-9-]+", "-", service.lower()).strip("-")
+    stem = stem if stem[:1].isalpha() else f"s-{stem}"
+    return f"{stem[: _CHILD_MAX - _HASH_LEN - 1].strip('-')}-{digest}"
 
 
 def label_value(service: str) -> str:

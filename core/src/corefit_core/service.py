@@ -6,6 +6,7 @@ may be older than the schema, so whatever can't be read is an `InvalidInput` tha
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET
@@ -195,13 +196,16 @@ def _startup(spec: api.InferenceServiceSpec, least: int) -> int | None:
 
 
 def _source(uri: str) -> tuple[str, str]:
-    """The URI for the runtime, and the claim that has to be mounted for it."""
+    """The URI for the runtime, and the claim that has to be mounted for it.
+
+    What follows the claim is the file's name as it is: in a URI `#` and `?` would end it, and `%41` be an A.
+    """
     if not uri.startswith(_PVC):
         return uri, ""
     claim, _, path = uri.removeprefix(_PVC).partition("/")
     if not claim or not path:
         raise InvalidInput(f"spec.model.uri: {uri!r} must be pvc://claim/path")
-    return f"file://{SOURCE_MOUNT}/{path}", claim
+    return f"file://{SOURCE_MOUNT}/{quote(path)}", claim
 
 
 def _field(path: str, parse: Callable[[Any], _T], value: object) -> _T:
