@@ -96,8 +96,20 @@ def test_a_broken_file_is_as_no_limit() -> None:
 def test_throttling_of_both_versions() -> None:
     v2 = grant.parse_throttling("usage_usec 5\nnr_periods 10\nnr_throttled 4\nthrottled_usec 2500000\n")
     v1 = grant.parse_throttling("nr_periods 10\nnr_throttled 4\nthrottled_time 2500000000\n")
-    assert v1 == v2
-    assert (v2.periods, v2.seconds) == (4, 2.5)
+    assert v1 == v2 == grant.Throttling(periods=4, seconds=2.5)
+
+
+def test_throttling_on_a_hybrid_system_is_that_of_the_hierarchy_with_the_cpu_controller() -> None:
+    mounts = (
+        "30 25 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+        "31 25 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
+    )
+    files = {
+        "/sys/fs/cgroup/unified/k/cpu.stat": "usage_usec 5\nuser_usec 1\nsystem_usec 4\n",
+        "/sys/fs/cgroup/cpu/k/cpu.stat": "nr_periods 10\nnr_throttled 7\nthrottled_time 3000000000\n",
+    }
+    found = of("4:cpu,cpuacct:/k\n0::/k\n", mounts, files).throttling()
+    assert found == grant.Throttling(periods=7, seconds=3.0)
 
 
 def test_the_mount_point_may_have_a_space() -> None:

@@ -32,6 +32,8 @@ def test_an_empty_variable_is_as_none() -> None:
         (["--model", "m", "--objective-ms", "0"], "--objective-ms"),
         (["--model", "m", "--objective-ms", "nan"], "--objective-ms"),
         (["--model", "m", "--cpus", "-1"], "--cpus"),
+        (["--model", "m", "--cpus", "0"], "--cpus"),
+        (["--model", "m", "--cpus", "50m"], "at least 100m"),
         (["--model", "m", "--max-body", "big"], "--max-body"),
         (["--model", "m", "--chunk-rows", "some"], "--chunk-rows"),
         (["--model", "m", "--log-level", "loud"], "--log-level"),

@@ -110,11 +110,16 @@ def parse_cfs(quota: str, period: str) -> int | None:
     return _millicores(int(quota), int(period)) if int(quota) > 0 else None
 
 
-def parse_throttling(text: str) -> Throttling:
-    """From `cpu.stat`: v2 counts `throttled_usec`, v1 `throttled_time` in nanoseconds."""
+def parse_throttling(text: str) -> Throttling | None:
+    """From `cpu.stat`: v2 counts `throttled_usec`, v1 `throttled_time` in nanoseconds.
+
+    None where nothing is counted: v2 has the file without a CPU controller too, which on a hybrid system is v1's.
+    """
     values = dict(line.split(maxsplit=1) for line in text.splitlines() if " " in line)
+    if "nr_throttled" not in values:
+        return None
     seconds = int(values.get("throttled_usec", 0)) / 1e6 + int(values.get("throttled_time", 0)) / 1e9
-    return Throttling(periods=int(values.get("nr_throttled", 0)), seconds=seconds)
+    return Throttling(periods=int(values["nr_throttled"]), seconds=seconds)
 
 
 def parse_hierarchies(cgroup: str, mountinfo: str) -> list[Hierarchy]:
@@ -179,9 +184,11 @@ class Cgroup:
         """Of the innermost cgroup that counts it."""
         for path in self._stats:
             try:
-                return parse_throttling(self._read(path))
+                found = parse_throttling(self._read(path))
             except (OSError, ValueError):
                 continue
+            if found is not None:
+                return found
         return Throttling()
 
     def _quota(self, version: int, files: list[str]) -> int | None:

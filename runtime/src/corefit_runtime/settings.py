@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, cast
 
 from corefit_core.errors import ConfigError, InvalidInput
 from corefit_core.quantity import parse_bytes, parse_millicores
+from corefit_core.sizing import MIN_MILLICORES
 from corefit_runtime import options
 from corefit_runtime.access import Access
 from corefit_runtime.options import Option
@@ -130,8 +131,15 @@ def _convert(option: Option, raw: object) -> object:
     if option.kind == "flag":
         return _flag(raw)
     if option.kind == "cpus":
-        return parse_millicores(text) if text else None
+        return _cpus(text) if text else None
     return _within(option, _NUMBER[option.kind](text))
+
+
+def _cpus(text: str) -> int:
+    millicores = parse_millicores(text)
+    if millicores < MIN_MILLICORES:
+        raise ValueError(f"the runtime needs at least {MIN_MILLICORES}m")
+    return millicores
 
 
 def _flag(raw: object) -> bool:
