@@ -50,8 +50,8 @@ nightly: setup ## what takes too long for `make test`: long runs of the fault te
 bench-resize: setup ## random resizes of running pods under load (N=1000), on a real cluster
 	RESIZES=$(or $(N),1000) RESULTS=$(CURDIR)/bench/results/resize/resizes.json $(RUN) pytest tests/e2e/test_resizes.py -s
 
-bench-flash: setup ## a flash crowd on a real cluster: pods, CPU in place, HPAs, limits above requests (ONLY="a b" BASE=8)
-	$(RUN) python bench/flash/run.py $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(BASE))
+bench-flash: setup ## a flash crowd on a real cluster: pods, CPU in place, HPAs, limits above requests (ONLY="a b" CROWD=far)
+	$(RUN) python bench/flash/run.py $(if $(ONLY),--only $(ONLY)) $(if $(CROWD),--crowd $(CROWD))
 
 bench-startup: setup ## a pod's start on a quarter of a core, with and without a boost, and where it goes
 	PYTHONPATH=$(CURDIR) $(RUN) python bench/startup/run.py

@@ -31,6 +31,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         attainment: share of the requests answered within the objective; what was refused or lost has missed it.
         core_seconds: requested by all pods of the service, from the first moment to the last.
+        cores_before: requested by them when the phase began; None in results from before this was kept.
         back_s: from the step until p99 is within the objective again; None: not within the phase, or no step.
         stays_s: from the step until it is for the rest of the phase.
         late_p99_s: how late the generator itself was.
@@ -46,6 +47,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     back_s: float | None
     stays_s: float | None
     late_p99_s: float
+    cores_before: float | None = None
 
 
 class Second(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ def of(
         lost=sum(s.kind in (Kind.ERROR, Kind.WRONG) for s in sent),
         p50_s=float(np.median(answered)) if answered else float("nan"),
         core_seconds=core_seconds(requested, phase.begin_s, phase.end_s),
+        cores_before=next((cores for at, cores in reversed(requested) if at <= phase.begin_s), 0.0),
         back_s=back,
         stays_s=stays,
         late_p99_s=float(np.quantile([s.sent_s - s.intended_s for s in sent], 0.99)),

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 
-def draw(path: Path, trials: Sequence[Any], plan: Any) -> None:
+def draw(path: Path, trials: Sequence[Any], crowd: Any) -> None:
     """Write it as PNG."""
-    step, burst = plan.phases()
+    step, burst = crowd.phases()
     figure = Figure(figsize=(11, 1.35 * len(trials) + 1.2), layout="constrained")
     rows = figure.subplots(len(trials), 1, sharex=True, squeeze=False)[:, 0]
     figure.suptitle("A flash crowd: requests that missed the objective, and cores requested", x=0.01, ha="left")

@@ -1,11 +1,12 @@
 """`make bench-flash`: a flash crowd on a real cluster, met by pods, by CPU in place, by HPAs, by limits above requests.
 
-    python bench/flash/run.py [--only a b ...] [--quick] [--keep]
+    python bench/flash/run.py [--crowd far|8|16] [--only a b ...] [--quick] [--keep]
 
-One service at a time: a step to four times the load from one moment to the next, then a minute of a bursty trace. What
-counts: requests within the objective, core-seconds requested, time until p99 is back within it. A trial in which the
-load generator itself was late is thrown away, counted, and made again once. Results are kept by school, so a run of
-some adds to the others; the table and the picture are made from all.
+One service at a time: a step to four times the load from one moment to the next, then a minute of a bursty trace;
+`crowds` says how much of it, and on which pods. What counts: requests within the objective, core-seconds requested,
+time until p99 is back within it. A trial in which the load generator itself was late is thrown away, counted, and made
+again once. Results are kept by crowd and school, so a run of some adds to the others; the table and the picture are
+made from all.
 """
 
 import argparse
@@ -14,18 +15,20 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import ahead
 import figures
 import msgspec
 import picture
 import yaml
+from crowds import CROWDS, Crowd
 from figures import Figures, Second
 from rich.console import Console
 from rich.table import Table
-from schools import REPLICAS, School, schools
-from trial import NAMESPACE, Plan, Stage, measure
+from schools import FAR, REPLICAS, School, far, schools
+from trial import NAMESPACE, Stage, measure
 
 from corefit.demo import stage as demo
-from corefit.demo.tools import Tools, exported
+from corefit.demo.tools import Tools
 
 ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = ROOT / "bench/results/flash"
@@ -34,9 +37,7 @@ OBJECTIVE_S: Final = 0.4
 LATE_S: Final = 0.05
 """A generator whose 99th percentile is later than an eighth of the objective measures itself."""
 TARGETS: Final = (50, 70)
-BASE: Final = 8
-FULL: Final = Plan(base=BASE, settle_s=30, peak_s=40, rest_s=5)
-QUICK: Final = Plan(base=BASE, settle_s=8, peak_s=15, rest_s=2)
+PROGRAMS: Final = ROOT / "bench/flash"
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,45 +59,42 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="short, to see that it runs; results are not kept")
     parser.add_argument("--tries", type=int, default=2, help="until one is not disturbed (2)")
     parser.add_argument("--keep", action="store_true", help="leave the cluster")
-    parser.add_argument("--base", type=int, default=BASE, help=f"requests a second before the step ({BASE})")
+    parser.add_argument("--crowd", choices=CROWDS, default=next(iter(CROWDS)), help="which load, on which pods (far)")
     parser.add_argument("--draw", action="store_true", help="only the table and the picture, from the results")
     arguments = parser.parse_args()
+    crowd = CROWDS[arguments.crowd]
     if not arguments.draw:
-        _measured(arguments)
+        _measured(crowd, arguments)
     if not arguments.quick:
-        show(arguments.base)
+        show(crowd)
     return 0
 
 
-def _measured(arguments: argparse.Namespace) -> None:
+def _measured(crowd: Crowd, arguments: argparse.Namespace) -> None:
     tools = demo.environment(ROOT)
+    if arguments.quick:
+        crowd = msgspec.structs.replace(crowd, settle_s=8, peak_s=15, rest_s=2)
     try:
         hpas = arguments.only is None or any(key[0] in "cd" for key in arguments.only)
-        stage, contenders = _set_up(tools, hpas=hpas)
+        stage, contenders = _set_up(tools, crowd, hpas=hpas)
         for school in contenders:
             if arguments.only is None or school.key in arguments.only:
-                plan = msgspec.structs.replace(QUICK if arguments.quick else FULL, base=arguments.base)
-                _keep(_trial(stage, school, plan, arguments.tries), None if arguments.quick else _folder(plan.base))
+                trial = _trial(stage, school, crowd, arguments.tries)
+                if not arguments.quick:
+                    _keep(trial, _folder(crowd))
     finally:
         if not arguments.keep:
             tools.run("corefit-devcluster", "down", "--name", CLUSTER)
 
 
-def _set_up(tools: Tools, *, hpas: bool) -> tuple[Stage, list[School]]:
-    tools.run("corefit-devcluster", "up", *(["--metrics-server"] if hpas else []), "--name", CLUSTER)
-    exports = tools.run("corefit-devcluster", "env", "--name", CLUSTER)
-    tools = tools.with_cluster(exports)
-    archives = tools.run("corefit-devcluster", "images").split()
-    tools.run("corefit-devcluster", "load-images", "--name", CLUSTER, *archives)
-    release = ("corefit", "charts/corefit", "--namespace", "corefit-system", "--create-namespace")
-    tools.run("helm", "upgrade", "--install", *release, "--set", "replicas=1", "--wait", "--timeout", "5m")
-    if not tools.run("kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found", "--output", "name"):
-        tools.run("kubectl", "create", "namespace", NAMESPACE)
-    stage = Stage(tools, exported(exports, os.environ))
-    stage.kubectl("apply", "-k", "examples")
-    stage.kubectl("rollout", "status", "deployment/models", "--timeout=240s")
+def _set_up(tools: Tools, crowd: Crowd, *, hpas: bool) -> tuple[Stage, list[School]]:
+    stage = Stage(demo.bare(tools, CLUSTER, NAMESPACE, *(["--metrics-server"] if hpas else [])))
+    ahead.control_plane(CLUSTER, os.environ)
+    if crowd.download_s:
+        stage.apply(far(PROGRAMS / "far_source.py", _models(stage), crowd.download_s))
+        stage.kubectl("wait", "--for=condition=Ready", f"pod/{FAR}", "--timeout=240s")
     example = yaml.safe_load((ROOT / "examples/load-model/inferenceservice.yaml").read_text())
-    return stage, schools(example, ROOT / "bench/flash/unsized_server.py", _models(stage), TARGETS)
+    return stage, schools(crowd, example, PROGRAMS / "unsized_server.py", TARGETS)
 
 
 def _models(stage: Stage) -> str:
@@ -105,12 +103,12 @@ def _models(stage: Stage) -> str:
     return next(name.removeprefix("configmap/") for name in names if "/models-" in name)
 
 
-def _trial(stage: Stage, school: School, plan: Plan, tries: int) -> Trial:
+def _trial(stage: Stage, school: School, crowd: Crowd, tries: int) -> Trial:
     thrown_away = 0
     while True:
         print(f"{school.key}: {school.title}", file=sys.stderr, flush=True)
-        seen = measure(stage, school, plan, ROOT)
-        found = [figures.of(phase, seen.samples, seen.requested, OBJECTIVE_S) for phase in plan.phases()]
+        seen = measure(stage, school, crowd, ROOT)
+        found = [figures.of(phase, seen.samples, seen.requested, OBJECTIVE_S) for phase in crowd.phases()]
         disturbed = max(each.late_p99_s for each in found) > LATE_S
         print(f"  {seen.stolen_cores:.2f} cores stolen", file=sys.stderr)
         for each in found:
@@ -129,20 +127,19 @@ def _trial(stage: Stage, school: School, plan: Plan, tries: int) -> Trial:
     )
 
 
-def _folder(base: int) -> Path:
-    """Where results at that load are kept."""
-    return RESULTS / f"{base}"
+def _folder(crowd: Crowd) -> Path:
+    """Where results of that crowd are kept."""
+    return RESULTS / crowd.key
 
 
-def _keep(trial: Trial, folder: Path | None) -> None:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{trial.key}.json").write_bytes(msgspec.json.format(msgspec.json.encode(trial)) + b"\n")
+def _keep(trial: Trial, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{trial.key}.json").write_bytes(msgspec.json.format(msgspec.json.encode(trial)) + b"\n")
 
 
-def show(base: int) -> None:
-    """The table, and the picture, of all schools there are results of at that load."""
-    trials = [msgspec.json.decode(path.read_bytes(), type=Trial) for path in sorted(_folder(base).glob("*.json"))]
+def show(crowd: Crowd) -> None:
+    """The table, and the picture, of all schools there are results of in that crowd."""
+    trials = [msgspec.json.decode(path.read_bytes(), type=Trial) for path in sorted(_folder(crowd).glob("*.json"))]
     table = Table(title=f"p99 within {1000 * OBJECTIVE_S:.0f} ms; at most {REPLICAS} pods", title_justify="left")
     for heading in (
         "",
@@ -151,6 +148,7 @@ def show(base: int) -> None:
         "in time %",
         "refused",
         "lost",
+        "cores before",
         "core-seconds",
         "back, for good, s",
         "generator late",
@@ -164,6 +162,7 @@ def show(base: int) -> None:
                 f"{100 * each.attainment:.2f}",
                 str(each.refused),
                 str(each.lost),
+                "-" if each.cores_before is None else f"{each.cores_before:.2f}",
                 f"{each.core_seconds:.1f}",
                 back,
             )
@@ -171,7 +170,7 @@ def show(base: int) -> None:
     console = Console(width=None if os.isatty(1) else 160)
     console.print(table)
     console.print(f"{sum(t.thrown_away for t in trials)} trials thrown away because the load generator was late")
-    picture.draw(ROOT / f"docs/pictures/flash-{base}.png", trials, msgspec.structs.replace(FULL, base=base))
+    picture.draw(ROOT / f"docs/pictures/flash-{crowd.key}.png", trials, crowd)
 
 
 def _seconds(value: float | None) -> str:

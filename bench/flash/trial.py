@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -12,83 +11,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import ahead
 import aiohttp
 import msgspec
-import numpy as np
 import yaml
-from figures import Phase
+from crowds import Crowd
 from schools import NAME, School, neighbour
 
 from corefit.demo.predictions import known_rows, load_requests
 from corefit.demo.tools import Tools
 from corefit.load import Recorder, run
 from corefit.load.record import Sample
-from corefit.simulate import synthetic
 from corefit_operator.headroom import requested
 
 NAMESPACE: Final = "flash"
 DEADLINE_S: Final = 240.0
 LOOK_S: Final = 0.25
-AHEAD: Final = -15
-"""Nice level of the load generator while it sends. It stands for other machines: pods that use all of this one must not
-keep it from sending in time."""
-FACTOR: Final = 4
-WINDOW_S: Final = 60
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The load: requests a second, and seconds.
-
-    Attributes:
-        base: of the level before the step; the step is to `FACTOR` times that from one moment to the next.
-        settle_s: at the base, before anything counts: scalers learn it, and have what it needs.
-        peak_s: of the step.
-        rest_s: at the base again, before the replayed minute.
-    """
-
-    base: float
-    settle_s: float
-    peak_s: float
-    rest_s: float
-
-    def phases(self) -> tuple[Phase, Phase]:
-        """The two that count."""
-        step = self.settle_s + self.peak_s
-        replay = step + self.rest_s
-        return (
-            Phase(name="step", begin_s=self.settle_s, end_s=step, step_s=self.settle_s),
-            Phase(name="burst", begin_s=replay, end_s=replay + WINDOW_S),
-        )
-
-    def times(self) -> list[float]:
-        """When requests are sent: Poisson, the same in every trial."""
-        step, burst = self.phases()
-        level = itertools.chain(
-            _poisson(self.base, 0.0, step.begin_s, 1),
-            _poisson(FACTOR * self.base, step.begin_s, step.end_s, 2),
-            _poisson(self.base, step.end_s, burst.begin_s, 3),
-        )
-        return [*level, *(burst.begin_s + at for at in minute(FACTOR * self.base))]
-
-
-def _poisson(rate: float, begin_s: float, end_s: float, seed: int) -> list[float]:
-    gaps = np.random.default_rng(seed).exponential(1 / rate, int(2 * rate * (end_s - begin_s) + 100)).cumsum()
-    return [float(begin_s + at) for at in gaps if begin_s + at < end_s]
-
-
-def minute(peak: float) -> list[float]:
-    """The minute of the synthetic bursty hour in which the load rises most, from its start."""
-    trace = synthetic.trace("bursty", peak)
-
-    def rise(at: int) -> float:
-        return _between(trace, at + 30, at + WINDOW_S) - _between(trace, at, at + 10)
-
-    begin = max(range(3600 - WINDOW_S), key=rise)
-    return [float(at - begin) for at in trace.arrivals if begin <= at < begin + WINDOW_S]
-
-
-def _between(trace: Any, begin: float, end: float) -> float:
-    return float(((trace.arrivals >= begin) & (trace.arrivals < end)).sum() / (end - begin))
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,11 +40,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class Stage:
     """The cluster as a trial sees it."""
 
-    def __init__(self, tools: Tools, environment: dict[str, str]) -> None:
+    def __init__(self, tools: Tools) -> None:
         self.tools = tools
-        self._environment = environment
+        self._environment = tools.environment
         # By the cluster's own PATH, which `subprocess` would not look at.
-        self._kubectl = str(shutil.which("kubectl", path=environment["PATH"]))
+        self._kubectl = str(shutil.which("kubectl", path=self._environment["PATH"]))
 
     def kubectl(self, *words: str) -> str:
         """In the bench's namespace."""
@@ -163,21 +101,19 @@ class Stage:
             await process.wait()
 
 
-def measure(stage: Stage, school: School, plan: Plan, root: Path) -> Seen:
+def measure(stage: Stage, school: School, crowd: Crowd, root: Path) -> Seen:
     """Puts a school up, sends the load, and takes it away."""
     stage.clear()
     if school.neighbour:
         stage.apply([neighbour()])
         stage.kubectl("wait", "--for=condition=Ready", "pod/neighbour", "--timeout=240s")
     stage.apply(school.manifests)
-    stage.until("a pod serves", lambda: any(_ready(pod) for pod in stage.pods()))
+    stage.until(f"{crowd.pods} pods serve", lambda: sum(map(_ready, stage.pods())) >= crowd.pods)
     requests = load_requests(known_rows(root / "examples/load-model/rows.json"))
-    level = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, AHEAD)
     try:
-        return asyncio.run(_sent(stage, plan, requests))
+        with ahead.generator():
+            return asyncio.run(_sent(stage, crowd.times(), requests))
     finally:
-        os.setpriority(os.PRIO_PROCESS, 0, level)
         stage.clear()
 
 
@@ -186,14 +122,14 @@ def _ready(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-async def _sent(stage: Stage, plan: Plan, requests: Sequence[Any]) -> Seen:
+async def _sent(stage: Stage, times: Sequence[float], requests: Sequence[Any]) -> Seen:
     recorder, cores = Recorder(), [(0.0, 0.0)]
     stolen, begun = _stolen_s(), time.monotonic()
     start = asyncio.get_running_loop().time() + 1.0
     async with stage.listing() as url, aiohttp.ClientSession() as session:
         looking = asyncio.create_task(_look(session, url, start, cores))
         try:
-            await run(stage.url(), requests, plan.times(), recorder=recorder, start=start)
+            await run(stage.url(), requests, times, recorder=recorder, start=start)
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)

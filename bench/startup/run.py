@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from corefit.demo import stage as demo
-from corefit.demo.tools import Tools, exported
+from corefit.demo.tools import Tools
 
 ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = ROOT / "bench/results/startup/results.json"
@@ -42,6 +42,7 @@ BOOST: Final = "1500m"
 DEADLINE_S: Final = 240.0
 SHRUNK_S: Final = 3.0
 """Seconds for which a pod is kept after it is ready: the boost is taken back within one."""
+READY: Final = "ready after"
 PARTS: Final = ("sandbox", "container", "imports", "libraries", "model", "probe")
 Case = tuple[str, str]
 
@@ -102,24 +103,13 @@ def _large() -> Iterator[Path]:
 
 
 def _measured(tools: Tools, folder: Path, pods: int) -> dict[Case, list[Start]]:
-    tools.run("corefit-devcluster", "up", "--name", CLUSTER)
-    exports = tools.run("corefit-devcluster", "env", "--name", CLUSTER)
-    tools = tools.with_cluster(exports)
-    archives = tools.run("corefit-devcluster", "images").split()
-    tools.run("corefit-devcluster", "load-images", "--name", CLUSTER, *archives)
-    release = ("corefit", "charts/corefit", "--namespace", "corefit-system", "--create-namespace")
-    tools.run("helm", "upgrade", "--install", *release, "--set", "replicas=1", "--wait", "--timeout", "5m")
-    if not tools.run("kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found", "--output", "name"):
-        tools.run("kubectl", "create", "namespace", NAMESPACE)
-    tools.run("kubectl", "--namespace", NAMESPACE, "apply", "-k", "examples")
-    tools.run("kubectl", "--namespace", NAMESPACE, "rollout", "status", "deployment/models", "--timeout=240s")
-    environment = exported(exports, os.environ)
+    tools = demo.bare(tools, CLUSTER, NAMESPACE)
     cases = [(model, cpu) for model in ("small", "large") for cpu in (LEAST, BOOST)]
     found: dict[Case, list[Start]] = {case: [] for case in cases}
     # In turn, so that what disturbs the machine for a while disturbs all.
     for _ in range(pods):
         for case in cases:
-            found[case].append(asyncio.run(_started(tools, environment, _resource(case, folder))))
+            found[case].append(asyncio.run(_started(tools, _resource(case, folder))))
             print(case, found[case][-1], flush=True)
     return found
 
@@ -142,16 +132,15 @@ def _resource(case: Case, folder: Path) -> dict[str, Any]:
     return {**resource, "metadata": {"name": NAME}, "spec": spec}
 
 
-async def _started(tools: Tools, environment: dict[str, str], resource: dict[str, Any]) -> Start:
+async def _started(tools: Tools, resource: dict[str, Any]) -> Start:
     """Makes a pod start, follows it, and takes it away."""
-    async with _proxy(environment) as base, aiohttp.ClientSession() as session:
+    async with _proxy(tools.environment) as base, aiohttp.ClientSession() as session:
         pods = f"{base}/api/v1/namespaces/{NAMESPACE}/pods"
         following = asyncio.create_task(_follow(session, pods))
         await asyncio.sleep(0.2)
-        await asyncio.to_thread(_apply, environment, resource)
+        await asyncio.to_thread(_apply, tools.environment, resource)
         name, at = await asyncio.wait_for(following, DEADLINE_S)
-        async with session.get(f"{pods}/{name}/log") as response:
-            log = [json.loads(line) for line in (await response.text()).splitlines() if line.startswith("{")]
+        log = await asyncio.wait_for(_log(session, f"{pods}/{name}/log"), DEADLINE_S)
         async with session.get(f"{pods}/{name}:8081/proxy/report") as response:
             process = float(json.loads(await response.read())["startup_s"])
         await asyncio.sleep(SHRUNK_S)
@@ -160,8 +149,20 @@ async def _started(tools: Tools, environment: dict[str, str], resource: dict[str
     return _parts(at, log, process)
 
 
+async def _log(session: aiohttp.ClientSession, url: str) -> list[dict[str, Any]]:
+    """The pod's log up to where it says that it is ready, which it does after the kubelet was told."""
+    lines: list[dict[str, Any]] = []
+    async with session.get(url, params={"follow": "true"}) as response:
+        async for line in response.content:
+            if line.startswith(b"{"):
+                lines.append(json.loads(line))
+                if lines[-1]["message"].startswith(READY):
+                    break
+    return lines
+
+
 def _parts(at: dict[str, float], log: list[dict[str, Any]], process: float) -> Start:
-    admin, inference, ready = (_logged(log, text) for text in ("admin port", "inference port", "ready after"))
+    admin, inference, ready = (_logged(log, text) for text in ("admin port", "inference port", READY))
     began = ready - process
     return Start(
         total=at["Ready"] - at["PodScheduled"],

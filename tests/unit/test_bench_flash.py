@@ -1,14 +1,26 @@
 """The flash bench's figures: attainment, core-seconds, and when p99 is back."""
 
-from collections.abc import Callable
+import importlib
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import yaml
 
 from corefit.load import Kind
 from corefit.load.record import Sample
+from corefit_core.service import decode
 
 OBJECTIVE_S = 0.4
+ROOT = Path(__file__).parents[2]
+NAMES = ("crowds", "schools", "figures", "far_source")
 
 
 @pytest.fixture
@@ -56,3 +68,69 @@ def test_seconds_are_whole_and_cores_are_averaged(figures: ModuleType) -> None:
     found = figures.seconds(_samples(until_s=10.5), [(0.0, 0.5), (12.5, 1.5)], OBJECTIVE_S)
     assert (len(found), found[9].sent, found[10].sent, found[10].missed) == (30, 0, 100, 50)
     assert [s.cores for s in found[11:14]] == [0.5, 1.0, 1.5]
+    assert (
+        figures.of(figures.Phase(name="p", begin_s=13, end_s=20), _samples(), [(0.0, 0.5), (12.5, 1.5)], 1).cores_before
+        == 1.5
+    )
+
+
+@pytest.fixture
+def modules() -> Iterator[dict[str, Any]]:
+    """The scripts of the bench, which find each other in their own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "bench" / "flash"))
+        yield {name: importlib.import_module(name) for name in NAMES}
+        for name in NAMES:
+            patch.delitem(sys.modules, name, raising=False)
+
+
+@pytest.mark.parametrize("key", ["far", "8", "16"])
+def test_a_crowd_is_the_same_each_time_and_steps_to_four_times_the_load(modules: dict[str, Any], key: str) -> None:
+    crowd = modules["crowds"].CROWDS[key]
+    times, (step, burst) = crowd.times(), crowd.phases()
+    assert times == crowd.times() == sorted(times)
+    before = sum(at < step.begin_s for at in times) / step.begin_s
+    during = sum(step.begin_s <= at < step.end_s for at in times) / crowd.peak_s
+    assert (before, during) == (pytest.approx(crowd.base, rel=0.3), pytest.approx(4 * crowd.base, rel=0.1))
+    assert burst.end_s - burst.begin_s == 60
+    assert max(times) < burst.end_s
+
+
+@pytest.mark.parametrize("key", ["far", "8"])
+def test_all_schools_begin_with_the_same_pods_and_the_same_model(modules: dict[str, Any], key: str) -> None:
+    crowd = modules["crowds"].CROWDS[key]
+    example = yaml.safe_load((ROOT / "examples/load-model/inferenceservice.yaml").read_text())
+    found = modules["schools"].schools(crowd, example, ROOT / "bench/flash/unsized_server.py", (50, 70))
+    assert [school.key for school in found] == ["a", "b", "c50", "c70", "d", "e", "b+", "e+"]
+    uris = set()
+    for school in found:
+        for manifest in school.manifests:
+            if manifest["kind"] == "InferenceService":
+                spec = manifest["spec"]
+                assert (spec["resources"]["cpu"], spec["scaling"]["replicas"]) == (crowd.cpu, crowd.pods)
+                assert decode({**manifest, "metadata": {"name": "flash", "namespace": "n", "uid": "u"}}).name == "flash"
+                uris.add(spec["model"]["uri"])
+            if manifest["kind"] == "Deployment":
+                container = manifest["spec"]["template"]["spec"]["containers"][0]
+                assert (container["resources"]["limits"]["cpu"], manifest["spec"]["replicas"]) == (
+                    crowd.cpu,
+                    crowd.pods,
+                )
+                uris.add(container["command"][-1])
+            if manifest["kind"] == "HorizontalPodAutoscaler":
+                assert manifest["spec"]["minReplicas"] == crowd.pods
+    assert len(uris) == 1
+
+
+def test_a_far_source_gives_all_of_a_file_and_takes_its_time(modules: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(bytes(range(256)) * 10)
+    slept: list[float] = []
+    source = modules["far_source"]
+    source.time = type("Clock", (), {"sleep": slept.append})
+    handler = partial(source.Handler, seconds=10.0, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/m.onnx", timeout=60) as response:
+            assert response.read() == bytes(range(256)) * 10
+        server.shutdown()
+    assert sum(slept) == pytest.approx(10.0, rel=0.02)

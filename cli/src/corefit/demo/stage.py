@@ -7,24 +7,37 @@ from corefit.demo.settings import DIGITS, NAMESPACE, SERVICE, SYSTEM_NAMESPACE, 
 from corefit.demo.tools import StepFailed, Tools
 from corefit.demo.view import Console
 
-_NAMESPACE_LABEL = "pod-security.kubernetes.io/enforce=restricted"
+_RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
 def set_up(settings: Settings, tools: Tools, console: Console) -> Tools:
     """The cluster with operator, models and services ready; returns the programs that point at it."""
     with console.stage("a Kubernetes on this machine"):
-        tools.run("corefit-devcluster", "up", "--name", settings.cluster)
-    tools = tools.with_cluster(tools.run("corefit-devcluster", "env", "--name", settings.cluster))
+        tools = _cluster(tools, settings.cluster)
     with console.stage("images of operator and runtime"):
-        archives = tools.run("corefit-devcluster", "images").split()
-        tools.run("corefit-devcluster", "load-images", "--name", settings.cluster, *archives)
+        _images(tools, settings.cluster)
     with console.stage("helm install corefit charts/corefit"):
         _install(tools)
     with console.stage("kubectl apply -k examples, and two InferenceServices"):
-        _apply(tools)
+        _models(tools, NAMESPACE, _RESTRICTED)
+        for name in (DIGITS, SERVICE):
+            tools.run("kubectl", "apply", "--namespace", NAMESPACE, "-f", f"examples/{name}/inferenceservice.yaml")
     for name in (DIGITS, SERVICE):
         with console.stage(f"waiting until {name} is ready"):
             wait_ready(tools, name)
+    return tools
+
+
+def bare(tools: Tools, cluster: str, namespace: str, *options: str) -> Tools:
+    """A cluster with one operator and, in the namespace, the models: what benches begin with.
+
+    `options` are those of the cluster's `up`. Returns the programs that point at it.
+    """
+    tools = _cluster(tools, cluster, *options)
+    _images(tools, cluster)
+    _install(tools, "--set", "replicas=1")
+    _models(tools, namespace)
+    tools.run("kubectl", "rollout", "status", "deployment/models", "--namespace", namespace, "--timeout=240s")
     return tools
 
 
@@ -61,20 +74,29 @@ def environment(root: Path) -> Tools:
     return Tools(root, os.environ)
 
 
-def _install(tools: Tools) -> None:
-    release = ("corefit", "charts/corefit", "--namespace", SYSTEM_NAMESPACE, "--create-namespace")
+def _cluster(tools: Tools, name: str, *options: str) -> Tools:
+    tools.run("corefit-devcluster", "up", "--name", name, *options)
+    return tools.with_cluster(tools.run("corefit-devcluster", "env", "--name", name))
+
+
+def _images(tools: Tools, cluster: str) -> None:
+    archives = tools.run("corefit-devcluster", "images").split()
+    tools.run("corefit-devcluster", "load-images", "--name", cluster, *archives)
+
+
+def _install(tools: Tools, *options: str) -> None:
+    release = ("corefit", "charts/corefit", "--namespace", SYSTEM_NAMESPACE, "--create-namespace", *options)
     try:
-        tools.run("helm", "upgrade", "--install", *release, "--wait", "--timeout", "3m")
+        tools.run("helm", "upgrade", "--install", *release, "--wait", "--timeout", "5m")
     except StepFailed as error:
         seen = tools.run("kubectl", "get", "pods,events", "--namespace", SYSTEM_NAMESPACE)
         said = tools.run("kubectl", "logs", "deployment/corefit", "--namespace", SYSTEM_NAMESPACE, "--tail=30")
         raise StepFailed(f"{error}\n{seen}\n{said}") from error
 
 
-def _apply(tools: Tools) -> None:
-    if not tools.run("kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found", "--output", "name"):
-        tools.run("kubectl", "create", "namespace", NAMESPACE)
-    tools.run("kubectl", "label", "--overwrite", "namespace", NAMESPACE, _NAMESPACE_LABEL)
-    tools.run("kubectl", "apply", "--namespace", NAMESPACE, "-k", "examples")
-    for name in (DIGITS, SERVICE):
-        tools.run("kubectl", "apply", "--namespace", NAMESPACE, "-f", f"examples/{name}/inferenceservice.yaml")
+def _models(tools: Tools, namespace: str, *labels: str) -> None:
+    if not tools.run("kubectl", "get", "namespace", namespace, "--ignore-not-found", "--output", "name"):
+        tools.run("kubectl", "create", "namespace", namespace)
+    if labels:
+        tools.run("kubectl", "label", "--overwrite", "namespace", namespace, *labels)
+    tools.run("kubectl", "apply", "--namespace", namespace, "-k", "examples")

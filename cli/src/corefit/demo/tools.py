@@ -30,6 +30,11 @@ class Tools:
         self._root = root
         self._environment = dict(environment)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """A copy of it, for programs that are run in other ways."""
+        return dict(self._environment)
+
     def run(self, *command: str) -> str:
         """Run to the end and return what was printed; progress on standard error is seen by the person.
 
