@@ -18,6 +18,7 @@ from corefit_core.recommender import (
     queueing,
     vertical,
 )
+from corefit_core.recommender.state import Sample
 from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.report import bucket as bucket_of
 from corefit_core.sizing import Objective
@@ -211,6 +212,32 @@ def test_the_cost_counts_each_pod_by_its_size() -> None:
     assert decision.cost_per_hour == pytest.approx(POLICY.price.per_hour(cores, memory), rel=0.01)
 
 
+QUICK = queueing.Service(service_s=0.008, scv=0.01, latency_s=0.4, workers=0.25, pooling=1.0)
+
+
+def _seen(*per_second: float) -> list[Sample]:
+    """Rounds of a second, by the requests that came in each."""
+    loads = [count * QUICK.service_s for count in per_second]
+    return [Sample(at=float(at), erlangs=erlangs, ceiling=erlangs) for at, erlangs in enumerate(loads)]
+
+
+def _soon(*per_second: float, seconds: float = 2.0) -> float:
+    """What is expected so many seconds after a surge in the last one, in requests a second."""
+    samples = _seen(*per_second)
+    return vertical.soon(samples, QUICK, samples[-1].erlangs, seconds) / QUICK.service_s
+
+
+def test_one_noisy_second_after_a_step_is_not_drawn_out_to_a_line() -> None:
+    """32 a second that came as 46 once made 70 of it, and a quarter of a core was grown to one and a half."""
+    assert _soon(8, 8, 8, 8, 8, 32, 46) < 60
+    assert _soon(8, 8, 8, 8, 8, 32, 40) == pytest.approx(40)
+
+
+def test_what_rises_twice_in_a_row_goes_on() -> None:
+    assert _soon(20, 20, 60, 100) > 140
+    assert _soon(20, 20, 60, 100, seconds=60) == pytest.approx(200), "but no further than twice"
+
+
 # --- properties -----------------------------------------------------------------------------------------------
 
 loads = st.lists(st.floats(0.0, 12.0), min_size=2, max_size=25)
@@ -279,3 +306,22 @@ def test_constant_load_settles(erlangs: float, pods: int) -> None:
     for _ in range(200):
         world.tick(erlangs, ROOM)
         assert [p.millicores for p in world.pods] == sizes
+
+
+@given(st.floats(0.0, 1000.0), st.floats(1.0, 100.0), st.integers(0, 20))
+@settings(max_examples=100, deadline=None)
+def test_a_step_is_answered_in_the_round_that_shows_it_and_as_high_as_it_is(
+    rate: float, factor: float, rounds: int
+) -> None:
+    step = max(1.0, rate) * factor
+    assert _soon(*[rate] * (rounds + 1), step) == pytest.approx(max(rate, step))
+
+
+@given(st.lists(st.floats(0.0, 1000.0), min_size=1, max_size=20), st.floats(0.0, 1000.0))
+@settings(max_examples=100, deadline=None)
+def test_what_is_expected_of_a_surge_is_it_and_twice_it_at_most_and_more_for_more(
+    past: list[float], more: float
+) -> None:
+    last = past[-1]
+    assert last - 1e-6 <= _soon(*past) <= max(2 * last, *past) + 1e-6
+    assert _soon(*past[:-1], last + more) >= _soon(*past) - 1e-6

@@ -116,7 +116,7 @@ def _need(
     predicted = state.correction * (by_each[number] or by_each[0])
     lasting = state.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
     silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
-    soon = vertical.soon(state.samples, _surge(service, state), policy.resize_s + policy.round_s)
+    soon = vertical.soon(state.samples, service, _surge(service, state), policy.resize_s + policy.round_s)
     return vertical.Need(
         soon=state.correction * (soon + _spread(service, soon)),
         lasting=lasting,
