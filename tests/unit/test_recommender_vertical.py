@@ -218,7 +218,7 @@ QUICK = queueing.Service(service_s=0.008, scv=0.01, latency_s=0.4, workers=0.25,
 def _seen(*per_second: float) -> list[Sample]:
     """Rounds of a second, by the requests that came in each."""
     loads = [count * QUICK.service_s for count in per_second]
-    return [Sample(at=float(at), erlangs=erlangs, ceiling=erlangs) for at, erlangs in enumerate(loads)]
+    return [Sample(at=float(at), erlangs=e, ceiling=e, arriving=e) for at, e in enumerate(loads)]
 
 
 def _soon(*per_second: float, seconds: float = 2.0) -> float:
@@ -231,6 +231,18 @@ def test_one_noisy_second_after_a_step_is_not_drawn_out_to_a_line() -> None:
     """32 a second that came as 46 once made 70 of it, and a quarter of a core was grown to one and a half."""
     assert _soon(8, 8, 8, 8, 8, 32, 46) < 60
     assert _soon(8, 8, 8, 8, 8, 32, 40) == pytest.approx(40)
+
+
+def test_the_backlog_of_full_pods_is_not_taken_for_load_that_rises() -> None:
+    """Two rounds in which 48 a second arrive: in one the pods are full, in the next they are grown and catch up."""
+    worked = (12.0, 12.0, 12.0, 32.0, 66.0)
+    arrived = (12.0, 12.0, 12.0, 48.0, 48.0)
+    samples = [
+        Sample(at=float(at), erlangs=w * QUICK.service_s, ceiling=0.0, arriving=a * QUICK.service_s)
+        for at, (w, a) in enumerate(zip(worked, arrived, strict=True))
+    ]
+    found = [vertical.soon(samples[:n], QUICK, samples[n - 1].arriving, 2.0) / QUICK.service_s for n in (4, 5)]
+    assert found == pytest.approx([48.0, 48.0])
 
 
 def test_what_rises_twice_in_a_row_goes_on() -> None:

@@ -97,7 +97,10 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
         grown = vertical.grown(policy, state, seen, service, need)
         return _Wanted(grown.replicas, grown.floor, need.soon, grown.millicores, grown.grants)
     at_most, near = 4 * max(1, policy.max_replicas), seen.replicas
-    there = max(_surge(service, state), growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S))
+    there = max(
+        _surge(service, state, state.samples[-1].erlangs),
+        growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S),
+    )
     now_needed = queueing.pods_needed(state.correction * there, SURE, service, need.allowed, at_most, near=near)
     pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=near)
     least = need.ahead + need.floor - need.lasting
@@ -116,7 +119,9 @@ def _need(
     predicted = state.correction * (by_each[number] or by_each[0])
     lasting = state.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
     silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
-    soon = vertical.soon(state.samples, service, _surge(service, state), policy.resize_s + policy.round_s)
+    soon = vertical.soon(
+        state.samples, service, _surge(service, state, state.samples[-1].arriving), policy.resize_s + policy.round_s
+    )
     return vertical.Need(
         soon=state.correction * (soon + _spread(service, soon)),
         lasting=lasting,
@@ -127,8 +132,8 @@ def _need(
     )
 
 
-def _surge(service: queueing.Service, state: State) -> float:
-    """The load of the last round when it is more than chance above the mean of the last ones, else 0.
+def _surge(service: queueing.Service, state: State, load: float) -> float:
+    """The load of the last round, however counted, when it is more than chance above the mean of the last ones, else 0.
 
     A mean of three rounds takes three to believe in a step; a step is seen in the first.
     """
@@ -136,7 +141,7 @@ def _surge(service: queueing.Service, state: State) -> float:
     mean = growth.mean(state.samples, last.at, growth.FAST_S)
     span_s = max(LEAST_S, last.at - before.at)
     noise = math.sqrt(max(0.0, mean) * service.service_s * (1 + service.scv) / span_s)
-    return last.erlangs if last.erlangs > mean + SURGE * noise else 0.0
+    return load if load > mean + SURGE * noise else 0.0
 
 
 def _service(policy: Policy, state: State, measured: load.Measured) -> queueing.Service:

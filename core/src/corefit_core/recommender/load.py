@@ -40,6 +40,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         pods: the new memory of the pods.
         erlangs: offered load, a silent pod taken to carry what the others carry on average; None without data.
         ceiling: offered load, a silent pod taken as fully busy.
+        arriving: what has arrived times the mean service time, silent pods as in `erlangs`: what has been worked lags
+            behind it by what waits, and then exceeds it until that is worked off.
         workers: workers of one pod that can compute at once, on average.
         stretch: workers over those: how much longer a run takes than at full speed while all run.
         capacity: workers of all ready pods that can compute at once.
@@ -52,6 +54,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     pods: tuple[PodState, ...]
     erlangs: float | None
     ceiling: float
+    arriving: float
     workers: float
     stretch: float
     capacity: float
@@ -81,12 +84,13 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     ready = [c for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
     answering = sum(c.erlangs is not None for c in ready)
     missing = len(ready) - answering
-    total = sum(rates)
+    total, unheard = sum(rates), 1 + missing / answering if answering else 1.0
     deltas = [c.delta for c in counts if c.delta is not None]
     return Measured(
         pods=tuple(c.state for c in counts if c.state is not None),
-        erlangs=total * (1 + missing / answering) if answering else None,
+        erlangs=total * unheard if answering else None,
         ceiling=total + missing * per_pod,
+        arriving=unheard * sum(c.arriving for c in counts),
         workers=per_pod,
         stretch=sum(plan.workers for plan in plans) / sum(able) if able else 1.0,
         capacity=sum([c.able or per_pod for c in ready]),
@@ -116,6 +120,7 @@ class _Counted(msgspec.Struct, frozen=True):
     delta: Totals | None = None
     invalid: bool = False
     base: tuple[int, ...] | None = None
+    arriving: float = 0.0
 
 
 class _Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +157,8 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     if span_s < 0 or min(counted) < 0 or not _possible(counted, delta, most * (span_s + this.service_s)):
         return _Counted(now_known(None), plan, able, startup_s, invalid=True)
     erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-    return _Counted(now_known(erlangs), plan, able, startup_s, erlangs, delta, base=old.total)
+    arriving = delta.arrivals * this.service_s / span_s
+    return _Counted(now_known(erlangs), plan, able, startup_s, erlangs, delta, base=old.total, arriving=arriving)
 
 
 _BEGUN: Final = PodState("", "", 0.0, 0.0)

@@ -67,7 +67,7 @@ def remembered(policy: Policy, state: State, measured: load.Measured, now: float
     )
     if measured.erlangs is None:
         return state
-    sample = Sample(at=now, erlangs=measured.erlangs, ceiling=measured.ceiling)
+    sample = Sample(at=now, erlangs=measured.erlangs, ceiling=measured.ceiling, arriving=measured.arriving)
     state = msgspec.structs.replace(state, samples=(*state.samples, sample))
     return _taught(policy, state, measured, elapsed_s, now)
 

@@ -73,11 +73,18 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """Offered load at a time: `erlangs` as measured, `ceiling` with every silent pod taken as fully busy."""
+    """Offered load at a time.
+
+    Attributes:
+        erlangs: as it was worked or turned away.
+        ceiling: with every silent pod taken as fully busy.
+        arriving: as it arrived.
+    """
 
     at: float
     erlangs: float
     ceiling: float
+    arriving: float = 0.0
 
 
 class Moments(msgspec.Struct, frozen=True, kw_only=True):

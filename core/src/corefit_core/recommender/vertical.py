@@ -87,7 +87,10 @@ class _Sizes(NamedTuple):
 
 
 def soon(samples: Sequence[Sample], service: queueing.Service, surge: float, seconds: float) -> float:
-    """The load in so many seconds: the mean of the last ones, or a surge, drawn out as far as it surely goes on."""
+    """The load in so many seconds: the mean of the last ones, or a surge, drawn out as far as it surely goes on.
+
+    A surge is what arrives: full pods work no more than they can, and then more than arrives, until none waits.
+    """
     last = samples[-1]
     level = growth.mean(samples, last.at, RECENT_S)
     if surge <= level:
@@ -112,8 +115,8 @@ def _rise(before: Sample, after: Sample, service: queueing.Service) -> float:
     span_s = after.at - before.at
     if span_s <= 0:
         return 0.0
-    noise = math.sqrt((before.erlangs + after.erlangs) * service.service_s * (1 + service.scv) / span_s)
-    return (after.erlangs - before.erlangs - noise) / span_s
+    noise = math.sqrt((before.arriving + after.arriving) * service.service_s * (1 + service.scv) / span_s)
+    return (after.arriving - before.arriving - noise) / span_s
 
 
 def grown(policy: Policy, state: State, seen: Observation, model: queueing.Service, need: Need) -> Grown:
