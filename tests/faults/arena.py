@@ -116,6 +116,10 @@ class Arena:
         until("the CRD is served", served)
 
 
+LASTING = {"downStabilizationSeconds": 300}
+"""In `scaling`: a window that outlasts the test, or what is recommended would depend on how long that has taken."""
+
+
 class Lane:
     """One namespace, one operator, the proxy between it and the API server."""
 

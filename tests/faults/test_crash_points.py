@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
-from faults.arena import NAME, Arena, Lane, until
+from faults.arena import LASTING, NAME, Arena, Lane, until
 from faults.state import State, difference
 
 pytestmark = pytest.mark.cluster
@@ -61,7 +61,7 @@ class Scenario(NamedTuple):
 
 
 def _manual(replicas: int, **spec: Any) -> Spec:
-    return {"scaling": {"mode": "Manual", "replicas": replicas}, **spec}
+    return {"scaling": {"mode": "Manual", "replicas": replicas, **LASTING}, **spec}
 
 
 def _auto(most: int, least: int = 1, **spec: Any) -> Spec:

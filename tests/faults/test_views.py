@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiohttp import web
 from faults import faulty
-from faults.arena import Arena, Lane, until
+from faults.arena import LASTING, Arena, Lane, until
 from faults.proxy import LOSE, REFUSE, WRITES, Reply, Verdict
 from faults.state import State, difference, state
 
@@ -30,7 +30,7 @@ CHILDREN = ("serviceaccounts", "networkpolicies", "services", "poddisruptionbudg
 
 
 def _spec(replicas: int, seen: str) -> Mapping[str, Any]:
-    return {"scaling": {"mode": "Manual", "replicas": replicas}, "template": {"labels": {"seen": seen}}}
+    return {"scaling": {"mode": "Manual", "replicas": replicas, **LASTING}, "template": {"labels": {"seen": seen}}}
 
 
 BEFORE = _spec(1, "first")

@@ -9,7 +9,7 @@ import yaml
 
 from corefit.main import main
 from corefit_core import sidecar
-from corefit_core.naming import ANNOTATION_INJECTED, LABEL_INJECT, SIDECAR
+from corefit_core.naming import ANNOTATION_INJECTED, LABEL_INJECT, SIDECAR, child_name
 from corefit_core.service import decode
 
 SERVICE = {
@@ -21,11 +21,19 @@ SERVICE = {
 TEMPLATE = {"metadata": {"labels": {LABEL_INJECT: "digits"}}, "spec": {"containers": [{"name": "web", "image": "w"}]}}
 
 
+DOTTED = "digits.v1.2"
+RENDERED = sidecar.rendered(decode(SERVICE), "i")
+
+
 def _kind(kind: str, template: dict[str, Any]) -> dict[str, Any]:
     if kind == "Pod":
         return {"kind": kind, **template}
     spec = {"jobTemplate": {"spec": {"template": template}}} if kind == "CronJob" else {"template": template}
     return {"kind": kind, "metadata": {"name": "a"}, "spec": spec}
+
+
+def _labelled(name: str) -> dict[str, Any]:
+    return _kind("Deployment", {**TEMPLATE, "metadata": {"labels": {LABEL_INJECT: name}}})
 
 
 @pytest.fixture
@@ -70,28 +78,123 @@ def test_a_list_and_a_second_time(run: Any) -> None:
 
 
 def test_what_is_wrong_is_said(run: Any, tmp_path: Path) -> None:
-    other = {**TEMPLATE, "metadata": {"labels": {LABEL_INJECT: "other"}}}
-    assert "no InferenceService named other" in run(_kind("Deployment", other))
+    assert "no InferenceService named other" in run(_labelled("other"))
     taken = {**TEMPLATE, "spec": {"containers": [{"name": SIDECAR}]}}
     assert "Deployment a: a container is named" in run(_kind("Deployment", taken))
     assert "can't be read" in run(options=("--service", str(tmp_path / "none.yaml")))
     assert "no Kubernetes object" in run("text")
 
 
-def test_without_a_file_the_cluster_is_asked(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, answer = tmp_path / "asked", tmp_path / "answer"
-    rendered = sidecar.rendered(decode(SERVICE), "i")
-    answer.write_text(json.dumps({"status": {"sidecar": rendered}}))
-    fake = tmp_path / "kubectl"
-    fake.write_text(f'#!/bin/sh\necho "$@" > {asked}\ncase "$*" in *digits*) cat {answer};; *) exit 1;; esac\n')
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    (found,) = run(_kind("Deployment", TEMPLATE), options=("--context", "here", "--namespace", "n"))
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [b", "is no YAML"),
+        (b"a: \xff", "is no YAML"),
+        ("a: 2024-99-99", "is no YAML"),
+        ("{kind: List, items: 5}", "items can't be read"),
+        ("{kind: Deployment, metadata: null, spec: [1]}", "Deployment None: spec can't be read"),
+        ("{kind: Pod, metadata: {name: a, labels: [b]}}", "Pod a: metadata can't be read"),
+        (f"{{kind: Pod, metadata: {{labels: {{{LABEL_INJECT}: digits}}}}}}", "the pod's spec can't be read"),
+        (f"{{kind: Pod, metadata: {{labels: {{{LABEL_INJECT}: a}}}}, spec: {{containers: [b]}}}}", "containers[0]"),
+    ],
+)
+def test_what_no_api_server_has_seen_is_refused(run: Any, tmp_path: Path, text: str | bytes, says: str) -> None:
+    path = tmp_path / "hand-written.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert says in run(options=("-f", str(path), "--service", str(tmp_path / "service.yaml")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{kind: List, items: null}",
+        "{kind: Pod, metadata: null, spec: {}}",
+        "{kind: Job, metadata: null, spec: {template: {metadata: {labels: null}}}}",
+    ],
+)
+def test_a_key_without_a_value_asks_for_nothing(run: Any, text: str) -> None:
+    (found,) = run(yaml.safe_load(text))
+    assert {**found, "items": None} == {**yaml.safe_load(text), "items": None}
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"name": None}, []])
+def test_a_service_without_a_name_is_refused(run: Any, tmp_path: Path, metadata: Any) -> None:
+    path = tmp_path / "nameless.yaml"
+    path.write_text(yaml.safe_dump({**SERVICE, "metadata": metadata}))
+    assert "corefit: " in run(_kind("Pod", TEMPLATE), options=("--service", str(path)))
+
+
+def test_a_service_with_pods_of_its_own_is_not_put_into_others(run: Any, tmp_path: Path) -> None:
+    """The label would have them selected by the Service, the PodDisruptionBudget and the operator of that resource."""
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({**SERVICE, "spec": {"model": {"uri": "http://models/digits.onnx"}}}))
+    assert "only one of mode Sidecar" in run(_kind("Deployment", TEMPLATE), options=("--service", str(path)))
+
+
+def test_a_name_that_is_no_label_is_found_by_its_label(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "dotted.yaml"
+    path.write_text(yaml.safe_dump({**SERVICE, "metadata": {"name": DOTTED, "annotations": None}}))
+    (found,) = run(_labelled(child_name(DOTTED)), options=("--service", str(path)))
     assert SIDECAR in json.dumps(found)
-    assert asked.read_text().strip() == "--context here --namespace n get inferenceservice digits --output json"
-    answer.write_text(json.dumps({"status": {}}))
-    assert "not of mode Sidecar" in run(_kind("Deployment", TEMPLATE), options=())
-    other = {**TEMPLATE, "metadata": {"labels": {LABEL_INJECT: "other"}}}
-    assert "no InferenceService other" in run(_kind("Deployment", other), options=())
-    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    assert "--service" in run(_kind("Deployment", TEMPLATE), options=())
+    assert f"labelled {child_name(DOTTED)}" in run(_labelled(DOTTED), options=("--service", str(path)))
+
+
+# --- from a cluster -------------------------------------------------------------------------------------------
+
+KUBECTL = """#!/bin/sh
+echo "$*" >> {folder}/asked
+while [ "$1" != inferenceservices.serving.corefit.dev ]; do shift; done
+case "$2" in --*) cat {folder}/all;; forbidden) echo no >&2; exit 1;; *) cat {folder}/"$2" 2>/dev/null;; esac
+exit 0
+"""
+"""As kubectl answers with --ignore-not-found: nothing, and success, for a name that there is none of."""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What kubectl finds: `all`, or a file of the resource's name; `asked` has what it was asked, a line each."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    program = tmp_path / "kubectl"
+    program.write_text(KUBECTL.format(folder=folder))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (folder / "all").write_text("")
+    return folder
+
+
+def _resource(name: str, **status: Any) -> str:
+    return json.dumps({"metadata": {"name": name}, "status": status})
+
+
+def test_without_a_file_the_cluster_is_asked(run: Any, cluster: Path) -> None:
+    (cluster / "digits").write_text(_resource("digits", sidecar=RENDERED))
+    (found,) = run(_labelled("digits"), options=("--context", "here", "--namespace", "n"))
+    assert SIDECAR in json.dumps(found)
+    asked = "get inferenceservices.serving.corefit.dev digits --ignore-not-found --output json"
+    assert (cluster / "asked").read_text() == f"--context here --namespace n {asked}\n"
+
+
+def test_what_the_cluster_has_under_another_name_is_found_by_its_label(run: Any, cluster: Path) -> None:
+    found = f"{_resource('digits', sidecar=RENDERED)}, {_resource(DOTTED, sidecar=RENDERED)}"
+    (cluster / "all").write_text(f'{{"items": [{found}]}}')
+    (made,) = run(_labelled(child_name(DOTTED)), options=())
+    assert SIDECAR in json.dumps(made)
+    (cluster / DOTTED).write_text(_resource(DOTTED, sidecar=RENDERED))
+    assert f"labelled {child_name(DOTTED)}" in run(_labelled(DOTTED), options=())
+
+
+def test_what_the_cluster_can_not_give_is_said(run: Any, cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cluster / "digits").write_text(_resource("digits"))
+    (cluster / "garbled").write_bytes(b'{"metadata": {"name": "\xff"}}')
+    for name, says in (
+        ("digits", "not of mode Sidecar"),
+        ("other", "no InferenceService other"),
+        ("garbled", "can't be read"),
+        ("forbidden", "no InferenceService: no"),
+    ):
+        assert says in run(_labelled(name), options=())
+    (cluster / "all").write_text('{"items": []}')
+    assert "no InferenceService other" in run(_labelled("other"), options=())
+    monkeypatch.setenv("PATH", str(cluster))
+    assert "--service" in run(_labelled("digits"), options=())

@@ -49,7 +49,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "3x", "0", "-1s", "1s2", "1sm"])
+@pytest.mark.parametrize("text", ["", "s", "3x", "0", "-1s", "1s2", "1sm", "nan", "nans", "inf", "1e999s"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(InvalidInput, match="duration"):
         parse_duration(text)
@@ -81,3 +81,22 @@ def test_misuse_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         main(["load", url, "--rate", "fast"])
     assert "is not a rate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "-1", "1e6", "20,nan", "0", "0,0"])
+def test_a_rate_that_can_not_be_kept_is_refused(capsys: pytest.CaptureFixture[str], rate: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["load", "http://127.0.0.1:9/v2/models/m/infer", f"--rate={rate}"])
+    assert ended.value.code == 2
+    assert "--rate" in capsys.readouterr().err
+
+
+def test_a_pause_between_rates_is_a_rate_of_zero(server: tuple[str, type[Handler]], body: str) -> None:
+    url, _ = server
+    assert main(["load", url, "--rate", "20,0,20", "--duration", "200ms", "--even", "--body", body]) == 0
+
+
+def test_a_run_that_sent_nothing_is_no_success(body: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://127.0.0.1:9/v2/models/m/infer"
+    assert main(["load", url, "--rate", "0.001", "--duration", "10ms", "--even", "--body", body]) == 1
+    assert "no request was due" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
@@ -168,6 +168,24 @@ async def test_requests_beyond_the_bound_are_lost_and_not_held_in_memory(serve: 
     assert Counter(s.kind for s in recorder) == {Kind.OK: 3, Kind.ERROR: 2}
 
 
+async def test_a_generator_that_is_late_lets_answers_come_in(serve: Serve) -> None:
+    """All times have passed: requests are sent and answered between them, or none would be until the last is due."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    recorder, due = Recorder(), 300
+
+    def times() -> Iterator[float]:
+        nonlocal due
+        while due and not len(recorder):
+            due -= 1
+            yield 0.0
+
+    await run(await serve(handler), [Request(body=b"{}")], times(), recorder=recorder)
+    assert due
+
+
 async def test_zeros_are_made_by_the_models_metadata(serve: Serve) -> None:
     async def handler(_: web.Request) -> web.Response:
         inputs = [
@@ -193,6 +211,15 @@ async def test_a_url_without_metadata_is_explained(serve: Serve) -> None:
             await zeros_request(session, url)
         with pytest.raises(InvalidInput, match="--body"):
             await zeros_request(session, url.removesuffix("/infer"))
+
+
+async def test_metadata_that_is_no_text_is_explained(serve: Serve) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"inputs": [{"name": "\xff", "datatype": "FP32", "shape": [1]}]}')
+
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(InvalidInput, match="no model metadata at"):
+            await zeros_request(session, await serve(handler))
 
 
 def test_json_requests_are_compact() -> None:

@@ -48,7 +48,13 @@ def test_the_rate_at_a_time_is_that_of_its_step() -> None:
     assert [rate_at(STEPS, t) for t in (-1, 0, 19.9, 20, 29.9, 31, 99)] == [0, 10, 10, 40, 40, 0, 0]
 
 
-@pytest.mark.parametrize(("rate", "duration"), [(-1.0, 1.0), (1.0, 0.0), (1.0, -2.0)])
+@pytest.mark.parametrize(
+    ("rate", "duration"),
+    [
+        *((rate, 1.0) for rate in (-1.0, math.nan, math.inf)),
+        *((1.0, duration) for duration in (0.0, -2.0, math.nan, math.inf)),
+    ],
+)
 def test_a_step_without_meaning_is_refused(rate: float, duration: float) -> None:
     with pytest.raises(InvalidInput, match="must"):
         Step(rate=rate, duration_s=duration)

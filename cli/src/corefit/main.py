@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from corefit import inject, plan
+from corefit import plan
 from corefit.demo import command as demo
+from corefit.inject import command as inject
 from corefit.load import command as load
 from corefit.simulate import options as simulate
 from corefit_core.errors import CorefitError

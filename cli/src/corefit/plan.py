@@ -5,7 +5,9 @@ import json
 
 import msgspec
 
+from corefit.checks import percentile, positive
 from corefit_core import quantity, sizing
+from corefit_core.errors import ConfigError, InvalidInput
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -23,9 +25,11 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    grant = sizing.Grant(quota_millicores=quantity.parse_millicores(arguments.cpu), cpus=arguments.cpus)
-    objective = sizing.Objective(percentile=arguments.percentile, latency_s=arguments.objective_ms / 1000)
-    plan = sizing.plan(grant, objective)
+    objective = sizing.Objective(
+        percentile=percentile("--percentile", arguments.percentile),
+        latency_s=positive("--objective-ms", arguments.objective_ms) / 1000,
+    )
+    plan = sizing.plan(_grant(arguments), objective)
     if arguments.json:
         print(json.dumps(msgspec.structs.asdict(plan)))
         return 0
@@ -34,3 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"queue depth         {plan.queue_depth}")
     print(f"why                 {plan.why}")
     return 0
+
+
+def _grant(arguments: argparse.Namespace) -> sizing.Grant:
+    try:
+        millicores = quantity.parse_millicores(arguments.cpu)
+    except InvalidInput as error:
+        raise ConfigError(f"--cpu: {error}") from error
+    if millicores < sizing.MIN_MILLICORES:
+        raise ConfigError(f"--cpu {arguments.cpu}; the runtime needs at least {sizing.MIN_MILLICORES}m to start")
+    if arguments.cpus is not None:
+        positive("--cpus", arguments.cpus)
+    return sizing.Grant(quota_millicores=millicores, cpus=arguments.cpus)

@@ -1,8 +1,9 @@
-"""`corefit load URL`: the load generator's command line. Prints a table or JSON; exits 1 when requests were lost."""
+"""`corefit load URL`: the load generator's command line. Exits 1 when requests were lost or none was sent."""
 
 import argparse
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from corefit.load.target import Request, json_request, zeros_request
 from corefit_core.errors import InvalidInput
 
 _T = TypeVar("_T")
+MOST_PER_S = 10_000
+"""Requests: each is kept as a sample of some 150 bytes, and one event loop that has to send more is only late."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -34,8 +37,8 @@ def parse_duration(text: str) -> float:
         seconds = float(number) * _UNITS[text[len(number) :] or "s"]
     except (ValueError, KeyError):
         raise InvalidInput(f"{text!r} is not a duration such as 30s, 2m or 500ms") from None
-    if seconds <= 0:
-        raise InvalidInput(f"{text!r} is not a duration above zero")
+    if not 0 < seconds < math.inf:
+        raise InvalidInput(f"{text!r} is not a duration above zero and finite")
     return seconds
 
 
@@ -60,7 +63,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Run the load; 0 when every request was answered or honestly refused, 1 when some were lost, 2 for misuse."""
+    """Run the load; 0 when every request was answered or honestly refused, 1 when some were lost, 2 for misuse.
+
+    1 as well when none was sent, as may be at a low rate: that shows nothing.
+    """
     try:
         summary = asyncio.run(_load(arguments))
     except InvalidInput as error:
@@ -70,7 +76,9 @@ def command(arguments: argparse.Namespace) -> int:
         print(msgspec.json.encode(summary).decode())
     else:
         Console().print(table(summary))
-    return 1 if summary.lost else 0
+    if not summary.sent:
+        print("corefit load: no request was due within the duration", file=sys.stderr)
+    return 1 if summary.lost or not summary.sent else 0
 
 
 def table(summary: Summary) -> Table:
@@ -119,8 +127,10 @@ def _rates(text: str) -> list[float]:
         rates = [float(part) for part in text.split(",")]
     except ValueError:
         raise InvalidInput(f"{text!r} is not a rate or rates such as 20 or 20,80,20") from None
-    if any(rate < 0 for rate in rates):
-        raise InvalidInput(f"{text!r} has a negative rate")
+    if not all(0 <= rate <= MOST_PER_S for rate in rates):
+        raise InvalidInput(f"{text!r} has a rate that is not from 0 (a pause) to {MOST_PER_S} a second")
+    if not any(rates):
+        raise InvalidInput(f"{text!r} would send nothing")
     return rates
 
 

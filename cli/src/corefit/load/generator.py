@@ -89,9 +89,8 @@ class Sender:
         return self._loop.time() - self._start
 
     async def until(self, at_s: float) -> None:
-        """Wait until the time has come; not at all when it has passed."""
-        if (delay := at_s - self.now_s) > 0:
-            await asyncio.sleep(delay)
+        """Wait until the time has come; when it has passed let others go on, who could never catch up otherwise."""
+        await asyncio.sleep(max(0.0, at_s - self.now_s))
 
     async def send(self, request: Request, intended_s: float) -> None:
         """Send one request and record its end. Never raises for what the server did."""

@@ -4,6 +4,7 @@ Pure: the same steps and seed give the same times. May not look at a clock.
 """
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Sequence
 
@@ -13,17 +14,17 @@ from corefit_core.errors import InvalidInput
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """So many requests a second for so many seconds."""
+    """So many requests a second for so many seconds; none in a pause."""
 
     rate: float
     duration_s: float
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning, before anything is sent."""
-        if self.rate < 0:
-            raise InvalidInput(f"a rate of {self.rate}/s; it must not be negative")
-        if self.duration_s <= 0:
-            raise InvalidInput(f"a duration of {self.duration_s} s; it must be above zero")
+        if not 0 <= self.rate < math.inf:
+            raise InvalidInput(f"a rate of {self.rate}/s; it must be zero or more and finite")
+        if not 0 < self.duration_s < math.inf:
+            raise InvalidInput(f"a duration of {self.duration_s} s; it must be above zero and finite")
 
 
 def intended_times(steps: Sequence[Step], *, seed: int | None = 0) -> Iterator[float]:

@@ -59,7 +59,7 @@ async def zeros_request(session: aiohttp.ClientSession, infer_url: str, *, rows:
         async with session.get(metadata_url) as response:
             response.raise_for_status()
             metadata = msgspec.json.decode(await response.read(), type=_Metadata)
-    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"no model metadata at {metadata_url} ({type(error).__name__}: {error})") from error
     return json_request({"inputs": [_zeros(tensor, rows) for tensor in metadata.inputs]})
 
