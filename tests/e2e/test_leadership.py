@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from faults.operators import Nursery, Operator
 from faults.proxy import Proxy
+from faults.wire import Wire
 
 pytestmark = pytest.mark.cluster
 Make = Callable[..., dict[str, Any]]
@@ -28,8 +29,9 @@ def candidates(outside: Any, nursery: Nursery, tmp_path: Path) -> Iterator[list[
     """Two operators with one Lease, the first of which leads."""
     with ExitStack() as stack:
         made = []
+        wire = stack.enter_context(Wire(outside.environment["KUBECONFIG"]))
         for name in ("one", "two"):
-            proxy = stack.enter_context(Proxy(outside.environment["KUBECONFIG"]))
+            proxy = stack.enter_context(Proxy(wire))
             arguments = [*_arguments(outside, proxy, tmp_path), "--lease", f"{outside.namespace}/corefit"]
             log = tmp_path / f"{name}.log"
             made.append(Candidate(name, stack.enter_context(Operator(nursery, arguments, log, again=False)), proxy))

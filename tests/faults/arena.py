@@ -4,14 +4,13 @@ A lane's operator reaches the API server through a proxy that is the lane's too.
 most of a run is waiting for nothing to happen.
 """
 
-import json
 import subprocess
 import threading
 import time
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +18,11 @@ from typing import Any, Self
 import yaml
 from faults import state
 from faults.api import APPLY, JSON, MERGE, Api, Refused
+from faults.audit import Audit
 from faults.nodes import Nodes
 from faults.operators import Nursery, Operator
 from faults.proxy import Proxy
+from faults.wire import Wire
 
 from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
 from corefit_devcluster.control_plane import PROGRAMS, ControlPlane
@@ -34,34 +35,12 @@ NAME = "digits"
 WATCHES = 7
 """Of an operator: resources, pods, five kinds of children."""
 DEADLINE_S = 600.0
-LOOK_AGAIN_S = 0.2
-ACTIVE = 10
-"""Lanes that do something at the same time: more would only wait for each other on two cores."""
-
-
-class Audit:
-    """The API server's own account of who wrote what, by namespace."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = 0
-        self._rest = b""
-        self._lock = threading.Lock()
-        self._entries: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-
-    def of(self, namespace: str) -> list[dict[str, Any]]:
-        """The writes in a namespace that were carried out."""
-        with self._lock:
-            with self._path.open("rb") as log:
-                log.seek(self._read)
-                data = log.read()
-            self._read += len(data)
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            for line in lines:
-                entry = json.loads(line)
-                if entry["responseStatus"]["code"] < 400:
-                    self._entries[entry["objectRef"].get("namespace", "")].append(entry)
-            return list(self._entries[namespace])
+LOOK_AGAIN_S, SILENT_AGAIN_S = 0.2, 1.0
+"""Seconds between two looks: for what is about to happen, and for what is not to."""
+LANES = 160
+"""At the same time: each takes some MB and, most of the time, next to no CPU."""
+ACTIVE = 30
+"""Of them those that do something: more would only wait for each other on two cores."""
 
 
 class Arena:
@@ -71,6 +50,7 @@ class Arena:
         self.folder = folder
         self.nursery = nursery
         self.active = threading.Semaphore(ACTIVE)
+        self._room = threading.Semaphore(LANES)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -79,10 +59,10 @@ class Arena:
             self.plane = stack.enter_context(ControlPlane(self.folder, programs, CONTROLLERS))
             self.api = Api(self.plane.user("tester"))
             stack.callback(self.api.close)
-            self.operators = self.plane.user("operator")
             self.audit = Audit(self.plane.audit)
             self._install()
-            self.nodes = stack.enter_context(Nodes(str(self.plane.user("nodes")), self.plane.address))
+            self.wire = stack.enter_context(Wire(self.plane.user("operator")))
+            self.nodes = stack.enter_context(Nodes(self.wire, self.plane.address))
             self._stack = stack.pop_all()
         return self
 
@@ -90,18 +70,30 @@ class Arena:
         self._stack.close()
 
     @contextmanager
-    def lane(self, label: str, *options: str) -> Iterator["Lane"]:
-        """A lane with an operator that runs and watches."""
+    def lane(self, label: str, *options: str, leads: bool = False, at_once: bool = False) -> Iterator["Lane"]:
+        """A lane with an operator that runs and watches.
+
+        Args:
+            label: begins the namespace's name.
+            options: of the operator.
+            leads: by a Lease, as in production; else it is alone by its word.
+            at_once: without waiting for others, for what is one long chain and would end last.
+        """
         namespace = f"{label}-{uuid.uuid4().hex[:6]}"
-        self.api("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
         arguments = ["run", "--namespace", namespace, "--reports-via", "pod", *options]
         arguments += ["--metrics-host", "127.0.0.1", "--metrics-port", "0"]
-        with Proxy(str(self.operators)) as proxy:
-            arguments += ["--kubeconfig", proxy.kubeconfig(self.folder)]
-            with Operator(self.nursery, arguments, self.folder / f"{namespace}.log") as operator:
-                lane = Lane(self, namespace, proxy, operator)
+        arguments += ["--lease", f"{namespace}/corefit"] if leads else []
+        free = nullcontext()
+        with free if at_once else self._room, ExitStack() as stack:
+            with free if at_once else self.active:
+                self.api("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
+                proxy = stack.enter_context(Proxy(self.wire))
+                arguments += ["--kubeconfig", proxy.kubeconfig(self.folder)]
+                log = self.folder / f"{namespace}.log"
+                operator = stack.enter_context(Operator(self.nursery, arguments, log))
+                lane = Lane(self, namespace, proxy, operator, leads=leads)
                 until("the operator watches", lane.up, seen=lane.seen)
-                yield lane
+            yield lane
 
     def _install(self) -> None:
         crd = yaml.safe_load(next((ROOT / "crds").glob("*.yaml")).read_text())
@@ -116,18 +108,19 @@ class Arena:
         until("the CRD is served", served)
 
 
-LASTING = {"downStabilizationSeconds": 300}
+LASTING = {"downStabilizationSeconds": 3600}
 """In `scaling`: a window that outlasts the test, or what is recommended would depend on how long that has taken."""
 
 
 class Lane:
     """One namespace, one operator, the proxy between it and the API server."""
 
-    def __init__(self, arena: Arena, namespace: str, proxy: Proxy, operator: Operator) -> None:
+    def __init__(self, arena: Arena, namespace: str, proxy: Proxy, operator: Operator, *, leads: bool) -> None:
         self.arena = arena
         self.namespace = namespace
         self.proxy = proxy
         self.operator = operator
+        self._leads = leads
 
     @property
     def path(self) -> str:
@@ -169,8 +162,9 @@ class Lane:
         return [pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] for pod in live]
 
     def up(self) -> bool:
-        """Whether the operator watches everything."""
-        return self.proxy.watching() >= WATCHES
+        """Whether the operator watches everything, and leads if it has to."""
+        leads = not self._leads or self.proxy.led_at > self.operator.started[-1]
+        return leads and self.proxy.watching() >= WATCHES
 
     def serves(self) -> bool:
         """Whether the resource says of its newest generation that all is as it asks for."""
@@ -183,7 +177,7 @@ class Lane:
         self.silent(FIGURES_S + 2)
 
     def silent(self, seconds: float, deadline_s: float = DEADLINE_S) -> None:
-        """Waits until the operator, being there, has not written for so long.
+        """Waits until the operator, being there and leading, has not written for so long.
 
         Only what it did is looked at, not what came of it.
         """
@@ -196,7 +190,8 @@ class Lane:
             since = since if self.up() else time.monotonic()
             return time.monotonic() - since >= seconds
 
-        until(f"{self.namespace}: {seconds:.0f} s without a write", holds, deadline_s, self.seen)
+        what = f"{self.namespace}: {seconds:.0f} s without a write"
+        until(what, holds, deadline_s, self.seen, again_s=SILENT_AGAIN_S)
 
     def restart(self) -> None:
         """Kills the operator, and waits until the next one watches."""
@@ -268,13 +263,18 @@ def complete(resource: dict[str, Any]) -> bool:
 
 
 def until(
-    what: str, holds: Callable[[], object], deadline_s: float = DEADLINE_S, seen: Callable[[], str] = lambda: ""
+    what: str,
+    holds: Callable[[], object],
+    deadline_s: float = DEADLINE_S,
+    seen: Callable[[], str] = lambda: "",
+    *,
+    again_s: float = LOOK_AGAIN_S,
 ) -> None:
     """Waits for a condition; no event tells of most of them."""
     deadline = time.monotonic() + deadline_s
     while not holds():
         assert time.monotonic() < deadline, f"not within {deadline_s:.0f} s: {what}\n{seen()}"
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(again_s)
 
 
 def _replicas(patch: list[dict[str, Any]]) -> int:

@@ -6,7 +6,6 @@ says. Everything else about a pod is the real API server's and the real controll
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
@@ -16,7 +15,8 @@ from ipaddress import IPv4Address
 from typing import Any, Self
 
 import aiohttp
-from faults.api import JSON, MERGE, upstream
+from faults.api import JSON, MERGE
+from faults.wire import Wire
 
 from corefit_core import report
 from corefit_core.naming import CONTAINER, LABEL_SERVICE, PORT_ADMIN
@@ -28,8 +28,6 @@ SERVICE_S = 0.02
 """Seconds of a worker for each request."""
 START_S, STARTUP_S = 0.3, 1.0
 """Seconds until a pod is ready, and what it says of that."""
-CLOSING_S = 0.25
-"""Seconds that TLS connections have to be closed in, as aiohttp's documentation advises: it doesn't wait for them."""
 AGAIN_S = 0.3
 """Seconds until a step that failed is tried again: the pod has changed, and the event of it is on its way."""
 
@@ -96,57 +94,47 @@ class Connection(asyncio.Protocol):
 
 
 class Nodes:
-    """Runs the pods of all services, on a thread with a loop of its own.
+    """Runs the pods of all services.
 
     Args:
-        kubeconfig: of a user who may do everything.
+        wire: to the API server.
         near: pods have addresses in this one's neighbourhood.
     """
 
-    def __init__(self, kubeconfig: str, near: IPv4Address) -> None:
+    def __init__(self, wire: Wire, near: IPv4Address) -> None:
         self.erlangs: dict[str, float] = {}
         """The load of each namespace, over all of its pods that are ready."""
         self.looks: dict[tuple[str, str], list[float]] = {}
         """When each pod, by namespace and name, was asked for a report, by the wall clock."""
-        self._server, self._tls = upstream(kubeconfig)
+        self._wire = wire
         self._near = near
         self._pods: dict[str, Pod] = {}
         self._runtimes: dict[str, tuple[Runtime, asyncio.Server]] = {}
         self._addresses = 0
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(60)
+        self._wire.run(self._begin_all())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(60)
-        self._loop.close()
+        self._wire.run(self._end_all())
 
-    async def _run(self) -> None:
-        self._over = asyncio.Event()
-        connector = aiohttp.TCPConnector(ssl=self._tls, limit=64)
-        async with aiohttp.ClientSession(connector=connector, read_bufsize=2**20) as self._session:
-            await self._send("POST", "api/v1/nodes", {"metadata": {"name": NODE}})
-            room = {"capacity": {"cpu": "1000", "memory": "1Ti", "pods": "5000"}}
-            status = {"status": {**room, "allocatable": room["capacity"]}}
-            await self._send("PATCH", f"api/v1/nodes/{NODE}/status", status)
-            watching = asyncio.create_task(self._watch())
-            self._ready.set()
-            await self._over.wait()
-            watching.cancel()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(watching, *self._tasks, return_exceptions=True)
-            for _, server in self._runtimes.values():
-                server.close()
-        await asyncio.sleep(CLOSING_S)
+    async def _begin_all(self) -> None:
+        await self._send("POST", "api/v1/nodes", {"metadata": {"name": NODE}})
+        room = {"capacity": {"cpu": "1000", "memory": "1Ti", "pods": "5000"}}
+        status = {"status": {**room, "allocatable": room["capacity"]}}
+        await self._send("PATCH", f"api/v1/nodes/{NODE}/status", status)
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _end_all(self) -> None:
+        tasks = {self._watching, *self._tasks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _, server in self._runtimes.values():
+            server.close()
 
     async def _watch(self) -> None:
         while True:
@@ -155,8 +143,8 @@ class Nodes:
                     self._heard(event["type"], event["object"])
 
     async def _events(self) -> AsyncIterator[dict[str, Any]]:
-        url = f"{self._server}/api/v1/pods?watch=1&labelSelector={LABEL_SERVICE}"
-        async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=None)) as answer:
+        url = f"{self._wire.server}/api/v1/pods?watch=1&labelSelector={LABEL_SERVICE}"
+        async with self._wire.session.get(url) as answer:
             async for line in answer.content:
                 yield json.loads(line)
 
@@ -177,7 +165,7 @@ class Nodes:
         step = self._step(pod)
         if step is not None:
             self._busy.add(uid)
-            task = self._loop.create_task(self._do(pod, step))
+            task = asyncio.create_task(self._do(pod, step))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -255,7 +243,7 @@ class Nodes:
         def connected() -> Connection:
             return Connection(runtime)
 
-        server = await self._loop.create_server(connected, host, PORT_ADMIN, backlog=16)
+        server = await self._wire.loop.create_server(connected, host, PORT_ADMIN, backlog=16)
         self._runtimes[uid] = runtime, server
         self.looks[namespace, meta["name"]] = runtime.looks
         return host
@@ -273,7 +261,8 @@ class Nodes:
         """Whether it was done; a pod that has changed meanwhile comes back as an event."""
         headers = {"Content-Type": MERGE if method == "PATCH" else JSON}
         try:
-            async with self._session.request(method, f"{self._server}/{path}", json=body, headers=headers) as answer:
+            url = f"{self._wire.server}/{path}"
+            async with self._wire.session.request(method, url, json=body, headers=headers) as answer:
                 return answer.status < HTTPStatus.BAD_REQUEST
         except aiohttp.ClientError:
             return False

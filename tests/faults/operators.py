@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Self
 
 NURSERY = """
-import json, os, sys, threading
+import gc, json, os, sys, threading
 import corefit_operator.main, corefit_operator.program
+gc.freeze()  # or each operator's first collection copies all the memory that it shares with this one
 def say(**what):
     os.write(1, json.dumps(what).encode() + b"\\n")  # in one piece: several threads say something
 def reap(pid):

@@ -1,21 +1,21 @@
 """A proxy before the API server, one for each operator under test: counts its writes, and does to them what is asked.
 
 It forwards to the real API server with the administrator's certificate; nothing is answered from a model of one. What
-it may do is lose, hold, repeat, swap, refuse and cut. It runs on a thread with a loop of its own.
+it may do is lose, hold, repeat, swap, refuse and cut.
 """
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import aiohttp
 from aiohttp import web
-from faults.api import upstream
+from faults.wire import Wire
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -56,29 +56,25 @@ class Proxy:
     `judge` sees each request, `events` turns the lines of a watch into others, `lists` what is read.
     """
 
-    def __init__(self, kubeconfig: str) -> None:
+    def __init__(self, wire: Wire) -> None:
         self.writes: list[Write] = []
+        self.led_at = 0.0
+        """When the operator last took or renewed a Lease, by the wall clock; such a write is none of the others."""
         self.judge: Judge = lambda _: None
         self.events: Events = lambda lines: lines
         self.before_write: Callable[[int], bool] = lambda _: False
         self.after_write: Callable[[int], bool] = lambda _: False
         self.lists: Callable[[web.Request, bytes], bytes] = lambda _, body: body
         self.watches: set[web.StreamResponse] = set()
-        self._server, self._tls = upstream(kubeconfig)
+        self._wire = wire
         self._sent = 0
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(60)
+        self._wire.run(self._start())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(60)
-        self._loop.close()
+        self._wire.run(self._stop())
 
     def kubeconfig(self, folder: Path) -> str:
         """A kubeconfig that leads through here."""
@@ -113,11 +109,11 @@ class Proxy:
 
     def freeze(self) -> None:
         """Nothing goes through in either direction, and no connection ends: as if a network swallowed it all."""
-        self._loop.call_soon_threadsafe(self._thawed.clear)
+        self._wire.loop.call_soon_threadsafe(self._thawed.clear)
 
     def thaw(self) -> None:
         """What was held goes on its way, however long ago whoever sent it has given up."""
-        self._loop.call_soon_threadsafe(self._thawed.set)
+        self._wire.loop.call_soon_threadsafe(self._thawed.set)
 
     def calm(self) -> None:
         """No fault any more."""
@@ -129,32 +125,26 @@ class Proxy:
 
     def cut_watches(self) -> None:
         """Closes every watch that is open."""
-        self._loop.call_soon_threadsafe(lambda: [_cut(w) for w in list(self.watches)])
+        self._wire.loop.call_soon_threadsafe(lambda: [_cut(w) for w in list(self.watches)])
 
-    async def _serve(self) -> None:
-        self._over, self._thawed = asyncio.Event(), asyncio.Event()
+    async def _start(self) -> None:
+        self._thawed = asyncio.Event()
         self._thawed.set()
         app = web.Application(client_max_size=2**24)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = int(runner.addresses[0][1])
-        connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
-        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as self._session:
-            self._ready.set()
-            await self._over.wait()
-            for watch in list(self.watches):
-                _cut(watch)
-        await runner.cleanup()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.port = int(self._runner.addresses[0][1])
+
+    async def _stop(self) -> None:
+        for watch in list(self.watches):
+            _cut(watch)
+        await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        write = request.method in WRITES and "/leases" not in request.path
+        leading = request.method in WRITES and "/leases" in request.path
+        write = request.method in WRITES and not leading
         number = 0
         await self._thawed.wait()
         if write:
@@ -174,6 +164,8 @@ class Proxy:
             self._note(request, 0 if write else -1)
             return _dropped(request)
         response = await self._forward(request, write=write)
+        if leading and response.status < HTTPStatus.BAD_REQUEST:
+            self.led_at = time.time()
         if (write and self.after_write(number)) or verdict == LOSE:
             return _dropped(request)
         return response
@@ -181,10 +173,10 @@ class Proxy:
     async def _forward(self, request: web.Request, *, write: bool) -> web.StreamResponse:
         headers = {k: v for k, v in request.headers.items() if k in ("Content-Type", "Accept", "User-Agent")}
         headers["Accept-Encoding"] = "identity"  # lists over 128 KB would come compressed otherwise
-        url = f"{self._server}{request.raw_path}"
+        url = f"{self._wire.server}{request.raw_path}"
         body = await request.read() or None  # of an empty one aiohttp says that it is octets
         try:
-            async with self._session.request(request.method, url, data=body, headers=headers) as answer:
+            async with self._wire.session.request(request.method, url, data=body, headers=headers) as answer:
                 if request.query.get("watch"):
                     return await self._watch(request, answer)
                 data = await answer.read()

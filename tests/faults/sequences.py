@@ -86,7 +86,7 @@ class Sequences(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.lane = self._stack.enter_context(self.arena.lane("sequence", *OPTIONS))
+        self.lane = self._stack.enter_context(self.arena.lane("sequence", *OPTIONS, at_once=True))
         self._ask(self.spec)
 
     @rule(data=st.data(), fields=st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4))

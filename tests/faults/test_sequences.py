@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from faults.arena import Arena
@@ -16,7 +17,7 @@ STEPS = 25
 
 
 def _run(arena: Arena, sequences: int, *, repeatable: bool) -> Counter[str]:
-    with arena.lane("reference", *OPTIONS) as reference:
+    with arena.lane("reference", *OPTIONS, at_once=True) as reference:
         machine = type("Run", (Sequences,), {"arena": arena, "reference": reference, "done": Counter[str]()})
         limits = settings(
             max_examples=sequences,
@@ -32,19 +33,33 @@ def _run(arena: Arena, sequences: int, *, repeatable: bool) -> Counter[str]:
         )
         run_state_machine_as_test(machine, settings=limits)
     done: Counter[str] = machine.done
-    compared = done.pop("compared")
-    print(f"\n{done.total()} transitions in {compared} sequences: {dict(done.most_common())}")
     return done
 
 
-@pytest.mark.timeout(900)
-def test_what_is_asked_for_last_is_what_there_is(arena: Arena) -> None:
-    done = _run(arena, 6, repeatable=True)
-    assert done.total() >= 100
+def few(arena: Arena, _: Sequence[str]) -> Counter[str]:
+    """The same draws each time."""
+    return _run(arena, 6, repeatable=True)
+
+
+def many(arena: Arena, _: Sequence[str]) -> Counter[str]:
+    """New ones each time."""
+    return _run(arena, SEQUENCES, repeatable=False)
+
+
+@pytest.mark.begun(prepare=few)
+@pytest.mark.timeout(1800)
+def test_what_is_asked_for_last_is_what_there_is(outcomes: Counter[str]) -> None:
+    assert _transitions(outcomes) >= 100
 
 
 @pytest.mark.nightly
+@pytest.mark.begun(prepare=many)
 @pytest.mark.timeout(7200)
-def test_what_is_asked_for_last_is_what_there_is_after_a_thousand_transitions(arena: Arena) -> None:
-    done = _run(arena, SEQUENCES, repeatable=False)
-    assert done.total() >= 1000 * SEQUENCES / 60
+def test_what_is_asked_for_last_is_what_there_is_after_a_thousand_transitions(outcomes: Counter[str]) -> None:
+    assert _transitions(outcomes) >= 1000 * SEQUENCES / 60
+
+
+def _transitions(done: Counter[str]) -> int:
+    compared = done.pop("compared")
+    print(f"\n{done.total()} transitions in {compared} sequences: {dict(done.most_common())}")
+    return done.total()

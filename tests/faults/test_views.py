@@ -5,7 +5,7 @@ what the newest spec asks for, is silent, has deleted nothing, and has lowered r
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -241,35 +241,36 @@ def _wrong(lane: Lane, fewer_from: float) -> list[str]:
 Outcomes = Mapping[str | None, Future[Outcome]]
 
 
-@contextmanager
-def _all(arena: Arena, faults: Mapping[str, Fault]) -> Iterator[Outcomes]:
-    """All runs, which go on while the first tests wait for theirs, and one without a fault."""
+def _all(arena: Arena, faults: Mapping[str, Fault]) -> Outcomes:
+    """A run with each fault, and one without."""
     with ThreadPoolExecutor(len(faults) + 1) as pool:
         undisturbed = {None: pool.submit(run, arena, None, None)}
-        yield undisturbed | {name: pool.submit(run, arena, name, fault) for name, fault in faults.items()}
+        return undisturbed | {name: pool.submit(run, arena, name, fault) for name, fault in faults.items()}
 
 
-@pytest.fixture(scope="module")
-def outcomes(arena: Arena) -> Iterator[Outcomes]:
-    with _all(arena, FAULTS) as made:
-        yield made
+def all_faults(arena: Arena, names: Sequence[str]) -> Outcomes:
+    """Those of `make test`."""
+    return _all(arena, {name: FAULTS[name] for name in names})
 
 
-@pytest.fixture(scope="module")
-def long_outages(arena: Arena) -> Iterator[Outcomes]:
-    with _all(arena, _outages(LONG_OUTAGE_S)) as made:
-        yield made
+def long_outages(arena: Arena, _: Sequence[str]) -> Outcomes:
+    """Those of `make nightly`."""
+    return _all(arena, _outages(LONG_OUTAGE_S))
 
 
+@pytest.mark.begun(prepare=all_faults)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", FAULTS)
 def test_whatever_the_operator_sees_it_ends_where_the_newest_spec_says(name: str, outcomes: Outcomes) -> None:
     _judge(name, outcomes)
 
 
 @pytest.mark.nightly
+@pytest.mark.begun(prepare=long_outages)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", _outages(LONG_OUTAGE_S))
-def test_so_it_does_when_the_api_server_is_away_for_two_minutes(name: str, long_outages: Outcomes) -> None:
-    _judge(name, long_outages)
+def test_so_it_does_when_the_api_server_is_away_for_two_minutes(name: str, outcomes: Outcomes) -> None:
+    _judge(name, outcomes)
 
 
 def _judge(name: str, outcomes: Outcomes) -> None:
