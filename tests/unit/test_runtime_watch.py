@@ -14,9 +14,11 @@ from corefit_core.batching import Line
 from corefit_core.errors import ChecksumMismatch, InvalidInput, ModelUnavailable
 from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant
-from corefit_runtime import app, loading, settings
+from corefit_runtime import app, debug, loading, settings
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.grant import Cgroup
+from corefit_runtime.http_exchange import Exchange
+from corefit_runtime.http_messages import Response, parse_head
 from corefit_runtime.meter import Meter
 from corefit_runtime.pool import Pool
 from corefit_runtime.schedule import Limits
@@ -202,6 +204,26 @@ async def test_more_threads_are_measured_where_those_that_were_miss_the_objectiv
     assert [p.threads for p in bench.service.profile if p.rows == 1] == measured
     assert bench.answer == -1.0
     await bench.pool.close()
+
+
+async def test_a_request_to_the_admin_port_that_fails_in_any_way_is_answered(bench: Bench) -> None:
+    made = app.App(bench.service.settings)
+    answered = asyncio.get_running_loop().create_future()
+
+    class Full:
+        async def trace(self, _seconds: float) -> bytes:
+            raise OSError(28, "No space left on device")
+
+    class Wire:
+        def answer(self, response: Response) -> None:
+            answered.set_result((response.status, b"".join(response.body)))
+
+    made._serving = Full()  # type: ignore[assignment]
+    head = parse_head(b"GET /debug/ort?seconds=1 HTTP/1.1\r\nHost: h\r\n\r\n")
+    exchange = Exchange(Wire(), head, memoryview(b""), 0.0)
+    debug.routes(made._service, made._background, made._trace)[b"GET", "/debug/ort"](exchange)
+    status, body = await asyncio.wait_for(answered, 60)
+    assert (status, b"No space left" in body) == (500, True)
 
 
 async def test_a_start_that_fails_in_any_way_is_told_and_tried_again(

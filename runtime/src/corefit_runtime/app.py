@@ -154,15 +154,15 @@ class App:
 
     def _reload(self, exchange: "Exchange") -> None:
         """POST /reload on the admin port: answers when the new model serves, or with why it doesn't."""
-        self._background(self._answer_reload(exchange))
+        self._background(exchange, self._answer_reload(exchange))
 
     async def _answer_reload(self, exchange: "Exchange") -> None:
         wrong = await self._serving.reload() if self._serving else "the runtime is still starting"
         exchange.reply(Response(500 if wrong else 200, [(wrong or "reloaded").encode() + b"\n"], TEXT))
 
-    def _background(self, work: "Awaitable[None]") -> None:
+    def _background(self, exchange: "Exchange", work: "Awaitable[None]") -> None:
         # The loop keeps weak references to tasks only.
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(_answered(exchange, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -178,6 +178,15 @@ class App:
         if cut:
             log.warning("%d connections were cut: not finished in %.0f s", cut, settings.grace_seconds)
         log.info("drained")
+
+
+async def _answered(exchange: "Exchange", work: "Awaitable[None]") -> None:
+    """Answers for what fails before it has: nobody else would, and its client would wait for ever."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        _, message = failures.warned(log, "a request to the admin port failed", error)
+        exchange.reply(Response(500, [message.encode() + b"\n"], TEXT))
 
 
 def _import_heavy() -> None:

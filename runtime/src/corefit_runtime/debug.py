@@ -44,13 +44,13 @@ def schedule(service: Service, tasks: Path = TASKS) -> bytes:
 
 
 def routes(
-    service: Service, background: Callable[[Awaitable[None]], None], trace: Trace
+    service: Service, background: Callable[[Exchange, Awaitable[None]], None], trace: Trace
 ) -> dict[tuple[bytes, str], Callable[[Exchange], None]]:
-    """The routes for `AdminApi`. `background` runs what takes longer than the loop may wait; `trace` traces it."""
+    """The routes for `AdminApi`. `background` runs what may take longer than the loop waits."""
     return {
         (b"GET", "/debug/sched"): lambda exchange: exchange.reply(Response(200, [schedule(service)])),
-        (b"GET", "/debug/pprof/profile"): lambda exchange: background(profile(exchange)),
-        (b"GET", "/debug/ort"): lambda exchange: background(operators(exchange, trace)),
+        (b"GET", "/debug/pprof/profile"): lambda exchange: background(exchange, profile(exchange)),
+        (b"GET", "/debug/ort"): lambda exchange: background(exchange, operators(exchange, trace)),
     }
 
 
