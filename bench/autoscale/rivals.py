@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from corefit_core.recommender import NAIVE_THROUGHPUT
+
 HPA: Final = tuple(f"hpa:{target}" for target in range(30, 91, 10))
 KPA: Final = tuple(f"kpa:{target}" for target in range(50, 91, 10))
 RAY: Final = ("ray", "ray:70")
@@ -12,7 +14,6 @@ POLICIES: Final = ("corefit", "clairvoyant", "static", "naive", *RIVALS)
 MEASURED: Final = Path(__file__).parents[1] / "results" / "runtime" / "results.json"
 EXPERIMENT, FINDING = "limit of 1 CPU", "throughput, sized / naive, 16 clients"
 """With that many an unsized pod wastes least: the fewest of the savings that are claimed."""
-ASSUMED: Final = 0.6
 
 
 class Share(NamedTuple):
@@ -23,7 +24,7 @@ class Share(NamedTuple):
 
 
 def naive_share(path: Path = MEASURED) -> Share:
-    """As the runtime's bench measured it last under a limit of one CPU; without it an assumption."""
+    """As the runtime's bench measured it last under a limit of one CPU; without it the recommender's default."""
     if path.exists():
         for run in json.loads(path.read_text()):
             for found in run["findings"]:
@@ -31,4 +32,4 @@ def naive_share(path: Path = MEASURED) -> Share:
                     load = run["conditions"]["load_average"][0]
                     times = f"sized {found['value']:.1f} times unsized, `make bench`, load average {load:.1f}"
                     return Share(1 / found["value"], times)
-    return Share(ASSUMED, "an assumption: no results of `make bench`")
+    return Share(NAIVE_THROUGHPUT, "the recommender's default: no results of `make bench`")

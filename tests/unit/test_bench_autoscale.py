@@ -45,7 +45,7 @@ def test_what_was_done_is_kept_and_replaced_by_policy(tmp_path: Path, modules: d
 
 def test_the_naive_share_is_the_measured_one_where_there_is_one(tmp_path: Path, modules: dict[str, Any]) -> None:
     rivals, path = modules["rivals"], tmp_path / "results.json"
-    assert rivals.naive_share(path).value == rivals.ASSUMED
+    assert rivals.naive_share(path).value == rivals.NAIVE_THROUGHPUT
     finding = {"experiment": rivals.EXPERIMENT, "name": rivals.FINDING, "value": 4.0}
     path.write_text(json.dumps([{"conditions": {"load_average": [0.5, 1, 1]}, "findings": [finding]}]))
     assert rivals.naive_share(path).value == 0.25

@@ -4,6 +4,8 @@ import argparse
 import importlib
 from pathlib import Path
 
+from corefit_core.recommender import NAIVE_THROUGHPUT
+
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `simulate` to the `corefit` command."""
@@ -55,7 +57,12 @@ def _service(parser: argparse.ArgumentParser) -> None:
     )
     add("--down-window-s", type=float, default=60.0, help="Corefit: its last peak holds for so many seconds (60)")
     add("--max-replicas", type=int, default=1000, help="for every policy (1000)")
-    add("--unsized", type=float, default=0.6, help="naive: an unsized pod's throughput over a sized one's (0.6)")
+    add(
+        "--unsized",
+        type=float,
+        default=NAIVE_THROUGHPUT,
+        help=f"naive: an unsized pod's throughput over a sized one's ({NAIVE_THROUGHPUT}, by `make bench`)",
+    )
     add("--seed", type=int, default=1, help="of arrivals within a second, service times and balancing (1)")
     parser.set_defaults(run=run)
 

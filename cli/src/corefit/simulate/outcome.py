@@ -10,7 +10,7 @@ from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.kernel import Floats, Singles
 from corefit.simulate.traces import Trace
-from corefit_core.recommender import Policy
+from corefit_core.recommender import NAIVE_THROUGHPUT, Policy
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     service: Service = Service()
     policy: Policy = Policy()
-    unsized: float = 0.6
+    unsized: float = NAIVE_THROUGHPUT
     flaws: Flaws = Flaws()
     max_replicas: int = 1000
     seed: int = 1

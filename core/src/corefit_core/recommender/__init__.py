@@ -2,9 +2,18 @@
 
 from corefit_core.recommender.decision import decide
 from corefit_core.recommender.state import State
-from corefit_core.recommender.types import CpuRange, Decision, Observation, PodObservation, Policy, Price
+from corefit_core.recommender.types import (
+    NAIVE_THROUGHPUT,
+    CpuRange,
+    Decision,
+    Observation,
+    PodObservation,
+    Policy,
+    Price,
+)
 
 __all__ = [
+    "NAIVE_THROUGHPUT",
     "CpuRange",
     "Decision",
     "Observation",

@@ -4,12 +4,17 @@ May not decide anything.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from corefit_core.report import Report
 from corefit_core.sizing import Objective
+
+NAIVE_THROUGHPUT: Final = 0.37
+"""Throughput of a pod whose threads nobody sized over that of a sized one at the same limit: `make bench` measured the
+sized one at 2.67 times under a limit of one CPU with 16 clients at once (docs/runtime.md). With fewer clients an
+unsized pod wastes more (6 times with 4, 20 with one): of what is claimed as saved this is the least."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +74,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     down_window_s: float = 60.0
     max_report_age_s: float = 30.0
     startup_s: float = 20.0
-    naive_throughput: float = 0.6
+    naive_throughput: float = NAIVE_THROUGHPUT
     naive_utilization: float = 0.7
 
 
