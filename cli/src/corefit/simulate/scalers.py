@@ -92,5 +92,5 @@ def _most(pods: int, service: Service, allowed: float) -> float:
     low, high = 0.0, 4.0 * pods * service.workers
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if model.missed(pods, middle) <= allowed else (low, middle)
+        low, high = (middle, high) if model.turned_away(pods, middle) <= allowed else (low, middle)
     return low

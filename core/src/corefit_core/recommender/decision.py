@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import errors, growth, load, memory, queueing, vertical
+from corefit_core.recommender import budget, errors, growth, load, memory, queueing, vertical
 from corefit_core.recommender.state import State
 from corefit_core.recommender.types import Decision, Observation, Policy, Reason
 
@@ -39,8 +39,6 @@ COVERAGE: Final = 0.5
 """With less than half of the ready pods reporting, what the others carry is a guess: hold."""
 SURGE: Final = 3.5
 """Standard errors of one round: by chance once in 4,300 rounds, two hours of 2 s."""
-LEAST_S: Final = 0.1
-"""Rounds closer together than that measure nothing."""
 SURE: Final = ((1.0, 1.0),)
 """An outlook without growth."""
 DEAD_BAND: Final = 1.0
@@ -71,7 +69,7 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
         known_at=now,
         window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
         peaks=window.pushed(state.peaks, now, wanted.soon, vertical.HOLD_S),
-        asked=vertical.asked(policy, state, observation, wanted.grants, now),
+        asked=vertical.asked(policy, state, observation, wanted.grants, now) if policy.cpu_range else (),
     )
     made = _choice(policy, state, observation, wanted, now)
     return _decision(policy, state, observation, measured, made), state
@@ -91,44 +89,43 @@ def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reaso
 
 def _wanted(policy: Policy, state: State, before: State, seen: Observation, measured: load.Measured) -> _Wanted:
     """What the load asks for, and what it asks for if every silent pod is busy."""
-    service = _service(policy, state, measured)
-    need = _need(policy, state, before, measured, service)
+    service = memory.service(policy, state, measured)
+    need = _need(policy, state, before, seen, measured)
     if policy.cpu_range is not None:
         grown = vertical.grown(policy, state, seen, service, need)
         return _Wanted(grown.replicas, grown.floor, need.soon, grown.millicores, grown.grants)
-    at_most, near = 4 * max(1, policy.max_replicas), seen.replicas
+    at_most = 4 * max(1, policy.max_replicas)
+    near = round(before.window[-1].value) if before.window else seen.replicas
     there = max(
         _surge(service, state, state.samples[-1].erlangs),
         growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S),
     )
-    now_needed = queueing.pods_needed(state.correction * there, SURE, service, need.allowed, at_most, near=near)
+    now_needed = queueing.pods_needed(before.correction * there, SURE, service, need.allowed, at_most, near=near)
     pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=near)
     least = need.ahead + need.floor - need.lasting
-    floor = queueing.pods_needed(least, need.outlook, service, need.allowed, at_most, near=pods)
+    sustained = budget.sustained(policy, before.served, memory.ahead_s(policy, state))
+    floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, near=pods)
     pods = max(now_needed, pods)
     return _Wanted(pods, max(pods, floor), need.soon)
 
 
-def _need(
-    policy: Policy, state: State, before: State, measured: load.Measured, service: queueing.Service
-) -> vertical.Need:
+def _need(policy: Policy, state: State, before: State, seen: Observation, measured: load.Measured) -> vertical.Need:
+    service = memory.service(policy, state, measured)
     now, span_s = state.samples[-1].at, memory.ahead_s(policy, state)
-    allowed = memory.allowed(policy, state)
-    number = errors.best(before.errors, allowed, memory.most(before))
     by_each = state.predictions[-1].erlangs
-    predicted = state.correction * (by_each[number] or by_each[0])
-    lasting = state.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
+    predicted = before.correction * (by_each[before.chosen] or by_each[0])
+    lasting = before.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
     silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
     soon = vertical.soon(
         state.samples, service, _surge(service, state, state.samples[-1].arriving), policy.resize_s + policy.round_s
     )
     return vertical.Need(
-        soon=state.correction * (soon + _spread(service, soon)),
+        soon=before.correction * (soon + _spread(service, soon)),
         lasting=lasting,
         ahead=predicted,
-        outlook=errors.outlook(before.errors[number], memory.most(before)) if before.errors else SURE,
+        outlook=memory.outlook(policy, before),
         floor=lasting + silent + DEAD_BAND * _spread(service, predicted),
-        allowed=allowed,
+        allowed=budget.allowed(policy, before.served, span_s, seen.replicas),
     )
 
 
@@ -139,25 +136,9 @@ def _surge(service: queueing.Service, state: State, load: float) -> float:
     """
     last, before = state.samples[-1], state.samples[-2:][0]
     mean = growth.mean(state.samples, last.at, growth.FAST_S)
-    span_s = max(LEAST_S, last.at - before.at)
+    span_s = max(errors.LEAST_S, last.at - before.at)
     noise = math.sqrt(max(0.0, mean) * service.service_s * (1 + service.scv) / span_s)
     return load if load > mean + SURGE * noise else 0.0
-
-
-def _service(policy: Policy, state: State, measured: load.Measured) -> queueing.Service:
-    """What is known of the service.
-
-    No number of pods keeps an objective below the service time: then the wait is kept to half a service time.
-    """
-    service_s = load.service_s(policy, state.service)
-    return queueing.Service(
-        service_s=service_s,
-        scv=state.service.scv,
-        latency_s=max(policy.objective.latency_s, 1.5 * service_s * measured.stretch),
-        workers=measured.workers,
-        pooling=state.pooling,
-        stretch=measured.stretch,
-    )
 
 
 def _spread(service: queueing.Service, erlangs: float) -> float:
@@ -231,7 +212,9 @@ def _size(policy: Policy, observation: Observation, wanted: _Wanted | None) -> i
 def _cost(policy: Policy, observation: Observation, replicas: int, grants: Mapping[str, int]) -> float:
     """An hour of so many pods: those that are there as they are granted, the others as new ones begin."""
     base = policy.millicores_per_pod
-    sizes = sorted(grants.get(p.uid, p.millicores or base) for p in observation.pods)[:replicas]
+    sizes = [grants.get(p.uid, p.millicores or base) for p in observation.pods]
+    if replicas < len(sizes):
+        sizes = sorted(sizes)[:replicas]
     millicores = sum(sizes) + base * (replicas - len(sizes))
     return policy.price.per_hour(millicores, replicas * policy.memory_bytes_per_pod)
 

@@ -1,13 +1,13 @@
 """How far each predictor was off lately, what that says of what may come, and which predictor is the cheapest.
 
 Each error is weighted by the load predicted, so that its sum over a trace is in requests: what an objective counts.
-A prediction counts as the highest of the stabilisation window before it, since that is what pods are held for.
+A prediction counts as the highest of those before it whose pods would still be there, since those are held as well.
 Nothing here is fitted beforehand. May not know of queues or pods.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from corefit_core.recommender import growth
 from corefit_core.recommender.state import Burst, Compared, Errors, Prediction
@@ -21,19 +21,65 @@ CENTRE: Final = 24
 """The bin of a ratio of 1: two doublings below it, three above."""
 MOST: Final = 8.0
 """More than eight times what was predicted tells no more than eight times: nothing is held for it."""
-BURST: Final = 2.0
-"""Growth to more than twice within one start-up is a burst: to hold pods for it takes twice the pods at all times."""
+BURST: Final = 1.5
+"""Growth by more than half within one start-up is a burst: to hold pods for it takes half as many more at all times."""
 RECURS: Final = 2
 """One burst is no evidence of another (a rate that was estimated from one event may as well be zero), two are."""
+LEAST_S: Final = 0.1
+"""Rounds closer together than that measure nothing."""
 NO_LOAD: Final = 1e-9
 """Erlangs: a request of 10 us in three hours. Less is no load, and too little to divide by."""
-JUDGED_S: Final = 60.0
-"""A predictor that was judged for less is not used: the load of a minute is what the shortest but one looks at."""
+DRIFT_S: Final = 7200.0
+"""Before anything is known, load is taken for a random walk that has a standard deviation of a doubling in two hours:
+4 % in 20 s, 6 % in a minute. What was seen takes its place; see `Assumed`."""
+_NODES: Final = ((1 / 6, math.sqrt(3)), (2 / 3, 0.0), (1 / 6, -math.sqrt(3)))
+"""Three points that have the mean, variance and skew of a normal (Gauss-Hermite): chance, standard deviations."""
 
 
-def held(predictions: Sequence[Prediction], due: Prediction, window_s: float) -> tuple[float, ...]:
-    """What was held for by each predictor at the time of `due`: the highest of the window before it."""
-    recent = [p.erlangs for p in predictions if due.at - window_s < p.at <= due.at]
+class Assumed(NamedTuple):
+    """What is assumed of a predictor beside what was seen of it.
+
+    Errors that lie closer together than what it looks back over and ahead are of the same event. So an assumption has
+    the weight of one such event: a quarter of an hour's mean takes long to be believed, the last 15 s not.
+
+    Attributes:
+        weight: predicted Erlangs, summed over the rounds of one event.
+        ratios: (chance, load over prediction), most load first.
+        noise: variance that the measured load has by chance, over its square. It is no growth: that requests come
+            by chance is in the formulas already.
+    """
+
+    weight: float
+    ratios: tuple[tuple[float, float], ...]
+    noise: float = 0.0
+
+
+def assumed(predicted: Sequence[float], ahead_s: float, round_s: float, noise_s: float) -> tuple[Assumed, ...]:
+    """What is assumed of each predictor.
+
+    Args:
+        predicted: what it says now, Erlangs.
+        ahead_s: the start-up.
+        round_s: from one round to the next.
+        noise_s: variance by chance of one Erlang, measured as predictions are compared.
+    """
+    sigma = math.sqrt(ahead_s / DRIFT_S)
+    ratios = tuple([(chance, 2 ** (sigma * node)) for chance, node in _NODES])
+    # The least that it can be, where predictors differ: what is taken for chance is not provided for.
+    noise = noise_s / max(NO_LOAD, *predicted)
+    spans = zip(predicted, growth.SPANS_S, strict=True)
+    return tuple(
+        [Assumed(erlangs * (span_s + ahead_s) / max(LEAST_S, round_s), ratios, noise) for erlangs, span_s in spans]
+    )
+
+
+UNKNOWN: Final = (Errors(),) * len(growth.PREDICTORS)
+"""Nothing was compared yet."""
+
+
+def held(predictions: Sequence[Prediction], due: Prediction, held_s: float) -> tuple[float, ...]:
+    """What was held for by each predictor when `due` was: the highest of so many seconds before it."""
+    recent = [p.erlangs for p in predictions if due.at - held_s < p.at <= due.at]
     return tuple(map(max, zip(*recent, strict=True)))
 
 
@@ -57,21 +103,20 @@ def learned(errors: Sequence[Errors], ripe: Sequence[Compared], elapsed_s: float
     """The errors with those of predictions that were compared with what came."""
     keep = 0.5 ** (max(0.0, elapsed_s) / MEMORY_S)
     old = errors or (Errors((0.0,) * BINS, (0.0,) * BINS),) * len(growth.PREDICTORS)
-    return tuple(
-        _added(each, [(c.held[number], c.actual) for c in ripe], keep, elapsed_s) for number, each in enumerate(old)
-    )
+    return tuple(_added(each, [(c.held[number], c.actual) for c in ripe], keep) for number, each in enumerate(old))
 
 
-def _added(errors: Errors, ripe: Sequence[tuple[float, float]], keep: float, elapsed_s: float) -> Errors:
+def _added(errors: Errors, ripe: Sequence[tuple[float, float]], keep: float) -> Errors:
     weights, loads = list(map(keep.__mul__, errors.weights)), list(map(keep.__mul__, errors.loads))
-    known = [(held, actual) for held, actual in ripe if held > NO_LOAD]
-    for held, actual in known:
+    for held, actual in ripe:
+        if held <= NO_LOAD:
+            continue
         ratio = min(MOST, actual / held)
         index = CENTRE + round(PER_DOUBLING * math.log2(ratio)) if ratio > 0 else 0
         index = min(BINS - 1, max(0, index))
         weights[index] += held
         loads[index] += held * ratio
-    return Errors(tuple(weights), tuple(loads), errors.judged_s + (elapsed_s if known else 0.0))
+    return Errors(tuple(weights), tuple(loads))
 
 
 def bursts(before: Sequence[Burst], grew: bool, now: float, apart_s: float) -> tuple[Burst, ...]:
@@ -84,36 +129,60 @@ def bursts(before: Sequence[Burst], grew: bool, now: float, apart_s: float) -> t
     return (*kept, Burst(now, now))
 
 
-def outlook(errors: Errors, most: float) -> Sequence[tuple[float, float]]:
-    """(weight, load over prediction) of what may come, most load first; a sure 1 before anything was learned.
+def outlook(errors: Errors, most: float, prior: Assumed) -> Sequence[tuple[float, float]]:
+    """(weight, load over prediction) of what may come, most load first, by what was seen and what is assumed.
 
     The weights are such that weight times ratio is the share of all requests. Ratios over `most` are left out.
     """
-    total = math.fsum(errors.loads)
-    if total <= NO_LOAD:
-        return [(1.0, 1.0)]
-    bins = zip(reversed(errors.weights), reversed(errors.loads), strict=True)
-    return [(w / total, r / w) for w, r in bins if w > 0 and 0 < r <= most * w] or [(1.0, 1.0)]
+    seen = _seen(errors, most)
+    mean, weight = _mean(seen), max(prior.weight, NO_LOAD)
+    known = [*_without(prior.noise, seen, mean), *((mean * ratio, weight * chance) for chance, ratio in prior.ratios)]
+    known.sort(reverse=True)
+    total = math.fsum([ratio * w for ratio, w in known])
+    return [(w / total, ratio) for ratio, w in known]
 
 
-def best(errors: Sequence[Errors], allowed: float, most: float) -> int:
-    """The predictor that would have cost least for at most `allowed` of the load left unserved."""
+def best(errors: Sequence[Errors], priors: Sequence[Assumed], allowed: float, most: float) -> int:
+    """The predictor that would have cost least for at most `allowed` of the load left unserved.
+
+    Each is charged with what it predicts at least: one that follows a fall is too high all the way, and would seem the
+    cheapest for that it need not be believed, until the load turns.
+    """
     costs = [
-        _cost(outlook(each, most), allowed) if number == 0 or each.judged_s >= JUDGED_S else math.inf
-        for number, each in enumerate(errors)
+        max(1.0, _factor(outlook(each, most, prior), allowed)) / _mean(_seen(each, most))
+        for each, prior in zip(errors, priors, strict=True)
     ]
     return min(range(len(costs)), key=costs.__getitem__) if costs else 0
 
 
-def _cost(chances: Sequence[tuple[float, float]], allowed: float) -> float:
-    """The factor on the prediction that leaves `allowed` unserved, times the mean of the prediction to the load."""
-    level, load = sum(chance for chance, _ in chances), sum(chance * ratio for chance, ratio in chances)
-    weight = work = 0.0
-    factor = chances[0][1]
-    for index, (chance, ratio) in enumerate(chances):
-        weight, work = weight + chance, work + chance * ratio
-        below = chances[index + 1][1] if index + 1 < len(chances) else 0.0
-        factor = (work - allowed * load) / weight
-        if factor >= below:
-            break
-    return factor * level / load if load > 0 else 1.0
+def _seen(errors: Errors, most: float) -> list[tuple[float, float]]:
+    """(load over prediction, weight) of what came, up to a ratio of `most`."""
+    pairs = zip(errors.weights, errors.loads, strict=True)
+    return [(load / w, w) for w, load in pairs if w > 0 and NO_LOAD * w < load <= most * w]
+
+
+def _mean(seen: Sequence[tuple[float, float]]) -> float:
+    """The mean ratio of load to prediction; 1 before anything was seen."""
+    weight = math.fsum([w for _, w in seen])
+    return math.fsum([ratio * w for ratio, w in seen]) / weight if weight > 0 else 1.0
+
+
+def _without(noise: float, seen: Sequence[tuple[float, float]], mean: float) -> list[tuple[float, float]]:
+    """What was seen, drawn together about its mean as far as chance has spread it."""
+    weight = math.fsum([w for _, w in seen])
+    variance = math.fsum([w * (ratio - mean) ** 2 for ratio, w in seen]) / weight if weight > 0 else 0.0
+    kept = math.sqrt(max(0.0, 1 - noise * mean**2 / variance)) if variance > 0 else 1.0
+    return [(mean + kept * (ratio - mean), w) for ratio, w in seen]
+
+
+def _factor(chances: Sequence[tuple[float, float]], allowed: float) -> float:
+    """The factor on the prediction with which at most `allowed` of the requests are late.
+
+    Of those that come while the load is above what is held for every other one is: see `queueing`.
+    """
+    late = 0.0
+    for chance, ratio in chances:
+        late += chance * ratio / 2
+        if late > allowed:
+            return ratio
+    return chances[-1][1]

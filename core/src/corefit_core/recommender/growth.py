@@ -19,17 +19,23 @@ SLOW_S: Final = 60.0
 """A minute: for load that is noise around a level."""
 BLOCK_S: Final = 30.0
 """Long windows are kept in blocks, two a minute: a window is then known to a tenth of the shortest, 5 min."""
-SPANS_S: Final = (FAST_S, SLOW_S, SLOW_S, 900.0, 300.0, 900.0)
-"""What each predictor looks back over, by `PREDICTORS`. Each window is three to five times the one before, the fewest
-by which one of them is within a factor of two of any period up to a quarter of an hour."""
+LONG_S: Final = 300.0
+LONGEST_S: Final = 900.0
+"""Each window is three to five times the one before, the fewest by which one of them is within a factor of two of any
+period up to a quarter of an hour."""
+SPANS_S: Final = (FAST_S, SLOW_S, SLOW_S, LONG_S, LONGEST_S, LONG_S, LONGEST_S)
+"""What each predictor looks back over, by `PREDICTORS`."""
 PREDICTORS: Final = (
     "last 15 s",
     "last 60 s",
     "trend of 60 s",
+    "trend of 5 min",
     "mean of 15 min",
     "highest of 5 min",
     "highest of 15 min",
 )
+LEAST_POINTS: Final = 3
+"""A line through two points has no error to be known by."""
 
 
 def predict(samples: Sequence[Sample], levels: Sequence[Level], now: float, ahead_s: float) -> tuple[float, ...]:
@@ -39,15 +45,21 @@ def predict(samples: Sequence[Sample], levels: Sequence[Level], now: float, ahea
     later would look the better for what it was spared.
     """
     fast, slow = mean(samples, now, FAST_S), mean(samples, now, SLOW_S)
-    trend = max(0.0, slow + _slope(samples, now, SLOW_S) * (ahead_s + SLOW_S / 2))
+    due = now + ahead_s
+    rounds = [(s.at, s.erlangs, 1.0) for s in _recent(samples, now, SLOW_S)]
+    blocks = [
+        ((level.begin + level.end) / 2, level.erlangs / level.rounds, float(level.rounds))
+        for level in levels
+        if level.end > now - LONG_S
+    ]
     # No further than twice or half of what is seen: a line through a step points into the sky.
-    trend = min(2 * fast, max(fast / 2, trend))
+    trends = [min(2 * fast, max(fast / 2, _line(points, due, slow))) for points in (rounds, blocks)]
     long = (
         _mean_level(levels),
-        max(fast, _highest(levels, now - SPANS_S[4])),
-        max(fast, _highest(levels, now - SPANS_S[5])),
+        max(fast, _highest(levels, now - LONG_S)),
+        max(fast, _highest(levels, now - LONGEST_S)),
     )
-    return fast, slow, trend, *long
+    return (fast, slow, *trends, *long)
 
 
 def mean(samples: Sequence[Sample], now: float, span_s: float) -> float:
@@ -59,12 +71,12 @@ def mean(samples: Sequence[Sample], now: float, span_s: float) -> float:
 def levelled(levels: Sequence[Level], samples: Sequence[Sample], now: float) -> tuple[Level, ...]:
     """The blocks with this round in the last of them, without those too old for any predictor."""
     fast, last = mean(samples, now, FAST_S), samples[-1].erlangs
-    kept = [level for level in levels if now - max(SPANS_S) - BLOCK_S < level.begin]
+    kept = [level for level in levels if now - LONGEST_S - BLOCK_S < level.begin]
     if kept and now - kept[-1].begin < BLOCK_S:
         old = kept.pop()
-        new = Level(old.begin, old.rounds + 1, old.erlangs + last, max(old.highest, fast))
+        new = Level(old.begin, now, old.rounds + 1, old.erlangs + last, max(old.highest, fast))
     else:
-        new = Level(now, 1, last, fast)
+        new = Level(now, now, 1, last, fast)
     return (*kept, new)
 
 
@@ -77,13 +89,17 @@ def _highest(levels: Sequence[Level], since: float) -> float:
     return max((level.highest for level in levels if level.begin > since), default=0.0)
 
 
-def _slope(samples: Sequence[Sample], now: float, span_s: float) -> float:
-    recent = _recent(samples, now, span_s)
-    if len(recent) < 3:
-        return 0.0
-    middle = sum([s.at for s in recent]) / len(recent)
-    spread = sum([(s.at - middle) ** 2 for s in recent])
-    return sum([(s.at - middle) * s.erlangs for s in recent]) / spread if spread > 0 else 0.0
+def _line(points: Sequence[tuple[float, float, float]], at: float, otherwise: float) -> float:
+    """The straight line through (time, value, weight), by least squares, at a time; too few points: `otherwise`."""
+    if len(points) < LEAST_POINTS:
+        return otherwise
+    total = sum([w for _, _, w in points])
+    middle = sum([w * t for t, _, w in points]) / total
+    level = sum([w * v for _, v, w in points]) / total
+    spread = sum([w * (t - middle) ** 2 for t, _, w in points])
+    if spread <= 0:
+        return otherwise
+    return level + (at - middle) * sum([w * (t - middle) * v for t, v, w in points]) / spread
 
 
 def _recent(samples: Sequence[Sample], now: float, span_s: float) -> Sequence[Sample]:

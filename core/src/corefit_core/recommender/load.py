@@ -139,26 +139,25 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     counts, plan, startup_s = totals(report, this.late), report.plan, report.startup_s
     if not plausible(report, counts):
         return _Counted(before, invalid=True)
-
-    def now_known(erlangs: float | None) -> PodState:
-        answers = report.total.counts
-        return PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, plan.workers)
-
     base, able = _base(this, report, before), quota.able(plan)
-    if base is None:
-        return _Counted(now_known(None), plan, able, startup_s)
-    old, span_s = base
-    if span_s == 0:
-        return _Counted(before, plan, able, startup_s, before.erlangs if before else None)
-    counted = Totals(*map(operator.sub, counts, old.totals))
-    delta = counted if able >= plan.workers else quota.at_full_speed(counted, plan)
-    # A pod that was resized has worked with either number of workers.
-    most = max(1, plan.workers, old.workers)
-    if span_s < 0 or min(counted) < 0 or not _possible(counted, delta, most * (span_s + this.service_s)):
-        return _Counted(now_known(None), plan, able, startup_s, invalid=True)
-    erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-    arriving = delta.arrivals * this.service_s / span_s
-    return _Counted(now_known(erlangs), plan, able, startup_s, erlangs, delta, base=old.total, arriving=arriving)
+    erlangs, delta, invalid, arriving = None, None, False, 0.0
+    if base is not None:
+        old, span_s = base
+        if span_s == 0:
+            return _Counted(before, plan, able, startup_s, before.erlangs if before else None)
+        counted = Totals._make(map(operator.sub, counts, old.totals))
+        delta = counted if able >= plan.workers else quota.at_full_speed(counted, plan)
+        # A pod that was resized has worked with either number of workers.
+        worker_s = max(1, plan.workers, old.workers) * (span_s + this.service_s)
+        if span_s < 0 or min(counted) < 0 or not _possible(counted, delta, worker_s):
+            base, delta, invalid = None, None, True
+        else:
+            erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
+            arriving = delta.arrivals * this.service_s / span_s
+    answers = report.total.counts
+    now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, plan.workers)
+    old_total = base[0].total if base else None
+    return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving)
 
 
 _BEGUN: Final = PodState("", "", 0.0, 0.0)
@@ -197,24 +196,32 @@ def _lifetime(seen: Observation) -> Moments:
 
 def plausible(report: Report, counts: Totals) -> bool:
     """Whether the numbers can be those of a process at all: finite, and no larger than a counter gets."""
-    numbers = (report.clock_s, report.startup_s, *counts)
     # A NaN hides from the least of them, but makes the sum one that no comparison is true of.
-    return min(numbers) >= 0 and sum(numbers) <= MAX_COUNT and report.plan.workers <= MAX_WORKERS
+    total = sum(counts) + report.clock_s + report.startup_s
+    return (
+        total <= MAX_COUNT
+        and min(report.clock_s, report.startup_s, *counts) >= 0
+        and report.plan.workers <= MAX_WORKERS
+    )
 
 
 def totals(report: Report, late: int) -> Totals:
-    """What is counted of a report; `late` is the first bucket of total times over the objective."""
-    counters, service, answers = report.counters, report.service_time, report.total.counts
+    """What is counted of a report; `late` is the first bucket of total times over the objective.
+
+    Each answer, be it a failure, has one service time and one total time: they are not added up from the buckets.
+    """
+    counters, service = report.counters, report.service_time
+    answered = counters.completed + counters.failed
     return Totals(
         counters.arrivals,
-        counters.rejected_total + counters.expired,
+        sum(counters.rejected.values()) + counters.expired,
         counters.busy_worker_seconds,
-        sum(service.counts),
+        answered,
         service.sum_s,
         service.sum_sq_s2,
         sum(report.queue_wait.counts[_WAITED:]),
-        sum(answers),
-        sum(answers[late:]),
+        answered,
+        sum(report.total.counts[late:]),
         counters.cpu_seconds,
     )
 

@@ -4,22 +4,17 @@ May not choose replicas.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import errors, growth, load, queueing
+from corefit_core.recommender import budget, errors, growth, load, queueing
 from corefit_core.recommender.state import Compared, Moments, Prediction, Sample, Served, State
 from corefit_core.recommender.types import Policy
 from corefit_core.report import Histogram
 
-SPENT: Final = 0.5
-"""Of the misses that the objective allows, what is planned to be spent: the rest is for what was never seen."""
-MOST_ALLOWED: Final = 3.0
-"""However few were missed: three times the target is one pod less of those that the formulas count, not several."""
-LEAST_ALLOWED: Final = 0.25
-"""However many were missed, a quarter of the target stays allowed: past that, pods buy almost nothing."""
 CORRECTION_AN_HOUR: Final = 1.0
 """With twice the planned misses the load is taken 1.7 % higher each minute: slower than any scaling, so that the two
 don't chase each other, and fast enough to matter within minutes of a wrong formula."""
@@ -27,7 +22,7 @@ EXCESS: Final = 4.0
 """A flash crowd misses a hundred times what is planned, and says nothing of the formulas for it: count five."""
 CORRECTIONS: Final = (1.0, 1.5)
 """The formulas leave too few workers where queues are not shared as they assume, and by no more than half; that they
-leave too many is what `_allowed` spends."""
+leave too many is what `budget` spends."""
 FULL: Final = 0.95
 """Above that utilisation the pods of the moment were too few, whatever the formulas say: such a round tells nothing of
 them, and holding more afterwards would not bring its requests back."""
@@ -74,7 +69,9 @@ def remembered(policy: Policy, state: State, measured: load.Measured, now: float
 
 def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: float, now: float) -> State:
     """The state with what this round says of the predictions that are due, and of how pods share their load."""
-    span_s, held_s = ahead_s(policy, state), window_s(policy, state)
+    span_s = ahead_s(policy, state)
+    # What is asked for serves a start-up later, and is let go when the window that began with the asking has passed.
+    held_s = max(errors.LEAST_S, window_s(policy, state) - span_s)
     due = [p for p in state.predictions if state.judged_at < p.at <= now - span_s]
     holding = [errors.held(state.predictions, p, held_s) for p in due]
     actual = growth.mean(state.samples, now, growth.FAST_S)
@@ -83,7 +80,7 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
     seen = errors.bursts(state.bursts, grew, now, span_s + growth.FAST_S)
     ripe, pending = errors.ripened(state.pending, [Compared(now, h, actual) for h in holding], seen, now, span_s)
     levels = growth.levelled(state.levels, state.samples, now)
-    return msgspec.structs.replace(
+    state = msgspec.structs.replace(
         state,
         levels=levels,
         errors=errors.learned(state.errors, ripe, elapsed_s),
@@ -95,8 +92,27 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
             Prediction(now, growth.predict(state.samples, levels, now, span_s)),
         ),
         pooling=_pooling(state.pooling, measured),
-        correction=_corrected(policy, state, elapsed_s),
+        correction=_corrected(policy, state, measured, elapsed_s),
     )
+    # Each block anew: errors of an hour change little in a round, and to weigh them all is half of its work.
+    return state if levels[-1].begin < now else msgspec.structs.replace(state, chosen=_chosen(policy, state))
+
+
+def _chosen(policy: Policy, state: State) -> int:
+    planned = budget.sustained(policy, state.served, ahead_s(policy, state))
+    return errors.best(state.errors, _assumed(policy, state), planned, most(state))
+
+
+def _assumed(policy: Policy, state: State) -> tuple[errors.Assumed, ...]:
+    predicted = state.predictions[-1].erlangs if state.predictions else (0.0,) * len(growth.PREDICTORS)
+    noise_s = load.service_s(policy, state.service) * (1 + state.service.scv) / growth.FAST_S
+    return errors.assumed(predicted, ahead_s(policy, state), policy.round_s, noise_s)
+
+
+def outlook(policy: Policy, state: State) -> Sequence[tuple[float, float]]:
+    """(weight, load over prediction) of what may come when a pod asked for now serves, by the chosen predictor."""
+    known = state.errors or errors.UNKNOWN
+    return errors.outlook(known[state.chosen], most(state), _assumed(policy, state)[state.chosen])
 
 
 def most(state: State) -> float:
@@ -112,19 +128,39 @@ def window_s(policy: Policy, state: State) -> float:
     return max(policy.down_window_s, 2 * min(MAX_AHEAD_S, state.startup_s or 0.0))
 
 
-def _corrected(policy: Policy, state: State, elapsed_s: float) -> float:
-    """The correction, moved by how many requests missed the objective lately against how many were planned to."""
-    target = _target(policy)
+def _corrected(policy: Policy, state: State, measured: load.Measured, elapsed_s: float) -> float:
+    """The correction, moved by how many requests missed the objective lately: up when it was not kept.
+
+    Fewer misses than planned say something of the formulas as far as these expected any: with more pods than the load
+    asks for none is expected and none comes, and what was learned with fewer pods still holds.
+    """
+    target = budget.target(policy)
     if target <= 0:
         return state.correction
-    excess = min(EXCESS, _missed(state.within, target) / target - 1)
+    share = _missed(state.within, target)
+    excess = min(EXCESS, max(0.0, share / budget.objective(policy) - 1))
+    if share < target:
+        there = state.correction * growth.mean(state.samples, state.samples[-1].at, growth.FAST_S)
+        expected = service(policy, state, measured).missed(max(1, measured.ready), there)
+        excess = (share / target - 1) * min(1.0, expected / target)
     step = CORRECTION_AN_HOUR * excess * min(elapsed_s, policy.max_report_age_s) / 3600
     return min(CORRECTIONS[1], max(CORRECTIONS[0], state.correction * math.exp(step)))
 
 
-def _target(policy: Policy) -> float:
-    """The share of requests that is planned to miss the objective."""
-    return SPENT * (1 - policy.objective.percentile / 100)
+def service(policy: Policy, state: State, measured: load.Measured) -> queueing.Service:
+    """What is known of the service.
+
+    No number of pods keeps an objective below the service time: then the wait is kept to half a service time.
+    """
+    service_s = load.service_s(policy, state.service)
+    return queueing.Service(
+        service_s=service_s,
+        scv=state.service.scv,
+        latency_s=max(policy.objective.latency_s, 1.5 * service_s * measured.stretch),
+        workers=measured.workers,
+        pooling=state.pooling,
+        stretch=measured.stretch,
+    )
 
 
 def _missed(served: Served, target: float) -> float:
@@ -157,6 +193,7 @@ def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
     return Served(
         requests=served.requests * keep + delta.answered + delta.turned_away,
         missed=served.missed * keep + delta.late + delta.turned_away,
+        seconds=served.seconds * keep + elapsed_s,
     )
 
 
@@ -175,18 +212,6 @@ def _aged(service: Moments, measured: load.Measured, elapsed_s: float) -> Moment
         sum_s=service.sum_s * keep + delta.served_s,
         sum_sq_s2=service.sum_sq_s2 * keep + delta.served_sq_s2,
     )
-
-
-def allowed(policy: Policy, state: State) -> float:
-    """The share of requests that may miss the objective from now on, by how it was kept lately.
-
-    Three times the target when none missed, the target when it was met, less the more did: the slack of an objective
-    that is kept too well is spent, and one that was missed is made good.
-    """
-    target = _target(policy)
-    if target <= 0:
-        return 0.0
-    return target * min(MOST_ALLOWED, max(LEAST_ALLOWED, 3 - 2 * _missed(state.served, target) / target))
 
 
 def ahead_s(policy: Policy, state: State) -> float:

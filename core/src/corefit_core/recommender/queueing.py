@@ -33,10 +33,22 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     stretch: float = 1.0
 
     def missed(self, pods: int, erlangs: float) -> float:
-        """The share of requests that miss the objective, of those that a free worker would have answered in time.
+        """The share of requests that miss the objective: turned away, or let in and late.
 
         What takes longer than the objective by itself is left out: no number of pods would change it.
         """
+        away = self.turned_away(pods, erlangs)
+        patience = self.latency_s / (self.service_s * self.stretch) - 1
+        together = servers(self.workers * self.stretch, pods, self.pooling)
+        if erlangs <= 0 or patience <= 0:
+            return away
+        workers = self.workers * self.stretch
+        spread = math.sqrt(self.scv * (1 + patience / workers) + ROUNDING / workers**2)
+        load = erlangs * together / (pods * self.workers)
+        return min(1.0, away + _late(together, load, patience, min(patience, HALF_NORMAL * spread), self.scv))
+
+    def turned_away(self, pods: int, erlangs: float) -> float:
+        """The share of requests that are not let in, of those that a free worker would have answered in time."""
         together = servers(self.workers * self.stretch, pods, self.pooling)
         load = erlangs * together / (pods * self.workers)
         blocked = erlang_b(together, load) if load > 0 else 0.0
@@ -61,12 +73,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return max(LEAST_PATIENCE * patience, patience - self.pooling * lumps)
 
 
+HALF_NORMAL: Final = math.sqrt(2 / math.pi)
+"""The mean of a normal deviation's size, in standard deviations."""
+ROUNDING: Final = 1 / 12
+"""Variance of what a whole number is off by: a queue is bounded by a number of requests, not by their time."""
 LEAST_PATIENCE: Final = 0.25
 """Of the wait allowed, what is left however coarse a pod's queue is: it still lets in what finds a free worker."""
 _SQRT2: Final = math.sqrt(2)
 _SQRT2PI: Final = math.sqrt(2 * math.pi)
 _FAR: Final = 37.0
 """Standard deviations past which the normal density underflows a double."""
+_OVERFLOW: Final = 700.0
+"""Near the largest exponent of a double."""
 ALMOST_CONSTANT: Final = 0.01
 """A variation of 10 % moves the deadline by less than the formula is exact to."""
 _NODES: Final = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
@@ -111,10 +129,30 @@ def _lost(servers: float, erlangs: float, blocked: float, patience: float, scv: 
     exponent = 2 * (servers - erlangs) * patience / (1 + scv)
     if abs(exponent) < 1e-9:
         return blocked / (1 + blocked * 2 * servers * patience / (1 + scv))
-    if exponent < -700:
+    if exponent < -_OVERFLOW:
         return 1 - 1 / rho
     decay = math.exp(-exponent)
     return min(1.0, (1 - rho) * blocked * decay / ((1 - rho) + rho * blocked * (1 - decay)))
+
+
+def _late(servers: float, erlangs: float, patience: float, margin: float, scv: float) -> float:
+    """The share of requests that are let in and answered late.
+
+    The wait that a bound lets in is known by the number of requests ahead only. What they and the request itself take
+    differs from the mean by `margin` on average, in half of all cases upward: late is that half of those whose wait is
+    within the margin of the bound. Below saturation few waits are; above it nearly all, so that a queue that is always
+    full answers every other request late, however little is turned away. The density of waits is Barrer's.
+    """
+    blocked, theta = erlang_b(servers, erlangs), 2 * (servers - erlangs) / (1 + scv)
+    if theta * patience < -_OVERFLOW:
+        return servers / erlangs / 2
+
+    def mass(wait: float) -> float:
+        return -math.expm1(-theta * wait) / theta if abs(theta * patience) > 1e-9 else wait
+
+    waiting = blocked * 2 * servers / (1 + scv)
+    total = 1 - blocked + waiting * mass(patience) + blocked * math.exp(-theta * patience)
+    return waiting * (mass(patience) - mass(patience - margin)) / total / 2
 
 
 def servers(workers: float, pods: int, pooling: float) -> float:

@@ -20,8 +20,8 @@ CORE: Final = 1000
 
 def able(plan: PlanInForce) -> float:
     """How many of the pod's workers can compute at once at full speed, by the CPU that the process found granted."""
-    granted = plan.grant_millicores / CORE / max(1, plan.threads_per_worker)
-    return min(plan.workers, granted) if granted > 0 else plan.workers
+    workers, millicores, threads = plan.workers, plan.grant_millicores, plan.threads_per_worker or 1
+    return workers if not 0 < millicores < CORE * workers * threads else millicores / CORE / threads
 
 
 def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:

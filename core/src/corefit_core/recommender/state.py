@@ -114,9 +114,10 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 class Level(msgspec.Struct, frozen=True):
-    """The load of half a minute: since when, how many rounds and the sum of their Erlangs, the highest 15 s mean."""
+    """The load of half a minute: first and last round, how many and the sum of their Erlangs, the highest 15 s mean."""
 
     begin: float
+    end: float
     rounds: int
     erlangs: float
     highest: float
@@ -128,12 +129,10 @@ class Errors(msgspec.Struct, frozen=True):
     Attributes:
         weights: predicted Erlangs, summed for each bin.
         loads: those that came.
-        judged_s: seconds for which it was compared.
     """
 
     weights: tuple[float, ...] = ()
     loads: tuple[float, ...] = ()
-    judged_s: float = 0.0
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -152,10 +151,11 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """How the objective was kept lately: requests and those that missed it, as fading sums."""
+    """How the objective was kept lately: requests, those that missed it, and over how many seconds, as fading sums."""
 
     requests: float = 0.0
     missed: float = 0.0
+    seconds: float = 0.0
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +175,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         pending: compared, but not learned from yet.
         judged_at: the newest prediction that was compared.
         errors: of each predictor.
+        chosen: the number of the predictor that is used.
         bursts: of the last hour.
         served: how the objective was kept.
         within: how it was kept in the rounds in which the pods were not full.
@@ -198,6 +199,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[Compared, ...] = ()
     judged_at: float = -math.inf
     errors: tuple[Errors, ...] = ()
+    chosen: int = 0
     bursts: tuple[Burst, ...] = ()
     served: Served = Served()
     within: Served = Served()
