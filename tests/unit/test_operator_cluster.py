@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 
 
 @asynccontextmanager
@@ -32,3 +33,23 @@ async def test_an_answer_that_is_no_object_is_somebody_elses_fault_and_tried_aga
         with pytest.raises(ApiError, match="no JSON object from the API server or a proxy before it") as caught:
             await cluster.get("Pod", "n", "a")
     assert not caught.value.refused
+
+
+async def test_a_request_that_waits_for_its_turn_is_not_late() -> None:
+    """Each is answered in time; the last has waited for longer than one may take."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(0.2)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    configuration = Configuration(host=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    configuration.connection_pool_maxsize = 1
+    async with server, ApiClient(configuration) as client:
+        cluster = Cluster(client, lambda *_: None, timeout_s=2.0)
+        got = await asyncio.gather(*(cluster.get("Pod", "n", str(number)) for number in range(15)))
+    assert got == [{}] * 15

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from corefit_operator.cluster import ApiError, Listed
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Listed
 from corefit_operator.confirm import confirm
 from corefit_operator.fence import Fence
 from corefit_operator.resync import Resync

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_operator.cluster import ApiError
+from corefit_operator.api_error import ApiError
 from corefit_operator.headroom import FORBIDDEN_S, FRESH_S, Headroom, left, requested
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from corefit_operator import namespaces
-from corefit_operator.cluster import ApiError, Listed
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Listed
 from corefit_operator.resync import Resync
 from corefit_operator.view import View
 

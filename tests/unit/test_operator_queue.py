@@ -9,7 +9,7 @@ import pytest
 from corefit_core import naming, report
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_operator import objects
-from corefit_operator.cluster import ApiError
+from corefit_operator.api_error import ApiError
 from corefit_operator.collector import Collector
 from corefit_operator.controller import Controller
 from corefit_operator.main import open_files

@@ -8,7 +8,7 @@ import pytest
 
 from corefit_core.naming import FIELD_MANAGER
 from corefit_core.report import Report
-from corefit_operator.cluster import ApiError
+from corefit_operator.api_error import ApiError
 from corefit_operator.headroom import Headroom
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics

@@ -9,7 +9,7 @@ from corefit_core.recommender import Decision
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import Service, decode
 from corefit_operator import objects, resizing, sizes
-from corefit_operator.cluster import ApiError
+from corefit_operator.api_error import ApiError
 from corefit_operator.headroom import Headroom
 from corefit_operator.metrics import Metrics
 from corefit_operator.resizing import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNABLE_S, Memory, Resizer

@@ -7,8 +7,9 @@ import pytest
 from corefit_core import naming, sidecar
 from corefit_core.service import Service, decode
 from corefit_operator import beside, manifests, objects
+from corefit_operator.api_error import ApiError
 from corefit_operator.beside import Beside
-from corefit_operator.cluster import ApiError, Cluster, Listed
+from corefit_operator.cluster import Cluster, Listed
 from corefit_operator.diagnosis import Problem
 from corefit_operator.manifests import Defaults
 from corefit_operator.sidecars import FRESH_S, Sidecars, names

@@ -18,8 +18,9 @@ from corefit_core.manifest import Manifest
 from corefit_core.naming import ANNOTATION_APPLIED, FIELD_MANAGER, KIND
 from corefit_core.service import Service
 from corefit_operator import objects
+from corefit_operator.api_error import ApiError
 from corefit_operator.backoff import Backoff
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.cluster import Cluster
 from corefit_operator.diagnosis import Problem, described
 from corefit_operator.objects import Child
 from corefit_operator.view import Key, View

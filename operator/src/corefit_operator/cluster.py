@@ -4,6 +4,7 @@ Plain JSON in and out: the generated models cost more to build than the requests
 wants to send exactly the fields that are meant. May not decide anything.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,9 +17,9 @@ from aiohttp import ClientError
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.rest import RESTResponse
 
-from corefit_core.errors import CorefitError
 from corefit_core.naming import FIELD_MANAGER, GROUP, LABEL_SERVICE, PLURAL, VERSION
 from corefit_operator import paths
+from corefit_operator.api_error import ApiError, excerpt, refusal
 from corefit_operator.fence import Fence
 
 REQUEST_TIMEOUT_S: Final = 15.0
@@ -26,36 +27,11 @@ REQUEST_TIMEOUT_S: Final = 15.0
 PAGE: Final = 500
 """Objects of one page of a list: client-go's default."""
 
-_UNTYPED: Final = "failed to create typed patch object"
-"""How the API server answers an apply with a field of a wrong type: with 500, as if the fault were its own."""
 _APPLY: Final = "application/apply-patch+yaml"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
 _JSON: Final = "application/json"
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
-
-
-class ApiError(CorefitError):
-    """The API server refused, or could not be reached.
-
-    Args:
-        message: what it said.
-        status: the HTTP status; 0 when there was no answer.
-        retry_after_s: what it asked to wait.
-    """
-
-    def __init__(self, message: str, *, status: int, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-    @property
-    def refused(self) -> bool:
-        """Whether the same request will be refused again until something else changes: 403, 413, 422 and the like."""
-        if self.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _UNTYPED in str(self)
-        transient = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
-        return HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.status not in transient
 
 
 class Listed(NamedTuple):
@@ -72,7 +48,7 @@ class Cluster:
         client: owns the connections; closed by whoever made it.
         observe: told of each request's verb, resource and status, for the metrics.
         fence: says whether this process may write; None for writes that need no leave.
-        timeout_s: seconds after which a request is given up.
+        timeout_s: seconds after which a request that was sent is given up.
     """
 
     def __init__(
@@ -87,6 +63,7 @@ class Cluster:
         self._observe = observe
         self._fence = fence or Fence()
         self._timeout_s = timeout_s
+        self._turns = asyncio.Semaphore(client.configuration.connection_pool_maxsize)
 
     async def served(self) -> bool:
         """Whether the API server serves our resource, i.e. whether the CRD is installed and established."""
@@ -255,29 +232,36 @@ class Cluster:
         body: Mapping[str, Any] | Sequence[Any] | None = None,
         content_type: str | None = None,
     ) -> dict[str, Any]:
-        with nullcontext(math.inf) if method == "GET" else self._fence.writing() as left_s:
-            if left_s <= 0:
-                raise ApiError(f"{method} {path}: not sent, since this operator doesn't lead", status=0)
-            try:
-                response = await self._send(
-                    method,
-                    path,
-                    query=query or {},
-                    body=body,
-                    content_type=content_type,
-                    timeout_s=min(left_s, self._timeout_s),
-                )
-                data = await response.response.read()
-            except (ClientError, TimeoutError, OSError) as error:
-                raise ApiError(f"{method} {path}: {str(error) or type(error).__name__}", status=0) from error
+        async with self._turns:  # before any limit counts: a request that waits for its turn is not late
+            response, data = await self._answer(method, path, query or {}, body, content_type)
         self._observe(method, paths.resource(path), response.status)
         if response.status >= HTTPStatus.BAD_REQUEST:
-            raise _error(method, path, response, data)
+            raise refusal(method, path, response, data)
         try:
             return _DECODER.decode(data)
         except msgspec.DecodeError as error:
             said = f"{method} {path}: {response.status}, and no JSON object from the API server or a proxy before it"
-            raise ApiError(f"{said}: {error}: {_excerpt(data)}", status=response.status) from error
+            raise ApiError(f"{said}: {error}: {excerpt(data)}", status=response.status) from error
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | Sequence[Any] | None,
+        content_type: str | None,
+    ) -> tuple[RESTResponse, bytes]:
+        with nullcontext(math.inf) if method == "GET" else self._fence.writing() as left_s:
+            if left_s <= 0:
+                raise ApiError(f"{method} {path}: not sent, since this operator doesn't lead", status=0)
+            limit_s = min(left_s, self._timeout_s)
+            try:
+                response = await self._send(
+                    method, path, query=query, body=body, content_type=content_type, timeout_s=limit_s
+                )
+                return response, await response.response.read()
+            except (ClientError, TimeoutError, OSError) as error:
+                raise ApiError(f"{method} {path}: {str(error) or type(error).__name__}", status=0) from error
 
     async def _send(
         self,
@@ -297,20 +281,3 @@ class Cluster:
 
 def _manager() -> dict[str, str]:
     return {"fieldManager": FIELD_MANAGER}
-
-
-def _excerpt(data: bytes) -> str:
-    return data[:200].decode(errors="replace")
-
-
-def _error(method: str, path: str, response: RESTResponse, data: bytes) -> ApiError:
-    try:
-        message = str(msgspec.json.decode(data)["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        message = _excerpt(data)
-    wait = response.headers.get("Retry-After", "")
-    return ApiError(
-        f"{method} {path}: {response.status}: {message}",
-        status=response.status,
-        retry_after_s=float(wait) if wait.isdecimal() else None,
-    )

@@ -12,7 +12,8 @@ from aiohttp import ClientError
 
 from corefit_core import report
 from corefit_core.errors import CorefitError, InvalidInput
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 from corefit_operator.objects import Pod
 from corefit_operator.report_client import Place, ReportClient
 

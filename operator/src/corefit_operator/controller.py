@@ -9,8 +9,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from corefit_operator.api_error import ApiError
 from corefit_operator.backoff import JITTER, Backoff, spread
-from corefit_operator.cluster import ApiError
 from corefit_operator.metrics import Metrics
 from corefit_operator.view import Key
 from corefit_operator.workqueue import WorkQueue

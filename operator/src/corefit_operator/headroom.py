@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from corefit_core.quantity import parse_millicores
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 
 LOG: Final = logging.getLogger(__name__)
 FRESH_S: Final = 10.0

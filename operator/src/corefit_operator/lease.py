@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 from corefit_core import election
 from corefit_core.election import Record, Seen
 from corefit_core.errors import CorefitError
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 
 LOG: Final = logging.getLogger(__name__)
 REQUEST_TIMEOUT_S: Final = 3.0

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from typing import Final
 
 from corefit_core.errors import CorefitError
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 
 LOG: Final = logging.getLogger(__name__)
 LOOK_S: Final = 10.0

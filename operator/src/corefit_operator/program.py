@@ -15,7 +15,8 @@ from kubernetes.aio.client import ApiClient
 from corefit_core import report
 from corefit_operator import collector, connection, health, namespaces
 from corefit_operator import lease as leases
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.controller import Controller
 from corefit_operator.fence import Fence

@@ -19,8 +19,9 @@ from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service
 from corefit_operator import children, diagnosis, lending, manifests, observing, resizing, routing, sizes, status
+from corefit_operator.api_error import ApiError
 from corefit_operator.beside import Beside
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.confirm import confirm
 from corefit_operator.diagnosis import Problem, described

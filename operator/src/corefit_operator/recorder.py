@@ -14,7 +14,8 @@ import msgspec
 from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, VERSION
 from corefit_core.service import Service
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 
 LOG: Final = logging.getLogger(__name__)
 BURST: Final = 10.0

@@ -18,7 +18,8 @@ from corefit_core.recommender import Decision
 from corefit_core.report import Report
 from corefit_core.service import Service
 from corefit_operator import objects, sizes
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster
 from corefit_operator.diagnosis import Problem, described
 from corefit_operator.headroom import Headroom
 from corefit_operator.metrics import Metrics

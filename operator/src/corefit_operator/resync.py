@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from corefit_operator import objects
-from corefit_operator.cluster import ApiError, Cluster, Listed
+from corefit_operator.api_error import ApiError
+from corefit_operator.cluster import Cluster, Listed
 from corefit_operator.manifests import KINDS
 from corefit_operator.namespaces import GONE
 from corefit_operator.view import Key, View, asked

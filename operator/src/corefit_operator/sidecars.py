@@ -14,8 +14,9 @@ from corefit_core import sidecar
 from corefit_core.naming import ANNOTATION_INJECTABLE, child_name
 from corefit_core.service import Service
 from corefit_operator import beside, manifests, objects
+from corefit_operator.api_error import ApiError
 from corefit_operator.beside import Beside, Offer
-from corefit_operator.cluster import ApiError, Cluster
+from corefit_operator.cluster import Cluster
 from corefit_operator.manifests import Defaults
 from corefit_operator.objects import Child, Pod
 from corefit_operator.view import Key, View
