@@ -208,10 +208,10 @@ def plausible(report: Report, counts: Totals) -> bool:
 def totals(report: Report, late: int) -> Totals:
     """What is counted of a report; `late` is the first bucket of total times over the objective.
 
-    Each answer, be it a failure, has one service time and one total time: they are not added up from the buckets.
+    Each answer, be it a failure, has one service time and one total time: only the latter are added up.
     """
-    counters, service = report.counters, report.service_time
-    answered = counters.completed + counters.failed
+    counters, service, answers = report.counters, report.service_time, report.total.counts
+    answered = sum(answers)
     return Totals(
         counters.arrivals,
         sum(counters.rejected.values()) + counters.expired,
@@ -221,7 +221,7 @@ def totals(report: Report, late: int) -> Totals:
         service.sum_sq_s2,
         sum(report.queue_wait.counts[_WAITED:]),
         answered,
-        sum(report.total.counts[late:]),
+        sum(answers[late:]),
         counters.cpu_seconds,
     )
 
