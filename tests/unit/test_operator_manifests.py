@@ -9,6 +9,7 @@ from corefit_core import naming
 from corefit_core.manifest import fingerprint
 from corefit_core.service import decode
 from corefit_operator.manifests import KINDS, Defaults, desired
+from corefit_runtime.admin import HOLD_S
 
 DEFAULTS = Defaults(image="corefit/runtime:test", operator_namespace="corefit-system")
 
@@ -59,6 +60,11 @@ def test_pods_satisfy_the_restricted_standard() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_a_probe_waits_longer_than_a_loading_runtime_holds_the_answer_and_the_next_one_is_due_then() -> None:
+    ready = _pod()["containers"][0]["readinessProbe"]
+    assert ready["periodSeconds"] <= HOLD_S < ready["timeoutSeconds"]
 
 
 def test_requests_equal_limits() -> None:

@@ -17,7 +17,8 @@ DRAIN_S: Final = 5
 """Seconds that a pod goes on accepting after SIGTERM: the removal of its endpoint runs in parallel and takes up to
 a few seconds to reach every kube-proxy."""
 PROBE_S: Final = 1
-"""The shortest period there is: a pod is found ready half of it after it is, on average, and a probe costs 0.3 ms."""
+"""The shortest period there is, and as long as the runtime holds the question of a readiness probe while it loads: one
+follows the other then, and the kubelet hears at once that the pod is ready. A probe that needn't wait costs 0.3 ms."""
 UNREADY_PROBES: Final = 6
 """Times 1 s: a process that is short of CPU for a moment goes on being sent to."""
 STARTUP_PROBES: Final = 300

@@ -1,5 +1,6 @@
 """The admin port: liveness, readiness, report, metrics. Never touches the model, never waits for the pool."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,9 @@ from corefit_runtime.service import Service
 
 Route = Callable[[Exchange], None]
 METRICS_TYPE: Final = b"text/plain; version=1.0.0; charset=utf-8"
+HOLD_S: Final = 1.0
+"""Seconds for which the question whether a loading process is ready waits for the answer to be yes: the period of the
+kubelet's probes, so that the next one is due when this one ends, and half of their timeout."""
 
 
 class AdminApi:
@@ -22,6 +26,9 @@ class AdminApi:
 
     def __init__(self, service: Service, more: dict[tuple[bytes, str], Route] | None = None) -> None:
         self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._held: dict[Exchange, asyncio.TimerHandle] = {}
+        service.on_state = self._answer_held
         self._routes: dict[tuple[bytes, str], Route] = {
             (b"GET", "/livez"): self._live,
             (b"GET", "/readyz"): self._ready,
@@ -50,12 +57,27 @@ class AdminApi:
         exchange.reply(Response(200, [b"alive\n"], TEXT))
 
     def _ready(self, exchange: Exchange) -> None:
+        # A kubelet that asked just before would hear of it a period later: of a start of a second, half on average.
+        if self._service.state == "Loading":
+            exchange.on_gone = lambda: self._held.pop(exchange).cancel()
+            self._held[exchange] = self._loop.call_later(HOLD_S, self._answer, exchange)
+        else:
+            exchange.reply(self._readiness())
+
+    def _answer_held(self) -> None:
+        for exchange in list(self._held):
+            self._answer(exchange)
+
+    def _answer(self, exchange: Exchange) -> None:
+        self._held.pop(exchange).cancel()
+        exchange.reply(self._readiness())
+
+    def _readiness(self) -> Response:
         service = self._service
         if service.ready:
-            exchange.reply(Response(200, [b"ready\n"], TEXT))
-            return
+            return Response(200, [b"ready\n"], TEXT)
         text = " ".join(part for part in (service.state, service.reason, service.message) if part)
-        exchange.reply(Response(503, [text.encode() + b"\n"], TEXT))
+        return Response(503, [text.encode() + b"\n"], TEXT)
 
     def _report(self, exchange: Exchange) -> None:
         exchange.reply(Response(200, [report.encode(self._service.report())]))

@@ -13,6 +13,7 @@ import msgspec
 from corefit_core import batching
 from corefit_core.batching import Line
 from corefit_core.report import ServiceTime
+from corefit_runtime.coupling import ROWS as COUPLED
 from corefit_runtime.coupling import row_independence
 from corefit_runtime.engine import Engine, Tensors, Threads
 from corefit_runtime.probes import elements, made_up
@@ -20,14 +21,17 @@ from corefit_runtime.probes import elements, made_up
 log: Final = logging.getLogger(__name__)
 GUESSES: Final = (16, 1, 32, 224)
 """What a free dimension other than the leading one may be, tried in turn until the model runs."""
-ROWS: Final = (1, 4, 16, 64)
+ROWS: Final = (4, 16, 64)
+"""Beside the one of the warm-up."""
 MOST_ELEMENTS: Final = 16 << 20
 """What is guessed, and what more rows add, ends here: 64 MiB in FP32. A video of four free dimensions would take 10 GB
 at 224; what a model's own shape asks for is tried, whatever it is."""
 RUNS: Final = 15
 """Of 15 the shortest is hit by no neighbour; fewer where runs are long, or agree."""
+LEAST_RUNS: Final = 3
 AGREE: Final = 1.05
-"""Two that are within 5 % of each other and shorter than a third have not been disturbed: no more are needed."""
+"""Two that are within 5 % of each other and shorter than a third have not been disturbed: no more are needed. The third
+may be the first run of so many rows, which allocates: it need not be made apart."""
 LONG: Final = 2.0
 """Times the target of one run: more rows are never run at once, so that how long they take is of no use."""
 
@@ -61,11 +65,10 @@ def warm_up(engine: Engine) -> Findings:
             continue
         feeds = made_up(engine.inputs, 1, size)
         try:
-            engine.run(None, feeds)
+            seconds = timed(engine, feeds, RUNS, 1.0)
         except Exception as error:  # noqa: BLE001 - any refusal means: try the next size
             failure = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             continue
-        seconds = timed(engine, feeds, 3, 1.0)
         line = batching.fit([(1, seconds)])
         profile = (ServiceTime(threads=engine.threads.intra, rows=1, seconds=seconds),)
         return Findings(profile=profile, line=line, free_size=size)
@@ -86,9 +89,12 @@ def calibrate(
     """
     if first.line is None:
         return first
-    until = time.monotonic() + budget_s
+    begun = time.monotonic()
+    until = begun + budget_s
     independent, why = row_independence(engine, first.free_size)
-    by_rows = _by_rows(engine, first, until, ROWS if independent else ROWS[:1], LONG * target_s)
+    by_rows = list(first.profile)
+    if independent:
+        by_rows += _by_rows(engine, first, until, LONG * target_s, (time.monotonic() - begun) / (2 * COUPLED))
     by_threads = _by_threads(engine.with_threads, first, 1, cores, until)
     ones = {p.rows: p.seconds for p in by_rows}
     return Findings(
@@ -143,28 +149,25 @@ def timed(engine: Engine, feeds: Tensors, runs: int, budget_s: float) -> float:
 
 
 def _agree(seconds: list[float]) -> bool:
-    shortest = sorted(seconds)[:3]
-    return len(shortest) == 3 and shortest[1] <= AGREE * shortest[0]
+    shortest = sorted(seconds)[:2]
+    return len(seconds) >= LEAST_RUNS and shortest[1] <= AGREE * shortest[0]
 
 
-def _by_rows(
-    engine: Engine, first: Findings, until: float, sizes: tuple[int, ...], longest_s: float
-) -> list[ServiceTime]:
-    points: list[ServiceTime] = []
-    took_s = 0.0
-    for rows in sizes:
+def _by_rows(engine: Engine, first: Findings, until: float, longest_s: float, row_s: float) -> list[ServiceTime]:
+    """Service times of more rows than the one of `first`; `row_s` is what a row takes by the wall, as seen before."""
+    points = list(first.profile)
+    took_s = LEAST_RUNS * row_s
+    for rows in ROWS:
         begun = time.monotonic()
         left = until - begun
-        if points and (took_s * rows / points[-1].rows > left / 2 or _long(points, longest_s)):
+        if took_s * rows / points[-1].rows > left / 2 or _long(points, longest_s):
             break
-        if points and elements(engine.inputs, rows, first.free_size) > MOST_ELEMENTS:
+        if elements(engine.inputs, rows, first.free_size) > MOST_ELEMENTS:
             break
-        feeds = made_up(engine.inputs, rows, first.free_size)
-        engine.run(None, feeds)
-        seconds = timed(engine, feeds, RUNS, left / 4)
+        seconds = timed(engine, made_up(engine.inputs, rows, first.free_size), RUNS, left / 4)
         points.append(ServiceTime(threads=engine.threads.intra, rows=rows, seconds=seconds))
         took_s = time.monotonic() - begun
-    return points
+    return points[len(first.profile) :]
 
 
 def _long(points: list[ServiceTime], longest_s: float) -> bool:

@@ -27,6 +27,8 @@ from corefit_runtime.meter import Meter, RunQueueWait
 from corefit_runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from corefit_runtime.jobs import Model
     from corefit_runtime.pool import Pool
     from corefit_runtime.protocol import Codec
@@ -43,6 +45,7 @@ class Service:
         plan: the plan in force.
         profile: calibrated service times.
         notes: findings that a person should see, by a short key.
+        on_state: called when the state is another one, or has another reason.
     """
 
     def __init__(self, settings: Settings, cgroup: Cgroup, meter: Meter) -> None:
@@ -60,6 +63,7 @@ class Service:
         self.plan = PlanInForce(grant_millicores=0, workers=0, threads_per_worker=0, queue_depth=0)
         self.profile: tuple[ServiceTime, ...] = ()
         self.notes: dict[str, str] = {}
+        self.on_state: Callable[[], None] = lambda: None
         self._run_queue = RunQueueWait()
         self._burst: BurstMeter | None = None
         if settings.cpu_request_millicores:
@@ -72,18 +76,21 @@ class Service:
 
     def became_ready(self) -> None:
         """The model is warm."""
-        if self.state != "Draining":
-            self.state, self.reason, self.message = "Ready", "", ""
         self.startup_s = self.startup_s or process_age_s()
+        self._become("Ready")
 
     def became_failed(self, reason: str, message: str) -> None:
         """The model can't be served; the process stays and tries again."""
-        if self.state != "Draining":
-            self.state, self.reason, self.message = "Failed", reason, message
+        self._become("Failed", reason, message)
 
     def became_draining(self) -> None:
         """The process is on its way out."""
-        self.state, self.reason, self.message = "Draining", "", ""
+        self._become("Draining")
+
+    def _become(self, state: State, reason: str = "", message: str = "") -> None:
+        if self.state != "Draining":
+            self.state, self.reason, self.message = state, reason, message
+            self.on_state()
 
     def look_at_cpu(self) -> None:
         """Counts what was used, and kept from us, since the last look: once a second."""

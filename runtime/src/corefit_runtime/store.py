@@ -1,13 +1,13 @@
 """Where models come from: a local file or an HTTP server, into a folder of our own, whole or not at all.
 
-A download goes to a `.part` file that is resumed after a failure, checked, and renamed into place. Blocking: run
-it off the event loop. The model is one file: what it refers to outside itself (ONNX external data) must lie in
-its own folder, which onnxruntime enforces.
+A download goes to a `.part` file that is resumed after a failure, checked, and renamed into place; it is not forced to
+the disk, since what a start finds there is believed by its checksum only, and else fetched anew. Blocking: run it off
+the event loop. The model is one file: what it refers to outside itself (ONNX external data) must lie in its own folder,
+which onnxruntime enforces.
 """
 
 import hashlib
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -162,8 +162,6 @@ def _copy(response: "HTTPResponse", file: IO[bytes], have: int, progress: Progre
         file.write(block)
         done += len(block)
         progress(done, total)
-    file.flush()
-    os.fsync(file.fileno())
     if total is not None and done != total:
         raise OSError(f"the connection ended at {done} of {total} bytes")
 
