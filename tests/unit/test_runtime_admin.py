@@ -20,7 +20,7 @@ class Client:
     def __init__(self, api: AdminApi) -> None:
         self.said: list[tuple[int, bytes]] = []
         self.answered = asyncio.Event()
-        self.exchange = Exchange(self, parse_head(b"GET /readyz HTTP/1.1\r\n\r\n"), memoryview(b""), 0.0)
+        self.exchange = Exchange(self, parse_head(b"GET /readyz HTTP/1.1\r\nHost: pod\r\n\r\n"), memoryview(b""), 0.0)
         api(self.exchange)
 
     def answer(self, response: Response) -> None:
