@@ -27,7 +27,7 @@ async def _answering(body: bytes) -> AsyncIterator[Cluster]:
         yield Cluster(client, lambda *_: None)
 
 
-@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b"[]", b'{"cut": "of'])
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b"[]", b'{"cut": "of', b'{"a": "\xff"}'])
 async def test_an_answer_that_is_no_object_is_somebody_elses_fault_and_tried_again(body: bytes) -> None:
     async with _answering(body) as cluster:
         with pytest.raises(ApiError, match="no JSON object from the API server or a proxy before it") as caught:

@@ -44,7 +44,7 @@ def refusal(method: str, path: str, response: RESTResponse, data: bytes) -> ApiE
     """What an answer that is no success says."""
     try:
         message = str(msgspec.json.decode(data)["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         message = excerpt(data)
     wait = response.headers.get("Retry-After", "")
     return ApiError(

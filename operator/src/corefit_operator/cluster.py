@@ -239,7 +239,7 @@ class Cluster:
             raise refusal(method, path, response, data)
         try:
             return _DECODER.decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             said = f"{method} {path}: {response.status}, and no JSON object from the API server or a proxy before it"
             raise ApiError(f"{said}: {error}: {excerpt(data)}", status=response.status) from error
 

@@ -209,7 +209,7 @@ def _recorded(path: Path, lines: Sequence[str]) -> Floats:
     decoder = msgspec.json.Decoder(Recorded)
     try:
         records = sorted((decoder.decode(line) for line in lines), key=lambda r: r.at)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: not a recording of reports: {error}") from error
     begin, end = records[0].at, records[-1].at
     _check_duration(path, end - begin)
