@@ -129,9 +129,10 @@ def _restarted_under_load(kube: Any, url: str, name: str) -> None:
     with _load(url) as load:
         kube.kubectl("rollout", "restart", f"deployment/{name}")
         _rolled_out(kube, name)
+        kube.until("and serves", load.served_one_more())
     summary = load.recorder.summary()
     assert (summary.lost, summary.shed) == (0, 0), summary
-    assert summary.ok > 100
+    assert summary.ok > RATE  # a second of it at least: how long a rollout takes is the machine's affair
 
 
 def test_a_label_puts_the_runtime_into_a_workload_of_others(kube: Any) -> None:
