@@ -134,6 +134,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             said = answer.read()
         self.send_response(200)
         self.send_header("Content-Length", str(len(said)))
+        self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(said)
 
@@ -175,7 +176,7 @@ def _forwarder(port: int) -> dict[str, Any]:
 def test_no_request_fails_when_an_application_comes_moves_to_another_port_and_goes(kube: Any, service: Make) -> None:
     """Pods that listen elsewhere serve side by side while each is rolled out."""
     _serving(kube, service, 1)
-    # A connection a request: the application doesn't know how to close those that are idle.
+    # A connection a request, which the application says as well, or the client would take it for one to use again.
     with _load(kube, per_connection=1) as load:
         for application in (_forwarder(9000), _forwarder(9001), None):
             ports = application and application["port"]
