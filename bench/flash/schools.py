@@ -120,22 +120,13 @@ def _unsized(crowd: Crowd, program: Path, uri: str) -> tuple[Manifest, ...]:
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": {**pod, "volumes": volumes}},
     }
-    ports = [{"name": "http", "port": 8080, "targetPort": "http"}]
-    return (
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "unsized"},
-            "data": {"server.py": program.read_text()},
-        },
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": NAME, "labels": labels}, "spec": spec},
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": NAME},
-            "spec": {"selector": labels, "ports": ports},
-        },
-    )
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME, "labels": labels},
+        "spec": spec,
+    }
+    return _program("unsized", program), deployment, _service(NAME, labels, 8080)
 
 
 _POD: Final = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -174,19 +165,17 @@ def far(program: Path, models: str, seconds: float) -> tuple[Manifest, ...]:
     volumes = [{"name": "program", "configMap": {"name": FAR}}, {"name": "models", "configMap": {"name": models}}]
     labels = {"app": FAR}
     spec = {"securityContext": _POD, "containers": [container], "volumes": volumes}
-    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
-    return (
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": FAR},
-            "data": {"server.py": program.read_text()},
-        },
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": FAR, "labels": labels}, "spec": spec},
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": FAR},
-            "spec": {"selector": labels, "ports": ports},
-        },
-    )
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": FAR, "labels": labels}, "spec": spec}
+    return _program(FAR, program), pod, _service(FAR, labels, 80)
+
+
+def _program(name: str, program: Path) -> Manifest:
+    """What a container runs as /program/server.py."""
+    data = {"server.py": program.read_text()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def _service(name: str, labels: Mapping[str, str], port: int) -> Manifest:
+    ports = [{"name": "http", "port": port, "targetPort": "http"}]
+    spec = {"selector": dict(labels), "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}

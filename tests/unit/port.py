@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from onnx import helper
-from unit.wire import LIMITS, Wire
+from unit.wire import LIMITS, Wire, fed
 
 from corefit_core.batching import Line
 from corefit_runtime import settings
@@ -80,12 +80,8 @@ class Port:
         """A client that sends this."""
         connection, wire = Connection(self.server), Told()
         connection.connection_made(cast("asyncio.Transport", wire))
-        while data and not wire.closed:
-            room = connection.get_buffer(-1)
-            count = min(len(room), len(data))
-            room[:count] = data[:count]
-            connection.buffer_updated(count)
-            data = data[count:]
+        for _ in fed(connection, wire, data):
+            pass
         return connection, wire
 
     async def ask(self, data: bytes) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from unit.wire import LIMITS, Wire
+from unit.wire import LIMITS, Wire, fed
 
 from corefit_core.batching import Line
 from corefit_runtime import settings
@@ -113,12 +113,7 @@ async def speak(server: Server, pool: Pool, data: bytes) -> bytes:
     """What one client is answered."""
     connection, wire = Connection(server), Wire()
     connection.connection_made(cast("asyncio.Transport", wire))
-    while data and not wire.closed:
-        room = connection.get_buffer(-1)
-        count = min(len(room), len(data))
-        room[:count] = data[:count]
-        connection.buffer_updated(count)
-        data = data[count:]
+    for _ in fed(connection, wire, data):
         await asyncio.wait_for(pool.idle(), 60)
         await asyncio.sleep(0)
     connection.connection_lost(None)

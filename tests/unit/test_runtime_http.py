@@ -11,7 +11,7 @@ from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.wire import LIMITS, Wire
+from unit.wire import LIMITS, Wire, fed
 
 from corefit_runtime.http_connection import SMALL_BODY, Connection
 from corefit_runtime.http_exchange import Exchange
@@ -33,13 +33,8 @@ async def converse(pieces: list[bytes]) -> tuple[bytes, Server]:
     connection, wire = Connection(server), Wire()
     connection.connection_made(cast("asyncio.Transport", wire))
     for piece in pieces:
-        left = piece
-        while left and not wire.closed:
-            room = connection.get_buffer(-1)
-            count = min(len(room), len(left))
-            room[:count] = left[:count]
-            connection.buffer_updated(count)
-            left = left[count:]
+        for _ in fed(connection, wire, piece):
+            pass
         await asyncio.sleep(0)
     for _ in range(len(pieces) + 30):
         await asyncio.sleep(0)

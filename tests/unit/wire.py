@@ -1,7 +1,9 @@
 """What stands for a socket in tests of the HTTP front."""
 
 import socket
+from collections.abc import Iterator
 
+from corefit_runtime.http_connection import Connection
 from corefit_runtime.http_messages import HttpLimits
 
 LIMITS = HttpLimits(
@@ -60,3 +62,14 @@ class Wire:
         """Of a family that can't throw away what nobody reads: it comes by `get_buffer`."""
         assert name == "socket"
         return SOCKET
+
+
+def fed(connection: Connection, wire: Wire, data: bytes) -> Iterator[None]:
+    """Hands a client's bytes on as the loop does, as many at once as there is room for; a step of the iterator each."""
+    while data and not wire.closed:
+        room = connection.get_buffer(-1)
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        connection.buffer_updated(count)
+        data = data[count:]
+        yield
