@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 import uuid
@@ -84,10 +85,27 @@ class Kube:
 
         return self.until(f"{name} {kind}={status}", holds)
 
+    def address(self, service: str) -> str:
+        """`http://HOST:PORT` of a Service, once it takes connections.
+
+        A node's kube-proxy learns of a pod up to a second after the pod's conditions and its Deployment have counted
+        it; until then it refuses for the Service.
+        """
+        spec = self.get("service", service)["spec"]
+        host, port = spec["clusterIP"], next(p["port"] for p in spec["ports"] if p.get("name", "http") == "http")
+
+        def connects() -> bool:
+            try:
+                socket.create_connection((host, port), timeout=1).close()
+            except OSError:
+                return False
+            return True
+
+        self.until(f"{service} takes connections at {host}:{port}", connects)
+        return f"http://{host}:{port}"
+
     def url(self, name: str) -> str:
-        service = self.get("service", name)["spec"]
-        port = next(p["port"] for p in service["ports"] if p["name"] == "http")
-        return f"http://{service['clusterIP']}:{port}/v2/models/{name}/infer"
+        return f"{self.address(name)}/v2/models/{name}/infer"
 
 
 def _unavailable() -> str:

@@ -72,8 +72,7 @@ def test_a_person_draws_digits_and_reads_what_the_sidecar_says(kube: Any, browse
     # As the example's README says, in one go: the application's pods wait until there is something to put in.
     kube.kubectl("apply", "-k", "examples/sidecar")
     kube.kubectl("rollout", "status", "deployment/draw", "--timeout=240s")
-    address = kube.get("service", "draw")["spec"]["clusterIP"]
-    browser.get(f"http://{address}/")
+    browser.get(kube.address("draw"))
     for digit, strokes in STROKES.items():
         assert _drawn(browser, strokes) == str(digit)
     assert "read in" in browser.find_element(By.ID, "said").text

@@ -37,11 +37,6 @@ def _workload(**labels: str) -> dict[str, Any]:
     return changed
 
 
-def _address(kube: Any, service: str = "draw") -> str:
-    found = kube.get("service", service)["spec"]
-    return f"http://{found['clusterIP']}:{found['ports'][0]['port']}"
-
-
 def _read(url: str, row: list[int], timeout: float = 30) -> tuple[int, dict[str, Any]]:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{url}/read", json.dumps(row).encode(), headers)  # noqa: S310
@@ -50,21 +45,6 @@ def _read(url: str, row: list[int], timeout: float = 30) -> tuple[int, dict[str,
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
-
-
-def _reached(kube: Any, service: str = "draw") -> str:
-    """Its address, once requests arrive: kube-proxy learns of the first pod after the Deployment has counted it."""
-    url = _address(kube, service)
-
-    def answers() -> bool:
-        try:
-            _read(url, KNOWN["rows"][0])
-        except urllib.error.URLError:
-            return False
-        return True
-
-    kube.until(f"requests reach {url}", answers)
-    return url
 
 
 def _reads_as_the_model_does(url: str) -> None:
@@ -138,7 +118,7 @@ def _restarted_under_load(kube: Any, url: str, name: str) -> None:
 def test_a_label_puts_the_runtime_into_a_workload_of_others(kube: Any) -> None:
     _install(kube, resources={**CORES, "maxCPU": "300m"})
     _rolled_out(kube)
-    url = _reached(kube)
+    url = kube.address("draw")
     _reads_as_the_model_does(url)
     kube.wait_condition("digits", "Ready", "True")
     assert _reason(kube, "Injectable") == "AtAdmission"
@@ -216,7 +196,7 @@ def test_an_application_of_a_service_has_the_runtime_beside_it(kube: Any) -> Non
     whole = yaml.safe_load((EXAMPLE / "application.yaml").read_text())
     kube.apply({**whole, "spec": {**whole["spec"], "resources": {**CORES, "maxCPU": "300m"}}})
     kube.wait_condition("draw-whole", "Ready", "True")
-    url = _reached(kube, "draw-whole")
+    url = kube.address("draw-whole")
     _reads_as_the_model_does(url)
     _sized_and_counted_as_any_pod(kube)
     _restarted_under_load(kube, url, "draw-whole")
