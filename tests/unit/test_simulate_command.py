@@ -69,6 +69,19 @@ def test_what_can_not_be_written_is_said_before_the_work(
     assert "may not be written" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--workers", "257"), ("--max-replicas", "100001"), ("--service-ms", "1e9"), ("--objective-ms", "1e9")],
+)
+def test_what_no_cluster_has_is_refused_before_memory_is_taken_for_it(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", str(tmp_path / "t.txt"), option, value]) == 2
+    said = capsys.readouterr().err
+    assert option in said
+    assert "at most" in said
+
+
 def test_a_picture_of_no_known_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", str(tmp_path / "t.txt"), "--plot", str(tmp_path / "out.bmpx")]) == 2
     assert "its ending must be one of" in capsys.readouterr().err

@@ -7,14 +7,15 @@ from pathlib import Path
 from corefit_core.errors import ConfigError
 
 
-def positive(option: str, value: float, *, zero: bool = False) -> float:
-    """The value, which is finite and above zero, or zero where that is allowed.
+def positive(option: str, value: float, *, zero: bool = False, most: float = math.inf) -> float:
+    """The value, which is finite and above zero, or zero where that is allowed, and no larger than `most`.
 
     Raises:
         ConfigError: it isn't.
     """
-    if not (value > 0 or (zero and value == 0)) or math.isinf(value):
-        raise ConfigError(f"{option} {value}; it must be {'zero or more' if zero else 'above zero'} and finite")
+    if not (value > 0 or (zero and value == 0)) or math.isinf(value) or value > most:
+        bound = "finite" if math.isinf(most) else f"at most {most:g}"
+        raise ConfigError(f"{option} {value:g}; it must be {'zero or more' if zero else 'above zero'} and {bound}")
     return value
 
 

@@ -24,6 +24,10 @@ from corefit_core.sizing import Objective
 
 MOST_CORES = 256
 """Of a simulated pod: more than most machines have."""
+MOST_PODS = 100_000
+"""More than a cluster has (Kubernetes is made for 150,000 pods in all)."""
+DAY_MS = 86_400_000
+"""Whatever takes longer than a day is no request."""
 STDOUT = Path("-")
 
 
@@ -139,14 +143,14 @@ def _setting(arguments: argparse.Namespace) -> Setting:
     if not 0 <= arguments.reports_silent <= 1:
         raise ConfigError(f"--reports-silent {arguments.reports_silent}; it is a share from 0 to 1")
     service = Service(
-        service_s=positive("--service-ms", arguments.service_ms) / 1000,
+        service_s=positive("--service-ms", arguments.service_ms, most=DAY_MS) / 1000,
         service_cv=positive("--service-cv", arguments.service_cv, zero=True),
-        workers=int(positive("--workers", arguments.workers)),
+        workers=int(positive("--workers", arguments.workers, most=MOST_CORES)),
         startup_s=positive("--startup-s", arguments.startup_s, zero=True),
         drain_s=positive("--drain-s", arguments.drain_s, zero=True),
         objective=Objective(
             percentile=percentile("--percentile", arguments.percentile),
-            latency_s=positive("--objective-ms", arguments.objective_ms) / 1000,
+            latency_s=positive("--objective-ms", arguments.objective_ms, most=DAY_MS) / 1000,
         ),
         cpu_range=_cpu_range(arguments.cpu_range),
         headroom=positive("--headroom", arguments.headroom, zero=True) / 100,
@@ -161,7 +165,7 @@ def _setting(arguments: argparse.Namespace) -> Setting:
             silent=arguments.reports_silent,
             service_factor=positive("--reports-service-factor", arguments.reports_service_factor),
         ),
-        max_replicas=int(positive("--max-replicas", arguments.max_replicas)),
+        max_replicas=int(positive("--max-replicas", arguments.max_replicas, most=MOST_PODS)),
         seed=int(positive("--seed", arguments.seed, zero=True)),
     )
 
