@@ -1,10 +1,13 @@
 """A namespace that is gone keeps the operator from none of the others."""
 
+from typing import cast
+
 import pytest
 
 from corefit_operator import namespaces
 from corefit_operator.api_error import ApiError
-from corefit_operator.cluster import Listed
+from corefit_operator.cluster import Cluster, Listed
+from corefit_operator.namespaces import Namespaces
 from corefit_operator.resync import Resync
 from corefit_operator.view import View
 
@@ -26,6 +29,10 @@ class FakeCluster:
         return Listed([], "1")
 
 
+def _of(cluster: FakeCluster, *wanted: str) -> Namespaces:
+    return Namespaces(cast("Cluster", cluster), wanted)
+
+
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespaces, "LOOK_S", 0.01)
@@ -34,12 +41,12 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("status", namespaces.GONE)
 async def test_those_that_are_there_are_watched(status: int) -> None:
     cluster = FakeCluster("a", "c", status=status)
-    assert await namespaces.readable(cluster, ["a", "b", "c"]) == ("a", "c")  # type: ignore[arg-type]
+    assert await _of(cluster, "a", "b", "c").readable() == ("a", "c")
 
 
 async def test_all_are_watched_without_a_look() -> None:
     cluster = FakeCluster()
-    assert await namespaces.readable(cluster, []) == ()  # type: ignore[arg-type]
+    assert await _of(cluster).readable() == ()
     assert cluster.listed == []
 
 
@@ -54,14 +61,33 @@ async def test_while_there_is_none_it_waits() -> None:
             return await super().list(kind, namespace, ours=ours)
 
     cluster = Later()
-    assert await namespaces.readable(cluster, ["a"]) == ("a",)  # type: ignore[arg-type]
+    assert await _of(cluster, "a").readable() == ("a",)
     assert cluster.listed == ["a"] * 4
 
 
 async def test_one_that_comes_back_is_watched_after_a_restart() -> None:
     cluster = FakeCluster("a", "b")
     with pytest.raises(namespaces.NamespacesChanged, match="namespace b"):
-        await namespaces.changed(cluster, ["a", "b"], ["a"])  # type: ignore[arg-type]
+        await _of(cluster, "a", "b").changed(["a"])
+
+
+async def test_what_is_wrong_with_one_is_said_once_and_again_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    """It was said every ten seconds, for as long as a namespace of the list was gone."""
+    answers = iter([403, 403, 403, 503, 503, 403, 404, 0])
+
+    class Changing(FakeCluster):
+        async def list(self, kind: str, namespace: str | None, *, ours: bool) -> Listed:
+            if namespace == "b":
+                self.status = next(answers)
+                self.known |= set() if self.status else {"b"}
+            return await super().list(kind, namespace, ours=ours)
+
+    watched = _of(Changing("a"), "a", "b")
+    assert await watched.readable() == ("a",)
+    with pytest.raises(namespaces.NamespacesChanged):
+        await watched.changed(["a"])
+    said = [record.getMessage() for record in caplog.records]
+    assert [("isn't watched" in each, "yet" in each) for each in said] == [(True, False), (False, True), (True, False)]
 
 
 async def test_the_comparison_goes_on_with_the_others() -> None:

@@ -13,7 +13,7 @@ from corefit_operator.cluster import Cluster, Listed
 from corefit_operator.diagnosis import Problem
 from corefit_operator.manifests import Defaults
 from corefit_operator.sidecars import FRESH_S, Sidecars, names
-from corefit_operator.view import View
+from corefit_operator.view import Key, View
 
 DEFAULTS = Defaults(image="i", version="1", operator_namespace="corefit-system")
 TARGET = {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}}
@@ -129,11 +129,42 @@ async def test_the_list_of_names_is_written_when_it_changes() -> None:
     view.put_service({**_raw("other"), "spec": {"mode": "Service"}})
     await sidecars.keep_list()
     await sidecars.keep_list()
-    assert names(view) == ["n/digits"]
+    assert names(view.injectable) == ["n/digits"]
     assert [_listed(manifest) for manifest in api.applied] == [",,", ",n/digits,"]
     view.drop_service(_raw())
     await sidecars.keep_list()
     assert _listed(api.applied[-1]) == ",,"
+
+
+async def test_a_list_that_is_up_to_date_is_not_made_anew() -> None:
+    """It was made of all resources, in the reconcile of each."""
+
+    class Watched(View):
+        looked = 0
+
+        def service(self, key: Key) -> Any:
+            self.looked += 1
+            return super().service(key)
+
+    view, api = Watched(), _Api()
+    for number in range(500):
+        view.put_service(_raw(f"r{number}"))
+    sidecars = _sidecars(api, view)
+    await sidecars.keep_list()
+    before, same = view.looked, view.injectable
+    view.put_service({**_raw("r1"), "status": {"replicas": 1}})
+    await sidecars.keep_list()
+    assert (view.looked, len(api.applied)) == (before, 1)
+    assert view.injectable is same
+
+
+async def test_a_resource_that_comes_back_in_another_mode_leaves_the_list() -> None:
+    view, api = View(), _Api()
+    sidecars = _sidecars(api, view)
+    view.put_service(_raw())
+    view.put_service({**_raw(), "spec": {"mode": "Service"}})
+    await sidecars.keep_list()
+    assert [_listed(manifest) for manifest in api.applied] == [",,"]
 
 
 def _listed(manifest: Any) -> str:

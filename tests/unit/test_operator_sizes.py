@@ -147,6 +147,20 @@ def test_a_resize_keeps_request_and_limit_equal_and_finds_the_sidecar() -> None:
     assert sizes.patch(beside, 250)["initContainers"][0]["name"] == SIDECAR
 
 
+def test_an_applications_container_that_is_called_as_the_runtime_alone_is_not_taken_for_it() -> None:
+    """Its CPU was read as the runtime's, which then was never resized."""
+    theirs = {"name": CONTAINER, "resources": {"limits": {"cpu": "3"}}}
+    ours = {"name": SIDECAR, "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}
+    given = {"limits": {"cpu": "1500m"}}
+    status = {
+        "containerStatuses": [{"name": CONTAINER, "resources": {"limits": {"cpu": "3"}}}],
+        "initContainerStatuses": [{"name": SIDECAR, "resources": given}],
+    }
+    spec = {"containers": [theirs], "initContainers": [ours]}
+    pod = objects.pod({"metadata": {"name": "a"}, "spec": spec, "status": status})
+    assert (sizes.asked(pod), sizes.granted(pod), sizes.reserved(pod)) == (2000, 1500, 1000)
+
+
 @pytest.mark.parametrize(("millicores", "text"), [([], ""), ([250, 250], "250m"), ([1000, 250], "250m-1")])
 def test_sizes_as_people_read_them(millicores: list[int], text: str) -> None:
     assert sizes.span_text(millicores) == text

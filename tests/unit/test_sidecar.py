@@ -110,7 +110,7 @@ def test_the_sidecar_is_native_confined_and_off_the_pods_address() -> None:
     assert runtime["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert runtime["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     variables = {v["name"]: v.get("value") for v in runtime["env"]}
-    assert (variables["COREFIT_HOST"], variables["COREFIT_ADMIN_HOST"]) == ("127.0.0.1", "0.0.0.0")
+    assert (variables["COREFIT_HOST"], variables["COREFIT_ADMIN_HOST"]) == ("127.0.0.1", "::")
     assert variables["COREFIT_DRAIN_SECONDS"] == "0"
     assert [p["containerPort"] for p in runtime["ports"]] == [naming.SIDECAR_PORT_ADMIN]
     assert all("hostPath" not in volume for volume in _source()["spec"]["volumes"])

@@ -66,7 +66,8 @@ BESIDE: Final = Place(
     admin_port=naming.SIDECAR_PORT_ADMIN,
     settings={
         "COREFIT_HOST": "127.0.0.1",
-        "COREFIT_ADMIN_HOST": "0.0.0.0",  # noqa: S104 - the operator and the kubelet reach it by the pod's address
+        # The operator and the kubelet reach it by the pod's address, of whichever family that is.
+        "COREFIT_ADMIN_HOST": "::",
         "COREFIT_SOCKET": naming.SOCKET,
         # The kubelet ends a native sidecar after the application: nobody is left who could send anything.
         "COREFIT_DRAIN_SECONDS": "0",

@@ -1,6 +1,7 @@
 """The operator's own HTTP port: liveness, readiness, metrics. May not decide anything."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -10,6 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from corefit_operator.metrics import Metrics
 
+EVERYWHERE: Final = "::"
+"""The kubelet and Prometheus reach it by the pod's address, of whichever family the cluster's network has given it."""
 SHUTDOWN_S: Final = 1.0
 """Seconds for what is in flight: a probe or a scrape takes milliseconds."""
 
@@ -35,7 +38,17 @@ async def serving(host: str, port: int, metrics: Metrics, started: asyncio.Event
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await _site(runner, host, port).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def _site(runner: web.AppRunner, host: str, port: int) -> web.BaseSite:
+    """Where it listens; `::` is every address, by IPv6 and IPv4, which an event loop takes for IPv6 alone."""
+    if host != EVERYWHERE:
+        return web.TCPSite(runner, host, port)
+    if not socket.has_dualstack_ipv6():
+        return web.TCPSite(runner, "0.0.0.0", port)  # noqa: S104 - a node whose kernel knows no IPv6
+    both = socket.create_server((EVERYWHERE, port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return web.SockSite(runner, both)

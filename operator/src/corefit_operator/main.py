@@ -111,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="ServiceAccount of the operator, set by the chart with its admission policies: they read from it",
     )
-    run.add_argument("--metrics-host", default="0.0.0.0", help="address of /metrics, /healthz and /readyz")  # noqa: S104 - the kubelet probes it
+    run.add_argument(
+        "--metrics-host", default="::", help="address of /metrics, /healthz and /readyz; :: is every one, IPv4 included"
+    )
     run.add_argument("--metrics-port", type=int, default=9090, help="their port; 0 takes a free one")
     run.add_argument("--round-seconds", type=_positive, default=2.0, help="seconds between collections of reports")
     run.add_argument(

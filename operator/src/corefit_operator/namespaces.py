@@ -5,6 +5,7 @@ all others. May not watch anything itself.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -25,52 +26,59 @@ class NamespacesChanged(CorefitError):
     """A namespace can be looked at by now; watching begins anew, after a restart of the process."""
 
 
-async def readable(cluster: Cluster, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Those of the namespaces that may be looked at; waits until there is one. Empty for all, as asked."""
-    while True:
-        try:
-            found = tuple([name for name in wanted if await _may(cluster, name)])
-        except ApiError as error:
-            LOG.warning("the namespaces can't be looked at yet: %s", error)
-        else:
-            if found or not wanted:
-                return found
-        await asyncio.sleep(LOOK_S)
+class Namespaces:
+    """Those that are to be watched, and what was said of them: each thing once, and again only when it changes.
 
-
-async def changed(cluster: Cluster, wanted: Sequence[str], found: Sequence[str]) -> None:
-    """Looks now and then at those that could not be looked at; never returns while there are none.
-
-    Raises:
-        NamespacesChanged: one of them can be by now.
+    Args:
+        wanted: empty for all.
     """
-    missing = [name for name in wanted if name not in found]
-    if not missing:
-        await asyncio.Event().wait()
-    while True:
-        await asyncio.sleep(LOOK_S)
-        for name in missing:
+
+    def __init__(self, cluster: Cluster, wanted: Sequence[str]) -> None:
+        self._cluster = cluster
+        self._wanted = tuple(wanted)
+        self._said: dict[str, str] = {}
+
+    async def readable(self) -> tuple[str, ...]:
+        """Those of the namespaces that may be looked at; waits until there is one. Empty for all, as asked."""
+        while True:
             try:
-                there = await _may(cluster, name)
-            except ApiError as error:
-                LOG.warning("namespace %s: %s", name, error)
-                continue
-            if there:
-                raise NamespacesChanged(f"namespace {name} is there by now, and watched after a restart")
+                found = tuple([name for name in self._wanted if await self._may(name)])
+            except ApiError:  # of one that may be there all the same
+                found = ()
+            if found or not self._wanted:
+                return found
+            await asyncio.sleep(LOOK_S)
 
+    async def changed(self, found: Sequence[str]) -> None:
+        """Looks now and then at those that could not be looked at; never returns while there are none.
 
-async def _may(cluster: Cluster, namespace: str) -> bool:
-    try:
-        await cluster.list("InferenceService", namespace, ours=False)
-    except ApiError as error:
-        if error.status not in GONE:
-            raise
-        LOG.warning(
-            "namespace %s isn't watched: %s. If it was deleted, take it out of watchNamespaces; it is looked at again "
-            "every %.0f s",
-            namespace,
-            error,
-            LOOK_S,
-        )
-        return False
-    return True
+        Raises:
+            NamespacesChanged: one of them can be by now.
+        """
+        missing = [name for name in self._wanted if name not in found]
+        if not missing:
+            await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for name in missing:
+                with contextlib.suppress(ApiError):
+                    if await self._may(name):
+                        raise NamespacesChanged(f"namespace {name} is there by now, and watched after a restart")
+
+    async def _may(self, namespace: str) -> bool:
+        try:
+            await self._cluster.list("InferenceService", namespace, ours=False)
+        except ApiError as error:
+            if error.status not in GONE:
+                self._say(namespace, f"can't be looked at yet: {error}")
+                raise
+            mend = f"If it was deleted, take it out of watchNamespaces; it is looked at again every {LOOK_S:.0f} s"
+            self._say(namespace, f"isn't watched: {error}. {mend}")
+            return False
+        self._said.pop(namespace, None)
+        return True
+
+    def _say(self, namespace: str, what: str) -> None:
+        if self._said.get(namespace) != what:
+            self._said[namespace] = what
+            LOG.warning("namespace %s %s", namespace, what)

@@ -13,7 +13,7 @@ import msgspec
 from kubernetes.aio.client import ApiClient
 
 from corefit_core import report
-from corefit_operator import collector, connection, health, namespaces
+from corefit_operator import collector, connection, health
 from corefit_operator import lease as leases
 from corefit_operator.api_error import ApiError
 from corefit_operator.cluster import Cluster
@@ -25,6 +25,7 @@ from corefit_operator.informer import Informer
 from corefit_operator.lease import Lease, Place
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
+from corefit_operator.namespaces import Namespaces
 from corefit_operator.reconcile import Reconciler
 from corefit_operator.recorder import Recorder
 from corefit_operator.report_client import ReportClient
@@ -105,10 +106,11 @@ async def run(settings: Settings) -> None:
 
         async def watch() -> None:
             await _until_served(cluster)
-            found = await namespaces.readable(cluster, settings.namespaces)
+            namespaces = Namespaces(cluster, settings.namespaces)
+            found = await namespaces.readable()
             await first_of(
                 partial(informer.run, found, started, stopping.install),
-                partial(namespaces.changed, cluster, settings.namespaces, found),
+                partial(namespaces.changed, found),
             )
 
         async def lead() -> None:

@@ -5,7 +5,7 @@ Looks, and keeps the list of names by which `kubectl apply` is warned. May not d
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -52,7 +52,7 @@ class Sidecars:
         self._account = account
         self._clock = clock
         self._answers: dict[str, _Kept] = {}
-        self._listed: frozenset[str] | None = None
+        self._listed: frozenset[Key] | None = None
         self._lock = asyncio.Lock()
 
     async def look(self, service: Service, pods: list[Pod]) -> Beside:
@@ -76,9 +76,9 @@ class Sidecars:
         if not (self._account and self._defaults.operator_namespace):
             return
         async with self._lock:
-            wanted = frozenset(names(self._view))
-            if wanted == self._listed:
-                return
+            wanted = self._view.injectable
+            if wanted is self._listed:
+                return  # each reconcile asks, so it must not cost more with more resources
             try:
                 await self._cluster.apply(self._list(wanted))
             except ApiError as error:
@@ -86,14 +86,14 @@ class Sidecars:
             else:
                 self._listed = wanted
 
-    def _list(self, wanted: frozenset[str]) -> Mapping[str, Any]:
+    def _list(self, wanted: frozenset[Key]) -> Mapping[str, Any]:
         return {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
             "metadata": {
                 "name": self._account,
                 "namespace": self._defaults.operator_namespace,
-                "annotations": {ANNOTATION_INJECTABLE: f",{','.join(sorted(wanted))},"},
+                "annotations": {ANNOTATION_INJECTABLE: f",{','.join(names(wanted))},"},
             },
         }
 
@@ -129,14 +129,6 @@ class Sidecars:
         return kept.value
 
 
-def names(view: View) -> list[str]:
-    """The resources of mode Sidecar as the admission policy looks them up: NAMESPACE/NAME, by the label's value."""
-    return [_listed_name(key) for key in view.services() if _is_sidecar(view.service(key))]
-
-
-def _is_sidecar(raw: Mapping[str, Any] | None) -> bool:
-    return raw is not None and raw.get("spec", {}).get("mode") == "Sidecar"
-
-
-def _listed_name(key: Key) -> str:
-    return f"{key.namespace}/{child_name(key.name)}"
+def names(keys: Iterable[Key]) -> list[str]:
+    """Resources as the admission policy looks them up: NAMESPACE/NAME, by the label's value."""
+    return sorted(f"{key.namespace}/{child_name(key.name)}" for key in keys)

@@ -5,7 +5,7 @@ May not ask for anything: that is `resizing`'s.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -15,10 +15,12 @@ from corefit_core.recommender import Decision
 from corefit_core.report import Report
 from corefit_core.service import Service
 from corefit_operator.diagnosis import Problem
-from corefit_operator.objects import Container, ContainerResources, Pod
+from corefit_operator.objects import Container, ContainerResources, ContainerStatus, Pod
 
-NAMES: Final = (CONTAINER, SIDECAR)
-"""The runtime's container, in a pod of its own and beside an application."""
+NAMES: Final = (SIDECAR, CONTAINER)
+"""The runtime's container, beside an application and in a pod of its own: an application may call one of its own
+`runtime`, but none by the sidecar's name, so that comes first."""
+Named = TypeVar("Named", Container, ContainerStatus)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,20 +82,21 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 def asked(pod: Pod) -> int:
     """CPU that the pod's spec asks for the runtime, in millicores; 0 when it says nothing."""
-    return next((_cpu(c.resources) for c in _containers(pod) if c.name in NAMES), 0)
+    own = _own(_containers(pod))
+    return _cpu(own.resources) if own is not None else 0
 
 
 def granted(pod: Pod) -> int:
     """CPU that the kubelet has given to it; before the container runs, what it asks for."""
     statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    found = (c.resources for c in statuses if c.name in NAMES)
-    return next((_cpu(resources) for resources in found if resources is not None), 0) or asked(pod)
+    own = _own(statuses)
+    return (_cpu(own.resources) if own is not None and own.resources is not None else 0) or asked(pod)
 
 
 def reserved(pod: Pod) -> int:
     """CPU that its node holds for the runtime: the request where the limit is more, what is granted elsewhere."""
-    own = next((c.resources for c in _containers(pod) if c.name in NAMES), None)
-    request = parse_millicores(own.requests.get("cpu", 0)) if own is not None else 0
+    own = _own(_containers(pod))
+    request = parse_millicores(own.resources.requests.get("cpu", 0)) if own is not None else 0
     return request if 0 < request < asked(pod) else granted(pod)
 
 
@@ -158,6 +161,11 @@ def span_text(millicores: Sequence[int]) -> str:
         return ""
     low, high = min(millicores), max(millicores)
     return format_millicores(low) if low == high else f"{format_millicores(low)}-{format_millicores(high)}"
+
+
+def _own(found: Sequence[Named]) -> Named | None:
+    by_name = {each.name: each for each in found}
+    return next((by_name[name] for name in NAMES if name in by_name), None)
 
 
 def _containers(pod: Pod) -> tuple[Container, ...]:

@@ -29,6 +29,8 @@ class View:
         self._owners: dict[tuple[str, str], Key] = {}
         self._children: dict[tuple[str, str], dict[tuple[str, str], Child]] = {}
         self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
+        self.injectable: frozenset[Key] = frozenset()
+        """The resources of mode Sidecar: another object when there are others, the same one as long as not."""
 
     def size(self) -> int:
         """Objects of all kinds."""
@@ -67,6 +69,7 @@ class View:
         if known is None or _newer(_version(raw), _version(known)):
             self._services[key] = raw
             self._owners[_bucket(key)] = key
+            self._inject(key, injects=raw.get("spec", {}).get("mode") == "Sidecar")
         return key
 
     def drop_service(self, raw: Mapping[str, Any]) -> Key:
@@ -76,7 +79,12 @@ class View:
         if known is not None and _uid(known) == _uid(raw):
             del self._services[key]
             self._owners.pop(_bucket(key), None)
+            self._inject(key, injects=False)
         return key
+
+    def _inject(self, key: Key, *, injects: bool) -> None:
+        if injects != (key in self.injectable):
+            self.injectable = self.injectable ^ {key}
 
     def put_child(self, child: Child) -> bool:
         """Takes a child in, unless a newer state of it is known; whether that changed anything."""

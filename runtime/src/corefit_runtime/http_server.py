@@ -16,6 +16,8 @@ from corefit_runtime.http_memory import Memory
 from corefit_runtime.http_messages import Head, HttpLimits, Response, parse_head
 from corefit_runtime.memo import MAX_KEY, Memo
 
+EVERYWHERE: Final = "::"
+"""A pod is reached by its address, of whichever family the cluster's network has given it."""
 HEAD_READ: Final = 8192
 """Bytes of the first read of a request: room for its head and a small body, in one system call."""
 Handler = Callable[[Exchange], None]
@@ -80,8 +82,12 @@ class Server:
         self.loop = asyncio.get_running_loop()
 
     async def start(self, host: str, port: int) -> int:
-        """Binds and listens; returns the port."""
-        server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+        """Binds and listens, to every address by IPv6 and IPv4 where it is `::`; returns the port."""
+        if host == EVERYWHERE:
+            everywhere = _everywhere(port)
+            server = await self.loop.create_server(lambda: Connection(self), sock=everywhere, backlog=BACKLOG)
+        else:
+            server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
         self._listening.append(server)
         return int(server.sockets[0].getsockname()[1])
 
@@ -138,6 +144,13 @@ class Server:
         for connection in cut:
             connection.cut()
         return len(cut)
+
+
+def _everywhere(port: int) -> socket.socket:
+    """One socket for both families: an event loop given `::` would listen by IPv6 alone."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server((EVERYWHERE, port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - a node whose kernel knows no IPv6
 
 
 def _bound(path: Path) -> socket.socket:

@@ -62,7 +62,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="let models come from link-local and cloud metadata addresses",
     ),
     Option(field="watch_model", kind="flag", default="false", help="reload a local model file when it changes"),
-    Option(field="host", kind="text", default="0.0.0.0", help="address that both ports listen on"),  # noqa: S104 - a pod is reached by its IP
+    Option(
+        field="host",
+        kind="text",
+        default="::",
+        help="address that both ports listen on; :: is every one, by IPv6 and IPv4",
+    ),
     Option(field="admin_host", kind="text", default="", help="address of the admin port, when it is another"),
     Option(
         field="socket", kind="text", default="", help="path of a Unix socket that the protocol is served on as well"
