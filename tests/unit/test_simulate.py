@@ -201,6 +201,10 @@ def test_each_policy_runs_and_the_clairvoyant_keeps_the_objective() -> None:
         assert 0 <= outcome.attainment <= 1, name
         assert outcome.core_hours > 0
         assert outcome.attainment + outcome.shed <= 1
+        minutes = np.histogram(trace.arrivals, np.arange(0, trace.duration_s + 1, 60))[0]
+        assert len(outcome.missed) == len(minutes) == len(outcome.latency_s), name
+        missed = sum(share * count for share, count in zip(outcome.missed, minutes, strict=True) if share is not None)
+        assert missed / len(trace.arrivals) == pytest.approx(1 - outcome.attainment), name
     assert outcomes["clairvoyant"].attainment >= 0.99
     assert outcomes["reactive"].attainment >= 0.99
     assert outcomes["reactive"].core_hours <= outcomes["static"].core_hours

@@ -1,7 +1,7 @@
 """What a run depends on and what came of it: settings, cases and outcomes. May not simulate."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -46,6 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         cost: core-hours at the policy's price (memory left out).
         times_s, replicas: replicas asked for, from each time on.
         latency_s: p99 of each minute; None in a minute without answers.
+        missed: the share of each minute's requests that missed the objective; None in a minute without requests.
     """
 
     policy: str
@@ -59,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     times_s: list[float]
     replicas: list[int]
     latency_s: list[float | None]
+    missed: list[float | None]
 
 
 class Case(NamedTuple):
@@ -74,13 +76,13 @@ def outcome(case: Case, fleet: Fleet, steps: Sequence[tuple[float, int]]) -> Out
     """What came of the case: the fleet as it is at the end, and the replicas that were asked for."""
     latencies = fleet.requests.load.latencies
     answered = latencies[np.isfinite(latencies)]
-    in_time = int((latencies <= case.setting.service.objective.latency_s).sum())
+    late = ~(latencies <= case.setting.service.objective.latency_s)
     core_hours = fleet.core_seconds(case.trace.duration_s) / 3600
     count = len(latencies)
     return Outcome(
         policy=case.name,
         core_hours=core_hours,
-        attainment=in_time / count if count else 1.0,
+        attainment=1 - int(late.sum()) / count if count else 1.0,
         shed=(count - len(answered)) / count if count else 0.0,
         scale_changes=len(steps) - 1,
         p50_s=_quantile(answered, 0.5),
@@ -88,7 +90,8 @@ def outcome(case: Case, fleet: Fleet, steps: Sequence[tuple[float, int]]) -> Out
         cost=core_hours * case.setting.policy.price.core_hour,
         times_s=[at for at, _ in steps],
         replicas=[replicas for _, replicas in steps],
-        latency_s=_by_minute(case.trace, latencies),
+        latency_s=[_quantile(part[np.isfinite(part)], 0.99) for part in _by_minute(case.trace, latencies)],
+        missed=[float(part.mean()) if len(part) else None for part in _by_minute(case.trace, late)],
     )
 
 
@@ -96,7 +99,7 @@ def _quantile(seconds: Singles, q: float) -> float | None:
     return float(np.quantile(seconds, q)) if len(seconds) else None
 
 
-def _by_minute(trace: Trace, latencies: Singles) -> list[float | None]:
+def _by_minute(trace: Trace, values: Any) -> list[Any]:
+    """The values of each minute's requests."""
     minutes = np.searchsorted(trace.arrivals, np.arange(60.0, trace.duration_s, 60.0))
-    parts = np.split(latencies, minutes)
-    return [_quantile(part[np.isfinite(part)], 0.99) for part in parts]
+    return np.split(values, minutes)
