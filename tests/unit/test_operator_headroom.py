@@ -67,6 +67,14 @@ def test_in_the_midst_of_a_resize_the_larger_counts() -> None:
     assert requested({"spec": {"containers": [_container("3")]}, "status": status}) == 3000
 
 
+def test_so_it_does_of_a_sidecar() -> None:
+    """Its shrinking was counted as room before the kubelet had given any back."""
+    sidecar = {**_container("500m"), "name": "s", "restartPolicy": "Always"}
+    spec = {"containers": [_container("1")], "initContainers": [sidecar]}
+    status = {"initContainerStatuses": [{"name": "s", "allocatedResources": {"cpu": "2"}}]}
+    assert requested({"spec": spec, "status": status}) == 3000
+
+
 @given(st.lists(st.integers(0, 10_000)), st.integers(0, 100_000))
 def test_what_is_left_is_what_pods_do_not_ask_for(pods: list[int], allocatable: int) -> None:
     node = {"status": {"allocatable": {"cpu": f"{allocatable}m"}}}

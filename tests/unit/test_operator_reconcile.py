@@ -9,10 +9,11 @@ import pytest
 from corefit_core.naming import FIELD_MANAGER
 from corefit_core.report import Report
 from corefit_operator.api_error import ApiError
+from corefit_operator.children import REFUSED_S
 from corefit_operator.headroom import Headroom
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
-from corefit_operator.reconcile import REFUSED_S, Reconciler
+from corefit_operator.reconcile import Reconciler
 from corefit_operator.recorder import Recorder
 from corefit_operator.resizing import Resizer
 from corefit_operator.sidecars import Sidecars
@@ -134,6 +135,23 @@ async def test_a_child_that_cannot_be_written_is_tried_again_less_and_less_often
     world.asks(objective={"latencyMilliseconds": 300})
     await world.reconcile()
     assert "NetworkPolicy" in world.calls
+
+
+async def test_a_child_that_is_refused_is_told_of_and_not_asked_for_in_every_round() -> None:
+    """A policy that refuses what many resources want would have been asked by all of them, every two seconds."""
+    world = World()
+    world.fails = {"Deployment": DENIED}
+    tries = 0
+    for _ in range(30):
+        await world.reconcile()
+        tries += "Deployment" in world.calls
+        assert world.condition("Progressing") == ("False", "ChildRefused")
+        world.now += ROUND_S
+    assert tries <= 30 * ROUND_S / REFUSED_S + 1
+    world.now += REFUSED_S
+    world.fails = {}
+    await world.reconcile()
+    assert world.condition("Progressing")[1] != "ChildRefused"
 
 
 async def test_a_view_that_is_behind_ends_the_reconcile() -> None:

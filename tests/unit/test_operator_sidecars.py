@@ -1,5 +1,6 @@
 """What the operator finds and says of resources of mode Sidecar, whose pods belong to others."""
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -46,6 +47,9 @@ class _Api:
 
     async def injects(self) -> bool:
         self.asked.append("injects")
+        await asyncio.sleep(0)
+        if isinstance(self.answers["injects"], ApiError):
+            raise self.answers["injects"]
         return bool(self.answers["injects"])
 
     async def get(self, kind: str, namespace: str, name: str) -> Any:
@@ -54,9 +58,11 @@ class _Api:
 
     async def list(self, kind: str, namespace: str, *, ours: bool) -> Listed:
         self.asked.append(kind)
+        await asyncio.sleep(0)
         return Listed(self.answers["autoscalers"], "1")
 
     async def apply(self, manifest: Any) -> Any:
+        self.asked.append("apply")
         if "refuses" in self.answers:
             raise ApiError("forbidden", status=403)
         self.applied.append(manifest)
@@ -172,11 +178,33 @@ def _listed(manifest: Any) -> str:
     return str(manifest["metadata"]["annotations"][naming.ANNOTATION_INJECTABLE])
 
 
-async def test_a_list_that_cannot_be_written_is_no_reason_to_fail() -> None:
-    await _sidecars(_Api(refuses=True)).keep_list()
+async def test_a_list_that_cannot_be_written_is_no_reason_to_fail_and_is_tried_again_now_and_then() -> None:
+    """It was tried in each reconcile of each resource of the mode."""
+    api, now = _Api(refuses=True), [0.0]
+    sidecars = _sidecars(api, at=now)
+    for now[0] in (0.0, 2.0, 4.0, FRESH_S + 1):
+        await sidecars.keep_list()
+    assert api.asked == ["apply", "apply"]
     unlisted = _Api()
     await _sidecars(unlisted, account="").keep_list()
     assert unlisted.applied == []
+
+
+async def test_what_many_want_to_know_at_the_same_time_is_asked_for_once() -> None:
+    api = _Api(workload=WEB)
+    sidecars, service = _sidecars(api), decode(_raw(**TARGET))
+    await asyncio.gather(*(sidecars.look(service, []) for _ in range(100)))
+    assert api.asked.count("injects") == api.asked.count("HorizontalPodAutoscaler") == 1
+
+
+async def test_what_cannot_be_asked_fails_all_who_want_to_know_and_is_asked_again() -> None:
+    api = _Api(workload=WEB, injects=ApiError("away", status=503))
+    sidecars, service = _sidecars(api), decode(_raw(**TARGET))
+    looks = (sidecars.look(service, []) for _ in range(5))
+    assert all(isinstance(each, ApiError) for each in await asyncio.gather(*looks, return_exceptions=True))
+    assert api.asked.count("injects") == 1
+    api.answers["injects"] = True
+    assert (await sidecars.look(service, [])).offer == "AtAdmission"
 
 
 def test_ready_and_progressing_of_pods_of_others() -> None:

@@ -26,6 +26,9 @@ from corefit_operator.objects import Child
 from corefit_operator.view import Key, View
 
 LOG: Final = logging.getLogger(__name__)
+REFUSED_S: Final = 10.0
+"""Seconds until a child that was refused is tried again: a quota may have been raised, a namesake deleted. Without a
+pause a policy that refuses what all resources want would be asked by each of them in every round of reports."""
 RETRY_S: Final = 1.0
 """Seconds until another look at a child of a deleted namesake: the garbage collector takes about as long."""
 _LEAVING: Final = "because it is being terminated"
@@ -58,11 +61,13 @@ class Memory(msgspec.Struct, kw_only=True):
 
     Attributes:
         applied: the account of our fields, by kind and name.
+        refused: why one of them is not let be, as long as that isn't tried again.
         backoff: of writes that failed.
         until: monotonic seconds before which nothing is tried again.
     """
 
     applied: dict[tuple[str, str], Applied] = msgspec.field(default_factory=dict)
+    refused: Problem | None = None
     backoff: Backoff = msgspec.field(default_factory=Backoff)
     until: float = -math.inf
 
@@ -90,17 +95,20 @@ async def settle(
         ApiError: the view is behind, and nothing may be decided from it.
     """
     if now < memory.until:
-        return Outcome(retry_s=memory.until - now)
+        return Outcome(refused=memory.refused, retry_s=memory.until - now)
     try:
         outcome = await _settled(cluster, view, service, manifests, memory=memory.applied, confirm=confirm)
     except ApiError as error:
         if error.status == HTTPStatus.CONFLICT:
             raise
         wait = memory.backoff.failed(error.retry_after_s)
-        memory.until = now + wait
+        memory.until, memory.refused = now + wait, None
         LOG.warning("%s/%s: children again in %.1f s: %s", service.namespace, service.name, wait, error)
         return Outcome(retry_s=wait)
-    memory.backoff.failures = 0
+    memory.backoff.failures, memory.refused = 0, outcome.refused
+    if outcome.refused is not None:
+        memory.until = now + REFUSED_S
+        return msgspec.structs.replace(outcome, retry_s=REFUSED_S)
     return outcome
 
 

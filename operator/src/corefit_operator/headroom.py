@@ -97,18 +97,23 @@ def requested(pod: Mapping[str, Any]) -> int:
     overhead on top. In the midst of a resize the larger of what is asked and what the kubelet has allocated.
     """
     spec = pod.get("spec", {})
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    allocated = {s.get("name"): _millicores(s.get("allocatedResources", {})) for s in statuses}
+    allocated = _allocated(pod.get("status", {}))
     running = sum(max(_request(c), allocated.get(c.get("name"), 0)) for c in spec.get("containers", ()))
     sidecars = hungriest = 0
     for container in spec.get("initContainers", ()):
         if container.get("restartPolicy") == "Always":
-            sidecars += _request(container)
+            sidecars += max(_request(container), allocated.get(container.get("name"), 0))
             hungriest = max(hungriest, sidecars)
         else:
             hungriest = max(hungriest, sidecars + _request(container))
     whole = _millicores(spec.get("resources", {}).get("requests", {}))
     return (whole or max(running + sidecars, hungriest)) + _millicores(spec.get("overhead", {}))
+
+
+def _allocated(status: Mapping[str, Any]) -> Mapping[str | None, int]:
+    """What the kubelet holds for each container that stays, sidecars among them; by then the others have ended."""
+    statuses = (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ()))
+    return {each.get("name"): _millicores(each.get("allocatedResources", {})) for each in statuses}
 
 
 def _request(container: Mapping[str, Any]) -> int:

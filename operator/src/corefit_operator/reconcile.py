@@ -44,8 +44,6 @@ most, and a person watching `kubectl get -w` still sees it move."""
 VERTICAL_ROUND_S: Final = 1.0
 """Seconds between two looks at pods that may be grown in place: a resize takes a tenth of that, so a longer round would
 be most of the answer's delay; a shorter one sees too few requests to tell a step from chance."""
-REFUSED_S: Final = 10.0
-"""Seconds until what the API server refused is tried again: a quota may have been raised."""
 
 
 class Reconciler:
@@ -134,8 +132,8 @@ class Reconciler:
         found = msgspec.structs.replace(found, refused=found.refused or unscaled)
         await self._say(key, raw, service, found, remembered)
         self._metrics.found(key, found)
-        if outcome.refused and not found.pods:
-            return REFUSED_S
+        if outcome.refused and not found.pods and outcome.retry_s is not None:
+            return outcome.retry_s
         return min(self._round(service), outcome.retry_s if outcome.retry_s is not None else math.inf)
 
     def _round(self, service: Service) -> float:
@@ -224,7 +222,7 @@ class Reconciler:
         except ApiError as error:
             if not error.refused:
                 raise
-            refused = Blocked(until=self._clock() + REFUSED_S, problem=described("ScaleRefused", str(error)))
+            refused = Blocked(until=self._clock() + children.REFUSED_S, problem=described("ScaleRefused", str(error)))
             remembered.scale_refused = refused
             return refused.problem
         remembered.scale_refused = None

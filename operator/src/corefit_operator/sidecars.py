@@ -5,7 +5,8 @@ Looks, and keeps the list of names by which `kubectl apply` is warned. May not d
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -52,7 +53,9 @@ class Sidecars:
         self._account = account
         self._clock = clock
         self._answers: dict[str, _Kept] = {}
+        self._asking: dict[str, asyncio.Future[Any]] = {}
         self._listed: frozenset[Key] | None = None
+        self._list_again_at = -math.inf
         self._lock = asyncio.Lock()
 
     async def look(self, service: Service, pods: list[Pod]) -> Beside:
@@ -77,11 +80,12 @@ class Sidecars:
             return
         async with self._lock:
             wanted = self._view.injectable
-            if wanted is self._listed:
+            if wanted is self._listed or self._clock() < self._list_again_at:
                 return  # each reconcile asks, so it must not cost more with more resources
             try:
                 await self._cluster.apply(self._list(wanted))
             except ApiError as error:
+                self._list_again_at = self._clock() + FRESH_S
                 LOG.warning("the list of sidecars for warnings is not up to date: %s", error)
             else:
                 self._listed = wanted
@@ -122,11 +126,18 @@ class Sidecars:
                 return str(item["metadata"]["name"])
         return ""
 
-    async def _fresh(self, what: str, ask: Callable[[], Any]) -> Any:
-        now, kept = self._clock(), self._answers.get(what)
-        if kept is None or now - kept.at > FRESH_S:
-            kept = self._answers[what] = _Kept(now, await ask())
-        return kept.value
+    async def _fresh(self, what: str, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """An answer that is not old; it is asked for once, however many resources want it at the same time."""
+        kept = self._answers.get(what)
+        if kept is not None and self._clock() - kept.at <= FRESH_S:
+            return kept.value
+        asking = self._asking.get(what)
+        if asking is None:
+            asking = self._asking[what] = asyncio.ensure_future(ask())
+            asking.add_done_callback(lambda _: self._asking.pop(what))
+        value = await asyncio.shield(asking)
+        self._answers[what] = _Kept(self._clock(), value)
+        return value
 
 
 def names(keys: Iterable[Key]) -> list[str]:
