@@ -15,6 +15,7 @@ from corefit_devcluster.build import Builder, _go_names, link_programs, search_f
 from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.errors import BuildError, DevclusterError, StartError, UnsupportedHostError
 from corefit_devcluster.keeper import find
+from corefit_devcluster.modules import MODULES, Module, fetch
 from corefit_devcluster.mounts import on_overlay
 from corefit_devcluster.paths import Home
 from corefit_devcluster.processes import Plan, supervisor_arguments
@@ -48,6 +49,22 @@ def test_every_family_is_pinned_at_the_version_that_it_names(family: Family) -> 
         if family.name != "pause":
             assert re.search(rf"^(tool )?\s*{re.escape(each.package)}$", pins, re.MULTILINE), each.package
             assert f" v{family.version}" in pins
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_every_module_whose_files_are_used_is_pinned_to_the_byte(module: Module) -> None:
+    folder = Path(contexts.WORKSPACE) / "devcluster" / "go" / module.name
+    (version,) = re.findall(
+        rf"^require {re.escape(module.path)} (v\S+)$", (folder / "go.mod").read_text(), re.MULTILINE
+    )
+    assert f"{module.path} {version} h1:" in (folder / "go.sum").read_text()
+
+
+def test_files_that_cannot_be_fetched_are_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOPROXY", "off")
+    monkeypatch.setenv("GOMODCACHE", str(home.cache / "none"))
+    with pytest.raises(BuildError, match=f"files of {MODULES[0].name}"):
+        fetch(MODULES[0], home, reporter()[0])
 
 
 def test_a_program_of_the_right_version_is_found_and_not_built(home: Home, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.errors import DevclusterError, NotRunningError
 from corefit_devcluster.host import CLUSTER_PROGRAMS, install, missing_cni, missing_packages, require_linux_root
 from corefit_devcluster.images import ImageBuilder
+from corefit_devcluster.modules import MODULES, fetch
 from corefit_devcluster.paths import ClusterPaths, Home
 from corefit_devcluster.programs import FAMILIES, KUBERNETES, METRICS_SERVER
 from corefit_devcluster.progress import Reporter
@@ -115,6 +116,12 @@ class App:
             print(archive)
         return 0
 
+    def files(self, arguments: argparse.Namespace) -> int:
+        """Fetch the files of a Go module."""
+        wanted = next(module for module in MODULES if module.name == arguments.module)
+        print(fetch(wanted, self._home, self._reporter))
+        return 0
+
     def _known(self, name: str) -> tuple[ClusterPaths, record.Record]:
         paths = self._home.cluster(name)
         known = record.load(paths)
@@ -196,6 +203,8 @@ def parser(app: App) -> argparse.ArgumentParser:
     command("env", app.env, 'print KUBECONFIG and PATH for a shell: eval "$(corefit-devcluster env)"')
     load = command("load-images", app.load_images, "import OCI image archives into the cluster")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    files = command("files", app.files, "fetch files of others, such as CRDs; print the folder", named=False)
+    files.add_argument("module", choices=[module.name for module in MODULES])
     images = command("images", app.images, "build the images; print an archive for load-images a line", named=False)
     images.add_argument(
         "--context", type=Path, metavar="FOLDER", help="only write FOLDER/operator and FOLDER/runtime for docker build"
