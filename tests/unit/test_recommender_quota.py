@@ -56,14 +56,14 @@ def test_a_throttled_worker_is_busy_no_longer_than_its_work_takes_of_the_quota(
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(1, 64), st.integers(1, 8))
 def test_whole_cores_are_counted_as_they_are(busy_s: float, cpu_s: float, workers: int, threads: int) -> None:
-    counted = Totals(busy_s=busy_s, cpu_s=cpu_s, served=10.0, served_s=busy_s)
+    counted = Totals(busy_s=busy_s, cpu_s=cpu_s, answered=10.0, served_s=busy_s)
     assert quota.at_full_speed(counted, plan_of(1000 * workers * threads, workers, threads)) == counted
 
 
 @given(st.floats(1e-3, 1e6), st.floats(0, 1e6), st.integers(100, 4000), st.integers(1, 4))
 def test_a_full_pod_carries_what_it_is_able_to(busy_s: float, cpu_s: float, millicores: int, workers: int) -> None:
     plan = plan_of(millicores, workers)
-    work = quota.at_full_speed(Totals(busy_s=busy_s, cpu_s=cpu_s, served=1.0, served_s=busy_s), plan)
+    work = quota.at_full_speed(Totals(busy_s=busy_s, cpu_s=cpu_s, answered=1.0, served_s=busy_s), plan)
     assert work.busy_s >= busy_s * quota.able(plan) / workers * (1 - 1e-9)
     assert work.served_s == pytest.approx(work.busy_s)
 

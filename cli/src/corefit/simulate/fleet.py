@@ -195,8 +195,18 @@ class Fleet:
         # What is still ahead runs as fast as all workers together do.
         speed = np.minimum(1.0, rows.cores[slots] / rows.width[slots])
         work = np.maximum(0.0, rows.work[slots] - ahead * speed)
-        columns = (rows.width, rows.depth, rows.counts, rows.sums, rows.squares, rows.buckets)
-        read = zip(busy.tolist(), work.tolist(), *(column[slots].tolist() for column in columns), strict=True)
+        # As the runtime does, without the empty buckets at the end.
+        buckets = rows.buckets[slots]
+        used = np.flatnonzero(buckets.any(axis=(0, 1)))
+        buckets = buckets[:, :, : used[-1] + 1 if len(used) else 0]
+        columns = (rows.width, rows.depth, rows.counts, rows.sums, rows.squares)
+        read = zip(
+            busy.tolist(),
+            work.tolist(),
+            *(column[slots].tolist() for column in columns),
+            buckets.tolist(),
+            strict=True,
+        )
         return {pod.uid: self._report(pod, now, _Row(*each)) for pod, each in zip(self.pods, read, strict=True)}
 
     def _report(self, pod: Pod, now: float, row: "_Row") -> Report:

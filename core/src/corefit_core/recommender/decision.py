@@ -90,7 +90,7 @@ def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reaso
 def _wanted(policy: Policy, state: State, before: State, seen: Observation, measured: load.Measured) -> _Wanted:
     """What the load asks for, and what it asks for if every silent pod is busy."""
     service = memory.service(policy, state, measured)
-    need = _need(policy, state, before, seen, measured)
+    need = _need(policy, state, before, seen, service)
     if policy.cpu_range is not None:
         grown = vertical.grown(policy, state, seen, service, need)
         return _Wanted(grown.replicas, grown.floor, need.soon, grown.millicores, grown.grants)
@@ -100,22 +100,21 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
         _surge(service, state, state.samples[-1].erlangs),
         growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S),
     )
-    now_needed = queueing.pods_needed(before.correction * there, SURE, service, need.allowed, at_most, near=near)
     pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=near)
+    now = before.correction * there
+    pods = queueing.pods_needed(now, SURE, service, need.allowed, at_most, least=pods, near=pods)
     least = need.ahead + need.floor - need.lasting
     sustained = budget.sustained(policy, before.served, memory.ahead_s(policy, state))
-    floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, near=pods)
-    pods = max(now_needed, pods)
-    return _Wanted(pods, max(pods, floor), need.soon)
+    floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, least=pods, near=pods)
+    return _Wanted(pods, floor, need.soon)
 
 
-def _need(policy: Policy, state: State, before: State, seen: Observation, measured: load.Measured) -> vertical.Need:
-    service = memory.service(policy, state, measured)
+def _need(policy: Policy, state: State, before: State, seen: Observation, service: queueing.Service) -> vertical.Need:
     now, span_s = state.samples[-1].at, memory.ahead_s(policy, state)
     by_each = state.predictions[-1].erlangs
     predicted = before.correction * (by_each[before.chosen] or by_each[0])
     lasting = before.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
-    silent = max(0.0, measured.ceiling - (measured.erlangs or 0.0))
+    silent = max(0.0, state.samples[-1].ceiling - state.samples[-1].erlangs)
     soon = vertical.soon(
         state.samples, service, _surge(service, state, state.samples[-1].arriving), policy.resize_s + policy.round_s
     )
@@ -212,7 +211,9 @@ def _size(policy: Policy, observation: Observation, wanted: _Wanted | None) -> i
 def _cost(policy: Policy, observation: Observation, replicas: int, grants: Mapping[str, int]) -> float:
     """An hour of so many pods: those that are there as they are granted, the others as new ones begin."""
     base = policy.millicores_per_pod
-    sizes = [grants.get(p.uid, p.millicores or base) for p in observation.pods]
+    sizes = [p.millicores or base for p in observation.pods]
+    if grants:
+        sizes = [grants.get(p.uid, size) for p, size in zip(observation.pods, sizes, strict=True)]
     if replicas < len(sizes):
         sizes = sorted(sizes)[:replicas]
     millicores = sum(sizes) + base * (replicas - len(sizes))

@@ -102,21 +102,21 @@ def ripened(
 def learned(errors: Sequence[Errors], ripe: Sequence[Compared], elapsed_s: float) -> tuple[Errors, ...]:
     """The errors with those of predictions that were compared with what came."""
     keep = 0.5 ** (max(0.0, elapsed_s) / MEMORY_S)
-    old = errors or (Errors((0.0,) * BINS, (0.0,) * BINS),) * len(growth.PREDICTORS)
-    return tuple(_added(each, [(c.held[number], c.actual) for c in ripe], keep) for number, each in enumerate(old))
+    old = errors or UNKNOWN
+    return tuple([_added(each, [(c.held[number], c.actual) for c in ripe], keep) for number, each in enumerate(old)])
 
 
 def _added(errors: Errors, ripe: Sequence[tuple[float, float]], keep: float) -> Errors:
-    weights, loads = list(map(keep.__mul__, errors.weights)), list(map(keep.__mul__, errors.loads))
+    bins = {index: (keep * weight, keep * load) for index, (weight, load) in errors.bins.items()}
     for held, actual in ripe:
         if held <= NO_LOAD:
             continue
         ratio = min(MOST, actual / held)
         index = CENTRE + round(PER_DOUBLING * math.log2(ratio)) if ratio > 0 else 0
         index = min(BINS - 1, max(0, index))
-        weights[index] += held
-        loads[index] += held * ratio
-    return Errors(tuple(weights), tuple(loads))
+        weight, load = bins.get(index, (0.0, 0.0))
+        bins[index] = weight + held, load + held * ratio
+    return Errors(bins)
 
 
 def bursts(before: Sequence[Burst], grew: bool, now: float, apart_s: float) -> tuple[Burst, ...]:
@@ -157,8 +157,7 @@ def best(errors: Sequence[Errors], priors: Sequence[Assumed], allowed: float, mo
 
 def _seen(errors: Errors, most: float) -> list[tuple[float, float]]:
     """(load over prediction, weight) of what came, up to a ratio of `most`."""
-    pairs = zip(errors.weights, errors.loads, strict=True)
-    return [(load / w, w) for w, load in pairs if w > 0 and NO_LOAD * w < load <= most * w]
+    return [(load / w, w) for w, load in errors.bins.values() if w > 0 and NO_LOAD * w < load <= most * w]
 
 
 def _mean(seen: Sequence[tuple[float, float]]) -> float:

@@ -103,6 +103,5 @@ def _line(points: Sequence[tuple[float, float, float]], at: float, otherwise: fl
 
 
 def _recent(samples: Sequence[Sample], now: float, span_s: float) -> Sequence[Sample]:
-    """The samples of the last `span_s` seconds; they are in the order of their times."""
-    begin = bisect.bisect_right(samples, now - span_s, key=_AT)
-    return samples[begin : bisect.bisect_right(samples, now, lo=begin, key=_AT)]
+    """The samples of the last `span_s` seconds; they are in the order of their times, and the last one is of now."""
+    return samples[bisect.bisect_right(samples, now - span_s, key=_AT) :]

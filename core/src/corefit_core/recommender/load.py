@@ -6,7 +6,6 @@ is stopped is busy as well, and busy time no measure: there the unit is a worker
 that was used. May not decide anything.
 """
 
-import operator
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Final
@@ -82,23 +81,23 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     able = [c.able for c in counts if c.able]
     per_pod = _mean(able) if able else max(1, policy.workers_per_pod)
     ready = [c for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
-    answering = sum(c.erlangs is not None for c in ready)
-    missing = len(ready) - answering
+    missing = [c.erlangs for c in ready].count(None)
+    answering = len(ready) - missing
     total, unheard = sum(rates), 1 + missing / answering if answering else 1.0
     deltas = [c.delta for c in counts if c.delta is not None]
     return Measured(
-        pods=tuple(c.state for c in counts if c.state is not None),
+        pods=tuple([c.state for c in counts if c.state is not None]),
         erlangs=total * unheard if answering else None,
         ceiling=total + missing * per_pod,
-        arriving=unheard * sum(c.arriving for c in counts),
+        arriving=unheard * sum([c.arriving for c in counts]),
         workers=per_pod,
-        stretch=sum(plan.workers for plan in plans) / sum(able) if able else 1.0,
+        stretch=sum([plan.workers for plan in plans]) / sum(able) if able else 1.0,
         capacity=sum([c.able or per_pod for c in ready]),
         ready=len(ready),
         missing=missing,
-        invalid=sum(c.invalid for c in counts),
-        delta=Totals(*map(sum, zip(*deltas, strict=True))) if deltas else Totals(),
-        startup_s=max((c.startup_s for c in counts), default=0.0) or None,
+        invalid=sum([c.invalid for c in counts]),
+        delta=Totals(*map(sum, zip(*map(msgspec.structs.astuple, deltas), strict=True))) if deltas else Totals(),
+        startup_s=max([c.startup_s for c in counts], default=0.0) or None,
         total=_answered(counts),
     )
 
@@ -106,10 +105,10 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
 def _mean(able: Sequence[float]) -> float:
     """Workers of a pod: whole ones, unless a quota makes them a fraction."""
     mean = sum(able) / len(able)
-    return mean if any(each % 1 for each in able) else max(1, round(mean))
+    return mean if any(each % 1 for each in set(able)) else max(1, round(mean))
 
 
-class _Counted(msgspec.Struct, frozen=True):
+class _Counted(msgspec.Struct, frozen=True, gc=False):
     """What is known of a pod from now on, and what this round's report adds; plan and load as far as it is fresh."""
 
     state: PodState | None
@@ -137,27 +136,36 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     if report is None or not 0 <= pod.age_s <= this.max_age_s:
         return _Counted(before)
     counts, plan, startup_s = totals(report, this.late), report.plan, report.startup_s
-    if not plausible(report, counts):
+    workers = plan.workers
+    if counts is None or workers > MAX_WORKERS:
         return _Counted(before, invalid=True)
     base, able = _base(this, report, before), quota.able(plan)
-    erlangs, delta, invalid, arriving = None, None, False, 0.0
+    erlangs, delta, invalid, arriving, old_total = None, None, False, 0.0, None
     if base is not None:
         old, span_s = base
         if span_s == 0:
             return _Counted(before, plan, able, startup_s, before.erlangs if before else None)
-        counted = Totals._make(map(operator.sub, counts, old.totals))
-        delta = counted if able >= plan.workers else quota.at_full_speed(counted, plan)
         # A pod that was resized has worked with either number of workers.
-        worker_s = max(1, plan.workers, old.workers) * (span_s + this.service_s)
-        if span_s < 0 or min(counted) < 0 or not _possible(counted, delta, worker_s):
-            base, delta, invalid = None, None, True
+        most_s = BUSY_SLACK * max(1, workers, old.workers) * (span_s + this.service_s)
+        delta = _worked(counts.since(old.totals), plan, able, most_s) if span_s > 0 else None
+        if delta is None:
+            invalid = True
         else:
             erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
-            arriving = delta.arrivals * this.service_s / span_s
+            arriving, old_total = delta.arrivals * this.service_s / span_s, old.total
     answers = report.total.counts
-    now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, plan.workers)
-    old_total = base[0].total if base else None
+    now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers)
     return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving)
+
+
+def _worked(counted: Totals | None, plan: PlanInForce, able: float, most_s: float) -> Totals | None:
+    """The difference in the time of workers at full speed; None when it is more than the workers can have done."""
+    if counted is None or counted.busy_s > most_s:
+        return None
+    if able >= plan.workers:
+        return counted
+    worked = quota.at_full_speed(counted, plan)
+    return worked if worked.busy_s <= most_s else None
 
 
 _BEGUN: Final = PodState("", "", 0.0, 0.0)
@@ -177,11 +185,6 @@ def _base(this: _Round, report: Report, before: PodState | None) -> tuple[PodSta
     return None
 
 
-def _possible(counted: Totals, worked: Totals, worker_s: float) -> bool:
-    """Whether no more work was done than the workers can do."""
-    return max(counted.busy_s, worked.busy_s) <= BUSY_SLACK * worker_s
-
-
 def service_s(policy: Policy, service: Moments) -> float:
     """The mean service time as measured; before that the share of the objective that `sizing` assumes."""
     return service.mean_s or ASSUMED_SERVICE_SHARE * policy.objective.latency_s
@@ -194,36 +197,25 @@ def _lifetime(seen: Observation) -> Moments:
     return Moments(count=sum(h.count for h in served), sum_s=sum(h.sum_s for h in served))
 
 
-def plausible(report: Report, counts: Totals) -> bool:
-    """Whether the numbers can be those of a process at all: finite, and no larger than a counter gets."""
-    # A NaN hides from the least of them, but makes the sum one that no comparison is true of.
-    total = sum(counts) + report.clock_s + report.startup_s
-    return (
-        total <= MAX_COUNT
-        and min(report.clock_s, report.startup_s, *counts) >= 0
-        and report.plan.workers <= MAX_WORKERS
-    )
+def totals(report: Report, late: int) -> Totals | None:
+    """What is counted of a report; None when its numbers can't be those of a process.
 
-
-def totals(report: Report, late: int) -> Totals:
-    """What is counted of a report; `late` is the first bucket of total times over the objective.
-
-    Each answer, be it a failure, has one service time and one total time: only the latter are added up.
+    Args:
+        report: as the contract's decoder lets it through: nothing is below zero.
+        late: the first bucket of total times over the objective.
     """
     counters, service, answers = report.counters, report.service_time, report.total.counts
-    answered = sum(answers)
-    return Totals(
-        counters.arrivals,
-        sum(counters.rejected.values()) + counters.expired,
-        counters.busy_worker_seconds,
-        answered,
-        service.sum_s,
-        service.sum_sq_s2,
-        sum(report.queue_wait.counts[_WAITED:]),
-        answered,
-        sum(answers[late:]),
-        counters.cpu_seconds,
-    )
+    # In locals, since this runs for each pod in each round: read from the value made below, the sum costs twice that.
+    arrivals, busy_s, cpu_s = counters.arrivals, counters.busy_worker_seconds, counters.cpu_seconds
+    turned_away = sum(counters.rejected.values()) + counters.expired
+    # Each answer, be it a failure, has one service time and one total time: only the latter are added up.
+    answered, served_s, served_sq_s2 = sum(answers), service.sum_s, service.sum_sq_s2
+    waited, missed = sum(report.queue_wait.counts[_WAITED:]), sum(answers[late:])
+    summed = arrivals + turned_away + busy_s + answered + served_s + served_sq_s2 + waited + missed + cpu_s
+    # Finite, and no larger than a counter gets; no comparison is true of a NaN.
+    if not summed + report.clock_s + report.startup_s <= MAX_COUNT:
+        return None
+    return Totals(arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, missed, cpu_s)
 
 
 def _answered(counts: Sequence[_Counted]) -> tuple[int, ...]:

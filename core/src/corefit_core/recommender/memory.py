@@ -208,7 +208,7 @@ def _within(served: Served, measured: load.Measured, elapsed_s: float) -> Served
 def _aged(service: Moments, measured: load.Measured, elapsed_s: float) -> Moments:
     keep, delta = 0.5 ** (elapsed_s / MEMORY_S), measured.delta
     return Moments(
-        count=service.count * keep + delta.served,
+        count=service.count * keep + delta.answered,
         sum_s=service.sum_s * keep + delta.served_s,
         sum_sq_s2=service.sum_sq_s2 * keep + delta.served_sq_s2,
     )

@@ -37,28 +37,28 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
         What takes longer than the objective by itself is left out: no number of pods would change it.
         """
-        away = self.turned_away(pods, erlangs)
-        patience = self.latency_s / (self.service_s * self.stretch) - 1
-        together = servers(self.workers * self.stretch, pods, self.pooling)
-        if erlangs <= 0 or patience <= 0:
-            return away
-        workers = self.workers * self.stretch
-        spread = math.sqrt(self.scv * (1 + patience / workers) + ROUNDING / workers**2)
-        load = erlangs * together / (pods * self.workers)
-        return min(1.0, away + _late(together, load, patience, min(patience, HALF_NORMAL * spread), self.scv))
+        return self.of(pods).missed(erlangs)
 
     def turned_away(self, pods: int, erlangs: float) -> float:
         """The share of requests that are not let in, of those that a free worker would have answered in time."""
-        together = servers(self.workers * self.stretch, pods, self.pooling)
-        load = erlangs * together / (pods * self.workers)
-        blocked = erlang_b(together, load) if load > 0 else 0.0
-        missed = total = 0.0
-        for node, weight in _NODES if self.scv >= ALMOST_CONSTANT else _NODES[1:2]:
-            patience = self.latency_s / (self.service_s * self.stretch) - max(0.0, 1 + node * math.sqrt(self.scv))
-            if patience >= 0:
-                total += weight
-                missed += weight * _lost(together, load, blocked, self._smooth(patience, pods), self.scv)
-        return missed / total if total else 1.0
+        return self.of(pods).turned_away(erlangs)
+
+    def of(self, pods: int) -> "Pods":
+        """So many pods of it."""
+        workers, mean = self.workers * self.stretch, self.latency_s / (self.service_s * self.stretch)
+        patience = mean - 1
+        spread = math.sqrt(self.scv * (1 + max(0.0, patience) / workers) + ROUNDING / workers**2)
+        deviation = math.sqrt(self.scv)
+        nodes = _NODES if self.scv >= ALMOST_CONSTANT else _NODES[1:2]
+        left = [(mean - max(0.0, 1 + node * deviation), weight) for node, weight in nodes]
+        return Pods(
+            servers(workers, pods, self.pooling),
+            pods * self.workers,
+            self.scv,
+            tuple([(self._smooth(each, pods), weight) for each, weight in left if each >= 0]),
+            patience,
+            min(patience, HALF_NORMAL * spread),
+        )
 
     def _smooth(self, patience: float, pods: int) -> float:
         """The patience, in service times, that one shared queue would need to lose as many as the pods' queues do.
@@ -71,6 +71,69 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         workers = self.workers * self.stretch
         lumps = 0.5 / workers + math.sqrt(self.scv * patience / workers)
         return max(LEAST_PATIENCE * patience, patience - self.pooling * lumps)
+
+
+class Pods(msgspec.Struct, frozen=True, gc=False):
+    """Some pods of a service: what of the formulas does not depend on the load.
+
+    Attributes:
+        together: workers that in effect share one queue.
+        capacity: workers.
+        scv: of the service time.
+        patiences: (wait allowed, weight) for service times about the mean, in mean service times; those that leave no
+            time to wait are left out.
+        patience: the wait allowed to a request of the mean.
+        margin: by how much of that a request that is let in may be late.
+    """
+
+    together: float
+    capacity: float
+    scv: float
+    patiences: tuple[tuple[float, float], ...]
+    patience: float
+    margin: float
+
+    def missed(self, erlangs: float) -> float:
+        """The share of requests that miss the objective at that load: see `Service.missed`."""
+        load = erlangs * self.together / self.capacity
+        blocked = erlang_b(self.together, load)
+        away = self._away(load, blocked)
+        if erlangs <= 0 or self.patience <= 0:
+            return away
+        return min(1.0, away + self._late(load, blocked))
+
+    def turned_away(self, erlangs: float) -> float:
+        """The share of requests that are not let in: see `Service.turned_away`."""
+        load = erlangs * self.together / self.capacity
+        return self._away(load, erlang_b(self.together, load))
+
+    def _away(self, load: float, blocked: float) -> float:
+        missed = total = 0.0
+        for patience, weight in self.patiences:
+            total += weight
+            missed += weight * _lost(self.together, load, blocked, patience, self.scv)
+        return missed / total if total else 1.0
+
+    def _late(self, load: float, blocked: float) -> float:
+        """The share of requests that are let in and answered late.
+
+        The wait that a bound lets in is known by the number of requests ahead only. What they and the request itself
+        take differs from the mean by the margin on average, in half of all cases upward: late is that half of those
+        whose wait is within the margin of the bound. Below saturation few waits are; above it nearly all, so that a
+        queue that is always full answers every other request late, however little is turned away. The density of
+        waits is Barrer's.
+        """
+        theta, patience = 2 * (self.together - load) / (1 + self.scv), self.patience
+        steep = theta * patience
+        if steep < -_OVERFLOW:
+            return self.together / load / 2
+        waiting = blocked * 2 * self.together / (1 + self.scv)
+        if abs(steep) > 1e-9:
+            mass, below = -math.expm1(-steep) / theta, -math.expm1(-theta * (patience - self.margin)) / theta
+        else:
+            mass, below = patience, patience - self.margin
+        total = 1 - blocked + waiting * mass + blocked * math.exp(-steep)
+        return waiting * (mass - below) / total / 2
 
 
 HALF_NORMAL: Final = math.sqrt(2 / math.pi)
@@ -135,26 +198,6 @@ def _lost(servers: float, erlangs: float, blocked: float, patience: float, scv: 
     return min(1.0, (1 - rho) * blocked * decay / ((1 - rho) + rho * blocked * (1 - decay)))
 
 
-def _late(servers: float, erlangs: float, patience: float, margin: float, scv: float) -> float:
-    """The share of requests that are let in and answered late.
-
-    The wait that a bound lets in is known by the number of requests ahead only. What they and the request itself take
-    differs from the mean by `margin` on average, in half of all cases upward: late is that half of those whose wait is
-    within the margin of the bound. Below saturation few waits are; above it nearly all, so that a queue that is always
-    full answers every other request late, however little is turned away. The density of waits is Barrer's.
-    """
-    blocked, theta = erlang_b(servers, erlangs), 2 * (servers - erlangs) / (1 + scv)
-    if theta * patience < -_OVERFLOW:
-        return servers / erlangs / 2
-
-    def mass(wait: float) -> float:
-        return -math.expm1(-theta * wait) / theta if abs(theta * patience) > 1e-9 else wait
-
-    waiting = blocked * 2 * servers / (1 + scv)
-    total = 1 - blocked + waiting * mass(patience) + blocked * math.exp(-theta * patience)
-    return waiting * (mass(patience) - mass(patience - margin)) / total / 2
-
-
 def servers(workers: float, pods: int, pooling: float) -> float:
     """How many workers in effect share one queue: those of one pod at a pooling of 0, all of them at 1."""
     return workers * math.pow(pods, pooling)
@@ -176,6 +219,7 @@ def pods_needed(
     allowed: float,
     at_most: int,
     *,
+    least: int = 1,
     near: int = 0,
 ) -> int:
     """The fewest pods with which at most `allowed` of the requests miss the objective, `at_most` when none do.
@@ -186,12 +230,13 @@ def pods_needed(
         service: of one pod.
         allowed: the share of requests that may miss.
         at_most: where the search ends.
+        least: no fewer than these.
         near: where it begins: the answer is the same, and found at once when it is near. 0: at the load.
     """
-    at_most = max(1, at_most)
+    at_most = max(least, at_most)
     # All below `low` are too few, `high` are enough or the most; steps double until the answer lies between.
-    low, high, step = 1, at_most, 1
-    probe = max(1, min(at_most - 1, near or math.ceil(erlangs / service.workers)))
+    low, high, step = least, at_most, 1
+    probe = max(least, min(at_most - 1, near or math.ceil(erlangs / service.workers)))
     while low < high:
         if enough(probe, erlangs, outlook, service, allowed):
             high = probe
@@ -208,9 +253,9 @@ def enough(pods: int, erlangs: float, outlook: Sequence[tuple[float, float]], se
 
     `outlook` is in falling order of load, and its products of chance and ratio add up to one at most.
     """
-    budget, rest = allowed, 1.0
+    some, budget, rest = service.of(pods), allowed, 1.0
     for chance, ratio in outlook:
-        missed = service.missed(pods, erlangs * ratio)
+        missed = some.missed(erlangs * ratio)
         budget -= chance * ratio * missed
         rest -= chance * ratio
         if budget < 0:

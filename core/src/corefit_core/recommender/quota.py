@@ -11,6 +11,8 @@ more, the node gives less than it granted, and busy time is what a pod can carry
 
 from typing import Final
 
+import msgspec
+
 from corefit_core.recommender.state import Totals
 from corefit_core.report import PlanInForce
 
@@ -32,6 +34,6 @@ def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:
     share = at_once / plan.workers
     work_s = max(delta.busy_s * share, delta.cpu_s / max(1, plan.threads_per_worker))
     speed = work_s / delta.busy_s
-    return delta._replace(
-        busy_s=work_s, served_s=delta.served_s * speed, served_sq_s2=delta.served_sq_s2 * speed * speed
+    return msgspec.structs.replace(
+        delta, busy_s=work_s, served_s=delta.served_s * speed, served_sq_s2=delta.served_sq_s2 * speed * speed
     )

@@ -4,7 +4,8 @@ May not decide anything.
 """
 
 import math
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -14,34 +15,53 @@ MIN_SERVICE_S: Final = 1e-6
 """Shorter than any run of a model, and long enough to divide by."""
 
 
-class Totals(NamedTuple):
+class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is counted of a pod's report: totals of one process since it started.
 
-    A tenth of a report's size, so that the state stays small and the difference of a hundred pods is cheap.
+    A tenth of a report's size, so that the state stays small and the difference of a hundred pods is cheap. Each
+    answer, be it a failure, has one service time and one total time.
 
     Attributes:
         arrivals, turned_away: requests; turned away are those rejected and those expired while they waited.
         busy_s: worker-seconds.
-        cpu_s: CPU-seconds of the process.
-        served, served_s, served_sq_s2: count and moments of the service time.
-        waited: requests that had to wait for a worker.
-        answered: requests with a total time.
+        answered, served_s, served_sq_s2: count of the answers, and moments of their service time.
+        waited: of those, the ones that had to wait for a worker.
         late: of those, the ones over the objective.
+        cpu_s: CPU-seconds of the process.
     """
 
     arrivals: float = 0.0
     turned_away: float = 0.0
     busy_s: float = 0.0
-    served: float = 0.0
+    answered: float = 0.0
     served_s: float = 0.0
     served_sq_s2: float = 0.0
     waited: float = 0.0
-    answered: float = 0.0
     late: float = 0.0
     cpu_s: float = 0.0
 
+    def since(self, old: "Totals") -> "Totals | None":
+        """What was counted after `old`; None when a counter went backwards."""
+        arrivals, turned_away = self.arrivals - old.arrivals, self.turned_away - old.turned_away
+        busy_s, answered = self.busy_s - old.busy_s, self.answered - old.answered
+        served_s, served_sq_s2 = self.served_s - old.served_s, self.served_sq_s2 - old.served_sq_s2
+        waited, late, cpu_s = self.waited - old.waited, self.late - old.late, self.cpu_s - old.cpu_s
+        if (
+            arrivals < 0
+            or turned_away < 0
+            or busy_s < 0
+            or answered < 0
+            or served_s < 0
+            or served_sq_s2 < 0
+            or waited < 0
+            or late < 0
+            or cpu_s < 0
+        ):
+            return None
+        return Totals(arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, late, cpu_s)
 
-class PodState(msgspec.Struct, frozen=True):
+
+class PodState(msgspec.Struct, frozen=True, gc=False):
     """What was counted of a pod last, to take the next difference from.
 
     Attributes:
@@ -127,12 +147,10 @@ class Errors(msgspec.Struct, frozen=True):
     """How far one predictor was off, in bins of load over prediction, forgotten slowly.
 
     Attributes:
-        weights: predicted Erlangs, summed for each bin.
-        loads: those that came.
+        bins: (predicted Erlangs, those that came), summed for each bin that has had any.
     """
 
-    weights: tuple[float, ...] = ()
-    loads: tuple[float, ...] = ()
+    bins: Mapping[int, tuple[float, float]] = {}
 
 
 class Compared(msgspec.Struct, frozen=True):
