@@ -13,6 +13,10 @@ from corefit.main import main
 from corefit_core.errors import InvalidInput
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # connections that may come while nobody accepts one: a whole load of the tests'
+
+
 class Handler(BaseHTTPRequestHandler):
     status = 200
 
@@ -29,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Handler]]]:
     handler = type("OneTest", (Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+    with Server(("127.0.0.1", 0), handler) as httpd:
         thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{httpd.server_port}/v2/models/m/infer", handler
@@ -57,7 +61,25 @@ def test_what_is_no_duration(text: str) -> None:
 
 def test_figures_as_json(server: tuple[str, type[Handler]], body: str, capsys: pytest.CaptureFixture[str]) -> None:
     url, _ = server
-    assert main(["load", url, "--rate", "50,100", "--duration", "200ms", "--even", "--body", body, "--json"]) == 0
+    assert (
+        main(
+            [
+                "load",
+                url,
+                "--rate",
+                "50,100",
+                "--duration",
+                "200ms",
+                "--even",
+                "--body",
+                body,
+                "--json",
+                "--timeout",
+                "60s",
+            ]
+        )
+        == 0
+    )
     figures = json.loads(capsys.readouterr().out)
     assert figures["ok"] == figures["sent"] > 20
     assert figures["p99_s"] > 0
@@ -93,7 +115,10 @@ def test_a_rate_that_can_not_be_kept_is_refused(capsys: pytest.CaptureFixture[st
 
 def test_a_pause_between_rates_is_a_rate_of_zero(server: tuple[str, type[Handler]], body: str) -> None:
     url, _ = server
-    assert main(["load", url, "--rate", "20,0,20", "--duration", "200ms", "--even", "--body", body]) == 0
+    assert (
+        main(["load", url, "--rate", "20,0,20", "--duration", "200ms", "--even", "--body", body, "--timeout", "60s"])
+        == 0
+    )
 
 
 def test_a_run_that_sent_nothing_is_no_success(body: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,6 @@ async def test_a_request_that_waits_for_its_turn_is_not_late() -> None:
     configuration = Configuration(host=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     configuration.connection_pool_maxsize = 1
     async with server, ApiClient(configuration) as client:
-        cluster = Cluster(client, lambda *_: None, timeout_s=2.0)
-        got = await asyncio.gather(*(cluster.get("Pod", "n", str(number)) for number in range(15)))
-    assert got == [{}] * 15
+        cluster = Cluster(client, lambda *_: None, timeout_s=4.0)
+        got = await asyncio.gather(*(cluster.get("Pod", "n", str(number)) for number in range(25)))
+    assert got == [{}] * 25

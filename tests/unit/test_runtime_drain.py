@@ -108,6 +108,7 @@ def test_an_answer_that_its_client_has_not_read_yet_is_not_lost() -> None:
         assert len(await reader.read()) == size, head
         assert await closing == 0
         writer.close()
+        await writer.wait_closed()
 
     run(test())
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -70,7 +70,7 @@ def damaged(data: bytes, changes: list[tuple[float, int, bytes, bool]]) -> bytes
     return data
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@hypothesis_settings(max_examples=150)
 @given(binary=st.booleans(), changes=damage, inline=st.booleans())
 def test_a_damaged_request_is_answered_or_refused_and_leaves_nothing(
     negate: Engine, binary: bool, changes: list[tuple[float, int, bytes, bool]], inline: bool
