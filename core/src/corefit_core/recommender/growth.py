@@ -81,12 +81,12 @@ def levelled(levels: Sequence[Level], samples: Sequence[Sample], now: float) -> 
 
 
 def _mean_level(levels: Sequence[Level]) -> float:
-    rounds = sum(level.rounds for level in levels)
-    return sum(level.erlangs for level in levels) / rounds if rounds else 0.0
+    rounds = sum([level.rounds for level in levels])
+    return sum([level.erlangs for level in levels]) / rounds if rounds else 0.0
 
 
 def _highest(levels: Sequence[Level], since: float) -> float:
-    return max((level.highest for level in levels if level.begin > since), default=0.0)
+    return max([level.highest for level in levels if level.begin > since], default=0.0)
 
 
 def _line(points: Sequence[tuple[float, float, float]], at: float, otherwise: float) -> float:

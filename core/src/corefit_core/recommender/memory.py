@@ -140,6 +140,8 @@ def _corrected(policy: Policy, state: State, measured: load.Measured, elapsed_s:
     share = _missed(state.within, target)
     excess = min(EXCESS, max(0.0, share / budget.objective(policy) - 1))
     if share < target:
+        if state.correction <= CORRECTIONS[0]:
+            return state.correction
         there = state.correction * growth.mean(state.samples, state.samples[-1].at, growth.FAST_S)
         expected = service(policy, state, measured).missed(max(1, measured.ready), there)
         excess = (share / target - 1) * min(1.0, expected / target)
