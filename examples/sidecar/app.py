@@ -6,7 +6,7 @@
 
 The runtime is found by COREFIT_SOCKET, which its sidecar puts into the environment, and asked over one connection
 pool for the life of the process. When it is away the page says so at once: a refused connection is an error of this
-request and of nothing else.
+request and of nothing else. When it has too much to do, its refusal and when to come back are handed on.
 """
 
 import os
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout, UnixConnector, web
 
 MODEL = "digits"
 PIXELS = 64
@@ -41,8 +41,16 @@ async def read(request: web.Request) -> web.Response:
     try:
         answer = await ask(request.app[MODEL_API], pixels)
     except (ClientError, TimeoutError) as error:
-        return web.json_response({"error": f"the model can't be asked: {error}"}, status=502)
+        status, headers = handed_on(error)
+        return web.json_response({"error": f"the model can't be asked: {error}"}, status=status, headers=headers)
     return web.json_response({**answer, "ms": round(1000 * (time.perf_counter() - started), 2)})
+
+
+def handed_on(error: Exception) -> tuple[int, dict[str, str]]:
+    """The status of what went wrong beside us, and the runtime's word on when it may go well."""
+    if isinstance(error, ClientResponseError) and error.headers and "Retry-After" in error.headers:
+        return error.status, {"Retry-After": error.headers["Retry-After"]}
+    return 502, {}
 
 
 def drawing(sent: Any) -> list[float] | None:

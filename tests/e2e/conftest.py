@@ -19,14 +19,21 @@ from typing import Any
 import pytest
 from faults.operators import Nursery
 
+from corefit_core import naming
+from corefit_core.report import Report, decode
+
 ROOT = Path(__file__).parents[2]
 SYSTEM = "corefit-system"
 CLUSTER = os.environ.get("COREFIT_TEST_CLUSTER", "e2e")
-DEADLINE_S = 240.0
+DEADLINE_S = 600.0
+"""Seconds; what waits this long has failed. Neighbours of this machine steal nine tenths of its CPU for minutes."""
 
 
 class Kube:
     """kubectl and helm against one cluster and namespace."""
+
+    patience = f"--timeout={DEADLINE_S:.0f}s"
+    """For a program that waits itself."""
 
     def __init__(self, environment: dict[str, str], namespace: str = "default") -> None:
         self.environment = environment
@@ -73,6 +80,39 @@ class Kube:
             # An API server has no call that waits for an arbitrary condition: half a second between looks.
             time.sleep(0.5)
         return value
+
+    def draw_files(self) -> None:
+        """What the pods of examples/sidecar run, without those pods."""
+        files = (f"--from-file=examples/sidecar/{name}" for name in ("app.py", "index.html"))
+        self.kubectl("create", "configmap", "draw", *files)
+
+    def rolled_out(self, workload: str) -> None:
+        """Waits until all pods of a workload are of its template, and available."""
+        self.kubectl("rollout", "status", workload, self.patience)
+
+    def report(self, pod: str, port: int = naming.PORT_ADMIN) -> Report | None:
+        """What a pod's runtime tells; None while it doesn't answer."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/report"
+        done = self.run("kubectl", "get", "--raw", path, check=False)
+        return decode(done.stdout.encode()) if done.returncode == 0 else None
+
+    @property
+    def system(self) -> "Kube":
+        """The operator's namespace."""
+        return Kube(self.environment, SYSTEM)
+
+    def scale_operator(self, replicas: int) -> None:
+        """So many operators in the cluster; with 0, also none that is about to end."""
+        self.system.kubectl("scale", "deployment/corefit", f"--replicas={replicas}")
+        self.system.rolled_out("deployment/corefit")
+        if replicas == 0:
+            selector = "app.kubernetes.io/name=corefit-operator"
+            self.system.kubectl("wait", "--for=delete", "pod", "--selector", selector, self.patience)
+
+    def kill_operators(self) -> None:
+        """Ends those in the cluster, at once; others come in their place."""
+        names = self.system.kubectl("get", "pods", "--output", "name").split()
+        self.system.kubectl("delete", "--grace-period=0", "--force", *names)
 
     def condition(self, name: str, kind: str) -> dict[str, Any]:
         conditions = self.get("inferenceservice", name).get("status", {}).get("conditions", [])
@@ -152,7 +192,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Kube]:
 def crds(cluster: Kube) -> Kube:
     """The CRD by plain `kubectl apply`, as a person without Helm installs it."""
     cluster.kubectl("apply", "--server-side", "-f", "crds/")
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", cluster.patience)
     return cluster
 
 
@@ -161,7 +201,7 @@ def operator(crds: Kube) -> Kube:
     """The operator in the cluster, under its own ServiceAccount, by Helm."""
     release = ("corefit", "charts/corefit", "--namespace", SYSTEM, "--create-namespace")
     # The CRD is there already, by kubectl: a chart must be installable beside it.
-    crds.run("helm", "upgrade", "--install", *release, "--set", "crds.install=false", "--wait", "--timeout", "5m")
+    crds.run("helm", "upgrade", "--install", *release, "--set", "crds.install=false", "--wait", crds.patience)
     return crds
 
 
@@ -184,7 +224,9 @@ def kube(operator: Kube) -> Iterator[Kube]:
     """A namespace with the examples' model server, and an operator that looks at it."""
     for namespaced in _namespaced(operator):
         namespaced.kubectl("apply", "-k", "examples")
-        namespaced.kubectl("rollout", "status", "deployment/models", "--timeout=240s")
+        namespaced.rolled_out("deployment/models")
+        # A runtime that is refused says so, and tries again seconds later.
+        namespaced.address("models")
         yield namespaced
 
 
@@ -199,22 +241,14 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture
 def outside(crds: Kube) -> Iterator[Kube]:
     """A namespace for operators outside the cluster, and none inside meanwhile: it would do their work."""
-    system = ("kubectl", "--namespace", SYSTEM)
-    inside = crds.run(*system, "get", "deployment", "corefit", "--ignore-not-found", "-o", "name").stdout.strip()
-
-    def scale(replicas: int) -> None:
-        crds.run(*system, "scale", inside, f"--replicas={replicas}")
-        crds.run(*system, "rollout", "status", inside, "--timeout=240s")
-
+    inside = crds.system.find("deployment", "corefit")
     if inside:
-        scale(0)
-        selector = ("-l", "app.kubernetes.io/name=corefit-operator")
-        crds.run(*system, "wait", "--for=delete", "pod", *selector, "--timeout=240s")
+        crds.scale_operator(0)
     try:
         yield from _namespaced(crds)
     finally:
         if inside:
-            scale(2)
+            crds.scale_operator(2)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -10,6 +11,9 @@ from corefit.load import Kind, Options, Recorder, Request, Step, intended_times,
 from corefit.load.record import Sample
 
 LONGEST_S = 7200
+PATIENCE_S = 60.0
+"""Seconds; a request that gets no answer for so long is lost. One that was taken in is answered later where the CPU is
+gone all of a sudden, and this process is short of it as well."""
 
 
 class Load:
@@ -24,19 +28,28 @@ class Load:
 
     def __init__(self, url: str, requests: Sequence[Request], rate: float, *, per_connection: int = 5) -> None:
         self.recorder = Recorder()
+        self._start = 0.0
         self._url = url
         self._requests = requests
         self._rate = rate
-        self._options = Options(requests_per_connection=per_connection)
+        self._options = Options(requests_per_connection=per_connection, timeout_s=PATIENCE_S)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drive)
 
     def _drive(self) -> None:
         steps = [Step(rate=self._rate, duration_s=LONGEST_S)]
         times = itertools.takewhile(lambda _: not self._stop.is_set(), intended_times(steps))
-        asyncio.run(run(self._url, self._requests, times, recorder=self.recorder, options=self._options))
+        asyncio.run(
+            run(self._url, self._requests, times, recorder=self.recorder, options=self._options, start=self._start)
+        )
+
+    @property
+    def now_s(self) -> float:
+        """By the clock of the samples."""
+        return time.monotonic() - self._start
 
     def __enter__(self) -> Self:
+        self._start = time.monotonic()
         self._thread.start()
         return self
 

@@ -47,17 +47,17 @@ def guarded(kube: Any) -> Any:
     kube.apply({**service, "metadata": {"name": "guarded"}, "spec": {**service["spec"], "selector": labels}})
     kube.kubectl("create", "secret", "generic", "right", f"--from-literal=token={TOKEN}")
     kube.kubectl("create", "secret", "generic", "wrong", "--from-literal=token=another")
-    kube.kubectl("rollout", "status", "deployment/guarded", "--timeout=240s")
+    kube.rolled_out("deployment/guarded")
+    kube.address("guarded")
     return kube
 
 
 def _says(kube: Any, name: str, *words: str) -> None:
-    def said() -> dict[str, Any]:
+    def said() -> bool:
         found: dict[str, Any] = kube.condition(name, "Ready")
-        return found if found.get("reason") == "ModelUnavailable" else {}
+        return found.get("reason") == "ModelUnavailable" and all(word in found["message"] for word in words)
 
-    found = kube.until(f"{name} says ModelUnavailable", said)
-    assert all(word in found["message"] for word in words), found
+    kube.until(f"{name} says ModelUnavailable and {words}", said)
 
 
 def test_credentials_come_from_the_secret_and_metadata_addresses_are_refused(guarded: Any, service: Make) -> None:

@@ -50,14 +50,12 @@ def test_an_autoscaler_on_the_resource_rules_and_the_operator_follows(kube: Any,
             f"the Deployment has {replicas}",
             lambda replicas=replicas: kube.get("deployment", "digits")["spec"]["replicas"] == replicas,
         )
-    able = kube.get("hpa", "digits")["status"]["conditions"]
-    assert any(c["type"] == "AbleToScale" and c["status"] == "True" for c in able), able
+    kube.kubectl("wait", "--for=condition=AbleToScale", "hpa/digits", kube.patience)
     assert kube.condition("digits", "ScalingActive")["reason"] == "Manual"
 
 
 @pytest.mark.nightly
 @pytest.mark.metrics_server
-@pytest.mark.timeout(1800)
 def test_an_autoscaler_with_metrics_scales_with_the_load_and_the_operator_keeps_its_hands_off(kube: Any) -> None:
     """By the CPU of the pods that the resource's scale subresource selects."""
     example = yaml.safe_load((ROOT / "examples/load-model/inferenceservice.yaml").read_text())
@@ -119,8 +117,7 @@ def test_a_stateful_set_of_others_is_scaled_as_a_deployment_is(kube: Any) -> Non
     scaling = {**resource["spec"]["scaling"], "targetRef": target, "minReplicas": 2, "maxReplicas": 2}
     kube.apply({**resource, "spec": {**resource["spec"], "scaling": scaling}})
     kube.until("it is rendered", lambda: kube.get("cfis", "digits").get("status", {}).get("sidecar"))
-    files = (f"--from-file={example}/{name}" for name in ("app.py", "index.html"))
-    kube.kubectl("create", "configmap", "draw", *files)
+    kube.draw_files()
     deployment = next(yaml.safe_load_all((example / "deployment.yaml").read_text()))
     spec = {key: deployment["spec"][key] for key in ("selector", "template")}
     kube.apply({**deployment, "kind": "StatefulSet", "spec": {**spec, "serviceName": "draw", "replicas": 1}})

@@ -1,15 +1,14 @@
 """CPU in place on a real cluster: boosts, growing with the load, no room, an operator killed, no request lost."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e.driving import Load
 
-from corefit.demo.predictions import load_requests
-from corefit.load import Recorder, Step, intended_times, run
+from corefit.demo.predictions import known_rows, load_requests
 from corefit_core.quantity import parse_millicores
 from corefit_operator.headroom import left
 
@@ -42,9 +41,18 @@ def _restarts(pod: dict[str, Any]) -> int:
 
 def _planned(kube: Any, pod: dict[str, Any]) -> int:
     """The grant that the process itself goes by, from its report."""
-    meta = pod["metadata"]
-    path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:8081/proxy/report"
-    return int(json.loads(kube.kubectl("get", "--raw", path))["plan"]["grant_millicores"])
+    report = kube.report(pod["metadata"]["name"])
+    return report.plan.grant_millicores if report else 0
+
+
+def _reason(kube: Any, kind: str) -> str:
+    return str(kube.condition("load-model", kind).get("reason", ""))
+
+
+def _load(kube: Any, rate: float) -> Load:
+    """On the load model, of which a request takes 8 ms."""
+    requests = load_requests(known_rows(ROOT / "examples/load-model/rows.json"))
+    return Load(kube.url("load-model"), requests, rate, per_connection=20)
 
 
 def _resize(kube: Any, pod: dict[str, Any], millicores: int) -> None:
@@ -60,8 +68,11 @@ def _filler(kube: Any, beside: dict[str, Any], *, leave: int) -> dict[str, Any]:
     selector = f"spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed"
 
     def staying() -> list[dict[str, Any]]:
-        pods = json.loads(kube.kubectl("get", "pods", "-A", "--field-selector", selector, "--output", "json"))["items"]
-        return [] if any("deletionTimestamp" in pod["metadata"] for pod in pods) else pods
+        namespaces = kube.get("namespaces")["items"]
+        going = {each["metadata"]["name"] for each in namespaces if "deletionTimestamp" in each["metadata"]}
+        pods: list[dict[str, Any]] = kube.get("pods", "-A", "--field-selector", selector)["items"]
+        leave = any("deletionTimestamp" in p["metadata"] or p["metadata"]["namespace"] in going for p in pods)
+        return [] if leave else pods
 
     # What a pod of an earlier test gives back after the filler was measured would be room to grow.
     listed = kube.until(f"nobody is leaving {name}", staying)
@@ -108,10 +119,9 @@ def test_a_pod_starts_with_more_and_whatever_happens_to_it_ends_at_its_size(kube
     assert "200m" in kube.kubectl("get", "cfis", "digits")
 
     # An operator that was killed after its write, or before it, or while someone else wrote: all look like this.
-    names = kube.run("kubectl", "-n", "corefit-system", "get", "pods", "-o", "name").stdout.split()
-    kube.run("kubectl", "-n", "corefit-system", "delete", "--grace-period=0", "--force", *names)
+    kube.kill_operators()
     _resize(kube, pod, 450)
-    kube.run("kubectl", "-n", "corefit-system", "rollout", "status", "deployment/corefit", "--timeout=240s")
+    kube.system.rolled_out("deployment/corefit")
     after = _settled(kube, "digits", 200)
     assert (after["metadata"]["uid"], _restarts(after)) == (started["metadata"]["uid"], 0)
 
@@ -126,15 +136,11 @@ def test_a_load_that_rises_grows_the_pod_in_place_and_it_shrinks_again(kube: Any
     kube.apply(spec)
     kube.wait_condition("load-model", "Ready", "True")
     before = _settled(kube, "load-model", 250)
-    requests = load_requests(json.loads((ROOT / "examples/load-model/rows.json").read_text()))
-    recorder = Recorder()
-    times = intended_times([Step(rate=2, duration_s=5), Step(rate=25, duration_s=15), Step(rate=1, duration_s=5)])
-    asyncio.run(run(kube.url("load-model"), requests, times, recorder=recorder))
-    events = kube.kubectl("get", "events", "--field-selector", "reason=Resized")
-    assert "250m ->" in events, events
+    with _load(kube, 25) as load:
+        kube.until("it grows", lambda: "250m ->" in kube.kubectl("get", "events", "--field-selector", "reason=Resized"))
     after = _settled(kube, "load-model", 250)
     assert (after["metadata"]["uid"], _restarts(after)) == (before["metadata"]["uid"], 0)
-    assert recorder.summary().lost == 0
+    assert load.lost() == []
 
 
 def test_where_the_node_has_no_room_replicas_come_instead(kube: Any, service: Make) -> None:
@@ -149,18 +155,14 @@ def test_where_the_node_has_no_room_replicas_come_instead(kube: Any, service: Ma
     pod = _settled(kube, "load-model", 100)
     # 120m are room for another pod and not for the next larger size of this one, 250m.
     kube.apply(_filler(kube, pod, leave=120))
-    kube.kubectl("wait", "--for=condition=Ready", "pod/filler", "--timeout=120s")
-    requests = load_requests(json.loads((ROOT / "examples/load-model/rows.json").read_text()))
-    recorder, times = Recorder(), intended_times([Step(rate=15, duration_s=20)])
-    asyncio.run(run(kube.url("load-model"), requests, times, recorder=recorder))
-    replicas = kube.get("deployment", "load-model")["spec"]["replicas"]
-    events = kube.kubectl("get", "events", "--field-selector", "reason=Scaled")
-    assert replicas == 2 or "1 -> 2 replicas" in events, events
+    kube.kubectl("wait", "--for=condition=Ready", "pod/filler", kube.patience)
+    with _load(kube, 15) as load:
+        kube.until("replicas come", lambda: kube.get("deployment", "load-model")["spec"]["replicas"] == 2)
     again = kube.get("pod", pod["metadata"]["name"])
     assert (again["metadata"]["uid"], _granted(again)) == (pod["metadata"]["uid"], 100)
     # The operator's last look at the node may be ten seconds old: what it asked for by it is deferred and taken back.
     kube.until("nothing is asked that the node hasn't", lambda: _asked(kube.get("pod", pod["metadata"]["name"])) == 100)
-    assert recorder.summary().lost == 0
+    assert load.lost() == []
 
 
 def test_a_pod_that_may_burst_uses_what_its_node_has_idle_and_says_so(kube: Any, service: Make) -> None:
@@ -175,16 +177,15 @@ def test_a_pod_that_may_burst_uses_what_its_node_has_idle_and_says_so(kube: Any,
     pod = kube.until("a pod is there", lambda: _pod(kube, "load-model"))
     cpu = pod["spec"]["containers"][0]["resources"]
     assert (pod["status"]["qosClass"], cpu["requests"]["cpu"], cpu["limits"]["cpu"]) == ("Burstable", "100m", "1")
-    assert _planned(kube, pod) == 1000
-    requests = load_requests(json.loads((ROOT / "examples/load-model/rows.json").read_text()))
-    recorder, times = Recorder(), intended_times([Step(rate=30, duration_s=15)])
-    asyncio.run(run(kube.url("load-model"), requests, times, recorder=recorder))
-    # A busy machine may have little to lend; that it was wanted is seen on any.
-    seen = kube.until("the condition Burst", lambda: kube.condition("load-model", "Burst"))
-    assert seen["reason"] in ("CPUAvailable", "CPUScarce", "NotNeeded"), seen
-    path = f"/api/v1/namespaces/{kube.namespace}/pods/{pod['metadata']['name']}:8081/proxy/report"
-    told = json.loads(kube.kubectl("get", "--raw", path))["burst"]
-    assert told["request_millicores"] == 100
-    assert told.get("lent_seconds", 0) + told.get("short_seconds", 0) > 0, told
+    kube.until("the process goes by its limit", lambda: _planned(kube, pod) == 1000)
+
+    def wanted() -> Any:
+        report = kube.report(pod["metadata"]["name"])
+        return report and report.burst and report.burst.lent_seconds + report.burst.short_seconds > 0 and report.burst
+
+    with _load(kube, 30) as load:
+        # A busy machine may have little to lend; that it was wanted is seen on any.
+        assert kube.until("it wants more than its request", wanted).request_millicores == 100
+        kube.until("the condition Burst says so", lambda: _reason(kube, "Burst") in ("CPUAvailable", "CPUScarce"))
     assert kube.get("inferenceservice", "load-model")["status"]["costPerHour"].startswith("0.005"), "by the request"
-    assert recorder.summary().lost == 0
+    assert load.lost() == []

@@ -1,16 +1,16 @@
 """From `kubectl apply` to predictions, and what happens when something is wrong, edited, deleted or killed."""
 
-import asyncio
 import json
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e.driving import Load
 
-from corefit.demo.predictions import load_requests
-from corefit.load import Recorder, Step, intended_times, run
+from corefit.demo.predictions import known_rows, load_requests
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
@@ -72,13 +72,11 @@ def test_models_that_cannot_be_served_are_named_and_others_serve_on(kube: Any, s
         ("text", "ModelInvalid", "onnx"),
     ):
 
-        def told(name: str = name, reason: str = reason) -> dict[str, Any]:
+        def told(name: str = name, reason: str = reason, words: str = words) -> dict[str, Any]:
             found = kube.condition(name, "Ready")
-            return found if found.get("reason") == reason else {}
+            return found if found.get("reason") == reason and words in found["message"].lower() else {}
 
-        found = kube.until(f"{name} says {reason}", told)
-        assert found["status"] == "False"
-        assert words.lower() in found["message"].lower()
+        assert kube.until(f"{name} says {reason} and {words}", told)["status"] == "False"
     kube.wait_condition("good", "Ready", "True")
 
 
@@ -109,9 +107,8 @@ def test_an_operator_that_is_killed_comes_back_and_changes_nothing(kube: Any, se
     kube.until("two pods are ready", lambda: kube.get("deployment", "digits")["status"].get("readyReplicas") == 2)
     before = _pods(kube)
     generation = kube.get("deployment", "digits")["metadata"]["generation"]
-    operator = kube.run("kubectl", "-n", "corefit-system", "get", "pods", "-o", "name").stdout.split()
-    kube.run("kubectl", "-n", "corefit-system", "delete", "--grace-period=0", "--force", *operator)
-    kube.run("kubectl", "-n", "corefit-system", "rollout", "status", "deployment/corefit", "--timeout=240s")
+    kube.kill_operators()
+    kube.system.rolled_out("deployment/corefit")
     # The proof that it works again is that a change of the resource arrives; then nothing else may have changed.
     kube.kubectl("annotate", "inferenceservice", "digits", "test=1")
     kube.kubectl("patch", "inferenceservice", "digits", "--type=merge", "-p", '{"spec":{"scaling":{"maxReplicas":4}}}')
@@ -151,16 +148,15 @@ def test_replicas_follow_the_load_up_and_down_and_no_request_is_lost(kube: Any, 
     )
     kube.apply(spec)
     kube.wait_condition("load-model", "Ready", "True")
-    requests = load_requests(json.loads((ROOT / "examples/load-model/rows.json").read_text()))
-    recorder = Recorder()
-    times = intended_times([Step(rate=2, duration_s=5), Step(rate=25, duration_s=40), Step(rate=1, duration_s=5)])
-    asyncio.run(run(kube.url("load-model"), requests, times, recorder=recorder))
-    reached = kube.until(
-        "two replicas were decided",
-        lambda: kube.get("deployment", "load-model")["metadata"]["generation"] > 1,
-    )
-    assert reached
-    kube.until("back to one", lambda: kube.get("deployment", "load-model")["spec"]["replicas"] == 1)
-    summary = recorder.summary()
-    assert summary.lost == 0, summary
-    assert summary.ok > 0
+    requests = load_requests(known_rows(ROOT / "examples/load-model/rows.json"))
+    for what, rate, replicas in (("up", 25, 2), ("down", 1, 1)):
+        with Load(kube.url("load-model"), requests, rate) as load:
+            kube.until(f"{replicas} replicas are ready", partial(_ready, kube, replicas))
+            kube.until("and serve", load.served_one_more())
+        assert load.lost() == [], (what, load.recorder.summary())
+
+
+def _ready(kube: Any, replicas: int) -> bool:
+    """Whether as many are wanted and ready."""
+    deployment = kube.get("deployment", "load-model")
+    return bool(deployment["spec"]["replicas"] == deployment["status"].get("readyReplicas") == replicas)

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from corefit_core import naming
-from corefit_core.report import decode
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
@@ -48,8 +47,7 @@ WAYS = ("socket", "loopback", "service")
 
 
 def _cpu_s(kube: Any, pod: str, port: int) -> float:
-    path = f"/api/v1/namespaces/{kube.namespace}/pods/{pod}:{port}/proxy/report"
-    return decode(kube.kubectl("get", "--raw", path).encode()).counters.cpu_seconds
+    return float(kube.until(f"{pod} reports", lambda: kube.report(pod, port)).counters.cpu_seconds)
 
 
 def _pod(kube: Any, selector: str) -> str:
@@ -78,14 +76,16 @@ def test_three_ways_to_the_same_model(kube: Any) -> None:
     beside = yaml.safe_load((ROOT / "examples/sidecar/inferenceservice.yaml").read_text())
     alone = yaml.safe_load((ROOT / "examples/digits/inferenceservice.yaml").read_text())
     still = {"resources": CORES, "scaling": {"mode": "Manual"}}
-    kube.kubectl("apply", "-k", "examples/sidecar")
     kube.apply({**beside, "spec": {**beside["spec"], **still}})
+    # A pod that came before that would have another size, and its successor no room beside it.
+    kube.until("it is rendered", lambda: kube.get("cfis", "digits").get("status", {}).get("sidecar"))
+    kube.draw_files()
+    kube.kubectl("apply", "-f", "examples/sidecar/deployment.yaml")
     model = {**alone["spec"]["model"], "name": "digits"}
     kube.apply({**alone, "metadata": {"name": "alone"}, "spec": {**alone["spec"], **still, "model": model}})
-    kube.kubectl("rollout", "restart", "deployment/draw")
-    kube.kubectl("rollout", "status", "deployment/draw", "--timeout=240s")
+    kube.rolled_out("deployment/draw")
     kube.wait_condition("alone", "Ready", "True")
-    kube.until("one pod is left", lambda: len(kube.get("pods", "-l", "app=draw")["items"]) == 1)
+    kube.address("alone")
     pods = _pod(kube, "app=draw"), _pod(kube, f"{naming.LABEL_SERVICE}=alone")
     # The ways take turns, so that what disturbs the machine disturbs all of them.
     windows = [{way: _window(kube, way, *pods) for way in WAYS} for _ in range(ROUNDS)]

@@ -38,7 +38,8 @@ def _audit_log() -> Path:
 def _requests(user: str) -> Iterator[tuple[Use, bool, str]]:
     """Each request: what it used, whether the authorizer refused it, and its URI."""
     kept = sorted(_audit_log().parent.glob("audit*.log"))  # the API server begins a new one at 100 MB
-    for line in (line for path in kept for line in path.read_text().splitlines()):
+    # The last line may be about to be written.
+    for line in (line for path in kept for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")):
         event = json.loads(line)
         reference = event.get("objectRef")
         if event["user"]["username"] != user or not reference or event["stage"] != "ResponseComplete":

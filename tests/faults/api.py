@@ -4,6 +4,7 @@ import base64
 import json
 import ssl
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ class Api:
 
     def __init__(self, kubeconfig: str | Path, connections: int = 64) -> None:
         self.server, context = upstream(kubeconfig)
-        self._pool = urllib3.PoolManager(maxsize=connections, block=True, ssl_context=context, retries=False)
+        # A kept connection that the server has closed shows only when it is used; what is told twice is the same.
+        again = urllib3.Retry(2, allowed_methods=("GET", "PATCH"), respect_retry_after_header=False)
+        self._pool = urllib3.PoolManager(maxsize=connections, block=True, ssl_context=context, retries=again)
 
     def __call__(self, method: str, path: str, body: Any = None, kind: str = JSON) -> dict[str, Any]:
         """The decoded answer.
@@ -56,6 +59,15 @@ class Api:
             if refused.status == 404:
                 return {}
             raise
+
+    def events(self, path: str, since: str) -> Iterator[dict[str, Any]]:
+        """All that has happened to the objects of a list since it had this version, and what happens from now on."""
+        url = f"{self.server}/{path}?watch=1&resourceVersion={since}"
+        answer = self._pool.request("GET", url, preload_content=False)
+        try:
+            yield from map(json.loads, answer)
+        finally:
+            answer.close()
 
     def close(self) -> None:
         """Ends its connections."""

@@ -206,14 +206,21 @@ class Lane:
         return int(found["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
     def rounds_until_resized(self) -> list[int]:
-        """For each pod that was resized after the operator's last start: how often it was looked at before that."""
+        """For each pod that was resized after the operator's last start: how often it was looked at before that.
+
+        Without the looks that had no answer in time, after which the operator hangs up: they tell of the machine.
+        """
         back = self.operator.started[-1]
         first: dict[str, float] = {}
         for at, name, _ in self._carried_out("pods", "resize"):
             if at > back:
                 first.setdefault(name, at)
         looks = self.arena.nodes.looks
-        return [sum(back < look < at for look in looks[self.namespace, name]) for name, at in first.items()]
+        found = []
+        for name, at in first.items():
+            answered = [connection for look, connection in looks[self.namespace, name] if back < look < at]
+            found.append(answered.count(answered[-1]) if answered else 0)
+        return found
 
     def scalings(self) -> list[tuple[float, int]]:
         """When the Deployment was scaled, by the wall clock, and to how many replicas."""

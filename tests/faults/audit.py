@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Audit:
-    """The API server's own account of who wrote what, by namespace; Leases are renewed all the time, and left out."""
+    """The API server's own account of who wrote what, by namespace."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,6 +27,6 @@ class Audit:
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
                 entry = json.loads(line)
-                if entry["responseStatus"]["code"] < 400 and entry["objectRef"]["resource"] != "leases":
+                if entry["responseStatus"]["code"] < 400:
                     self._entries[entry["objectRef"].get("namespace", "")].append(entry)
             return list(self._entries[namespace])

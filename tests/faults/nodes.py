@@ -39,8 +39,9 @@ class Runtime(asyncio.Protocol):
 
     def __init__(self, uid: str, millicores: Callable[[], int], erlangs: Callable[[], float]) -> None:
         self.uid = uid
-        self.looks: list[float] = []
-        """When it was asked for a report, by the wall clock."""
+        self.connections = 0
+        self.looks: list[tuple[float, int]] = []
+        """When it was asked for a report, by the wall clock, and on which connection: who had no answer hangs up."""
         self._millicores = millicores
         self._erlangs = erlangs
         self._busy_s = self._cpu_s = 0.0
@@ -82,13 +83,15 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        runtime.connections += 1
+        self._number = runtime.connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         if data.endswith(b"\r\n\r\n"):  # a GET fits into one segment
-            self._runtime.looks.append(time.time())
+            self._runtime.looks.append((time.time(), self._number))
             body = self._runtime.report()
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)  # type: ignore[attr-defined]
 
@@ -104,8 +107,8 @@ class Nodes:
     def __init__(self, wire: Wire, near: IPv4Address) -> None:
         self.erlangs: dict[str, float] = {}
         """The load of each namespace, over all of its pods that are ready."""
-        self.looks: dict[tuple[str, str], list[float]] = {}
-        """When each pod, by namespace and name, was asked for a report, by the wall clock."""
+        self.looks: dict[tuple[str, str], list[tuple[float, int]]] = {}
+        """When, and on which of its connections, each pod, by namespace and name, was asked for a report."""
         self._wire = wire
         self._near = near
         self._pods: dict[str, Pod] = {}

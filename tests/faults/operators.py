@@ -16,6 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from corefit_core.election import DURATION_S, RETRY_S
+from corefit_operator.lease import JITTER
+
+PATIENCE_S = 600.0
+"""Seconds that a process gets to start or to end, on a machine whose CPU others may have."""
 NURSERY = """
 import gc, json, os, sys, threading
 import corefit_operator.main, corefit_operator.program
@@ -64,7 +69,7 @@ class Nursery:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps({"order": order, "arguments": arguments, "log": str(log)}) + "\n")
             self._process.stdin.flush()
-            assert self._changed.wait_for(lambda: order in self._started, 60)
+            assert self._changed.wait_for(lambda: order in self._started, PATIENCE_S)
             return self._started[order]
 
     def code(self, pid: int, timeout_s: float) -> int | None:
@@ -77,8 +82,8 @@ class Nursery:
         """Ends those that still run, and itself."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(30)
-        self._reader.join(30)
+        self._process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -93,6 +98,15 @@ class Nursery:
                 else:
                     self._codes[said["pid"]] = said["code"]
                 self._changed.notify_all()
+
+
+def failover_s(change_s: float) -> float:
+    """What a fail-over may take, where a change takes so long while nobody dies.
+
+    20 s by the requirements. The Lease has most of them, the rest is for some requests: where the machine is short of
+    CPU these take as long as all others do.
+    """
+    return max(20.0, DURATION_S + RETRY_S * (1 + JITTER) + 5 * change_s)
 
 
 class Operator:
@@ -122,7 +136,7 @@ class Operator:
         if self._nursery.code(self.pid, 0) is None:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGKILL)
-        self._keeper.join(60)
+        self._keeper.join(PATIENCE_S)
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal, if it still runs."""
@@ -147,9 +161,9 @@ class Operator:
         yield
         self._wanted.set()
 
-    def wait(self, timeout_s: float) -> int | None:
-        """Its exit status."""
-        return self._nursery.code(self.pid, timeout_s)
+    def wait(self) -> int | None:
+        """Its exit status, once it has ended."""
+        return self._nursery.code(self.pid, PATIENCE_S)
 
     def _start(self) -> None:
         self.pid = self._nursery.start(self._arguments, self.log)

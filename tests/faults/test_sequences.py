@@ -47,7 +47,6 @@ def many(arena: Arena, _: Sequence[str]) -> Counter[str]:
 
 
 @pytest.mark.begun(prepare=few)
-@pytest.mark.timeout(1800)
 def test_what_is_asked_for_last_is_what_there_is(outcomes: Counter[str]) -> None:
     assert _transitions(outcomes) >= 100
 

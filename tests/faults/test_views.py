@@ -259,7 +259,6 @@ def long_outages(arena: Arena, _: Sequence[str]) -> Outcomes:
 
 
 @pytest.mark.begun(prepare=all_faults)
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", FAULTS)
 def test_whatever_the_operator_sees_it_ends_where_the_newest_spec_says(name: str, outcomes: Outcomes) -> None:
     _judge(name, outcomes)
@@ -267,7 +266,6 @@ def test_whatever_the_operator_sees_it_ends_where_the_newest_spec_says(name: str
 
 @pytest.mark.nightly
 @pytest.mark.begun(prepare=long_outages)
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", _outages(LONG_OUTAGE_S))
 def test_so_it_does_when_the_api_server_is_away_for_two_minutes(name: str, outcomes: Outcomes) -> None:
     _judge(name, outcomes)

@@ -19,7 +19,7 @@ from corefit_devcluster.processes import supervisor_arguments, supervisor_comman
 from corefit_devcluster.run import tail
 
 END_SECONDS = 60.0
-BEGIN_SECONDS = 30.0
+BEGIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
