@@ -81,6 +81,10 @@ class Kube:
             time.sleep(0.5)
         return value
 
+    def served(self, plural: str) -> None:
+        """Waits until objects of a kind may be asked for: some time after its CRD is established."""
+        self.until(f"{plural} are served", lambda: self.run("kubectl", "get", plural, check=False).returncode == 0)
+
     def draw_files(self) -> None:
         """What the pods of examples/sidecar run, without those pods."""
         files = (f"--from-file=examples/sidecar/{name}" for name in ("app.py", "index.html"))
@@ -192,7 +196,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Kube]:
 def crds(cluster: Kube) -> Kube:
     """The CRD by plain `kubectl apply`, as a person without Helm installs it."""
     cluster.kubectl("apply", "--server-side", "-f", "crds/")
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", cluster.patience)
+    cluster.served("inferenceservices")
     return cluster
 
 

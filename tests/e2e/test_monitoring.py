@@ -24,10 +24,11 @@ APPLY = ("apply", "--server-side", "--validate=strict", "-f", "-")
 def monitored(crds: Any) -> Iterator[Any]:
     """A cluster with those CRDs."""
     folder = Path(crds.run("corefit-devcluster", "files", "prometheus-operator").stdout.strip())
-    files = [str(folder / f"monitoring.coreos.com_{plural}.yaml") for plural in ("servicemonitors", "prometheusrules")]
-    named = [argument for file in files for argument in ("-f", file)]
+    kinds = ("servicemonitors", "prometheusrules")
+    named = [argument for kind in kinds for argument in ("-f", str(folder / f"monitoring.coreos.com_{kind}.yaml"))]
     crds.run("kubectl", "apply", "--server-side", *named)
-    crds.run("kubectl", "wait", "--for=condition=Established", "--timeout=120s", *named)
+    for kind in kinds:
+        crds.served(kind)
     yield crds
     crds.run("kubectl", "delete", *named)
 
