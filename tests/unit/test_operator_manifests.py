@@ -104,6 +104,22 @@ def test_a_boost_is_the_resources_word_or_the_operators_default(startup: str | N
     assert resources["limits"]["cpu"] == resources["requests"]["cpu"] == cpu
 
 
+@pytest.mark.parametrize("application", [None, {"containers": [{"name": "web", "image": "w"}]}])
+def test_what_selects_pods_finds_those_of_the_deployment_and_none_of_others(application: Any) -> None:
+    """Pods of a deleted namesake of mode Sidecar had requests sent to them, and their ports closed."""
+    children = _children(**({"application": application} if application else {}))
+    selectors = {
+        "Service": children["Service"]["spec"]["selector"],
+        "PodDisruptionBudget": children["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        "NetworkPolicy": children["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    }
+    own = children["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    others = {"app.kubernetes.io/managed-by": "Helm", **naming.selector("digits")}
+    for kind, selector in selectors.items():
+        assert selector.items() <= own.items(), kind
+        assert not selector.items() <= others.items(), kind
+
+
 def test_a_rollout_never_takes_a_pod_away_first() -> None:
     rolling = _children()["Deployment"]["spec"]["strategy"]["rollingUpdate"]
     assert rolling == {"maxUnavailable": 0, "maxSurge": 1}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from corefit_core.naming import FIELD_MANAGER
+from corefit_core.naming import ANNOTATION_INJECTED, FIELD_MANAGER, LABEL_SERVICE
 from corefit_core.report import Report
+from corefit_operator import objects
 from corefit_operator.api_error import ApiError
 from corefit_operator.children import REFUSED_S
 from corefit_operator.headroom import Headroom
@@ -41,6 +42,7 @@ class World:
         }
         view, metrics, cluster, defaults = View(), Metrics(), self, Defaults(image="i")
         view.put_service(self.raw)
+        self.view = view
         self.reconciler = Reconciler(
             cluster=cluster,  # type: ignore[arg-type]
             view=view,
@@ -176,3 +178,12 @@ async def test_replicas_that_are_refused_are_told_of_and_tried_again_later() -> 
     world.now += REFUSED_S
     await world.reconcile()
     assert world.condition("Progressing")[1] != "ScaleRefused"
+
+
+async def test_pods_that_a_deleted_namesake_of_mode_sidecar_left_are_not_counted() -> None:
+    world = World()
+    for name, annotations in (("own", {}), ("left", {ANNOTATION_INJECTED: "0.1.0-1"})):
+        meta = {"name": name, "uid": name, "namespace": "n", "labels": {LABEL_SERVICE: "a"}, "annotations": annotations}
+        world.view.put_pod(objects.pod({"metadata": meta}))
+    await world.reconcile()
+    assert world.status["replicas"] == 1

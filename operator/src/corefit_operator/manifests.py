@@ -86,7 +86,18 @@ def start_millicores(service: Service, defaults: Defaults) -> int:
 
 def selector_text(service: Service) -> str:
     """The label selector of the pods as text, for the scale subresource."""
-    return ",".join(f"{k}={v}" for k, v in naming.selector(service.name).items())
+    pods = naming.selector(service.name) if service.injected else _own_pods(service)
+    return ",".join(f"{k}={v}" for k, v in pods.items())
+
+
+def _own_pods(service: Service) -> dict[str, str]:
+    """What selects the pods of the Deployment, and none of others'.
+
+    Pods that got the runtime from a resource of mode Sidecar of the same name, which is gone, bear its label until they
+    are restarted: requests must not be sent to them, nor their ports be closed. A Deployment's selector can't be
+    changed, and its pods are told by their owner anyway.
+    """
+    return {**naming.selector(service.name), naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
 
 
 def _manifest(service: Service, api_version: str, kind: str, body: dict[str, Any]) -> Manifest:
@@ -117,7 +128,7 @@ def _labels(service: Service) -> dict[str, str]:
 
 
 def _service(service: Service) -> dict[str, Any]:
-    return {"type": "ClusterIP", "selector": naming.selector(service.name), "ports": [service_port(_target(service))]}
+    return {"type": "ClusterIP", "selector": _own_pods(service), "ports": [service_port(_target(service))]}
 
 
 def _target(service: Service) -> str | int:
@@ -134,7 +145,7 @@ def service_port(target: str | int) -> dict[str, Any]:
 def _disruption_budget(service: Service) -> dict[str, Any]:
     return {
         "maxUnavailable": 1,
-        "selector": {"matchLabels": naming.selector(service.name)},
+        "selector": {"matchLabels": _own_pods(service)},
         # A pod that can't become ready must not hold up the drain of its node.
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     }
@@ -154,7 +165,7 @@ def _network_policy(service: Service, defaults: Defaults) -> dict[str, Any]:
             *({"namespaceSelector": _namespace(name)} for name in defaults.monitoring_namespaces),
         ]
     return {
-        "podSelector": {"matchLabels": naming.selector(service.name)},
+        "podSelector": {"matchLabels": _own_pods(service)},
         "policyTypes": ["Ingress"],
         "ingress": [{"ports": _all_but_admin() if beside else [{"port": naming.PORT_NAME, "protocol": "TCP"}]}, admin],
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from corefit_core.naming import ANNOTATION_ADMIN_PORT, LABEL_SERVICE, PORT_ADMIN, PORT_NAME
+from corefit_core.naming import ANNOTATION_ADMIN_PORT, ANNOTATION_INJECTED, LABEL_SERVICE, PORT_ADMIN, PORT_NAME
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -150,6 +150,11 @@ class Pod(_Read, frozen=True, kw_only=True):
         """Where the runtime in it has its admin port."""
         said = self.metadata.annotations.get(ANNOTATION_ADMIN_PORT, "")
         return int(said) if said.isdecimal() and len(said) <= 5 else PORT_ADMIN
+
+    @property
+    def of_others(self) -> bool:
+        """Whether the runtime was put into it, by admission or by `corefit inject`."""
+        return ANNOTATION_INJECTED in self.metadata.annotations
 
     @property
     def names_its_port(self) -> bool:

@@ -112,7 +112,7 @@ class Reconciler:
 
     async def _bring_in_order(self, key: Key, raw: Mapping[str, Any], told: Asked, remembered: Remembered) -> float:
         service = told.service
-        wanted = routing.reachable(service, told.wanted, self._view.pods(key))
+        wanted = routing.reachable(service, told.wanted, self._pods(key, service))
         waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
         outcome = await children.settle(
             self._cluster,
@@ -145,12 +145,17 @@ class Reconciler:
             remembered = self._remembered[key] = Remembered(uid=uid)
         return remembered
 
+    def _pods(self, key: Key, service: Service) -> list[Pod]:
+        """Its own, or those of others in mode Sidecar, some of which a namesake of that mode may have left behind."""
+        return [pod for pod in self._view.pods(key) if service.injected or not pod.of_others]
+
     def _deployment(self, key: Key, service: Service) -> Child | None:
         return self._view.children(key).get(("Deployment", service.child_name))
 
     async def _look(self, key: Key, service: Service, remembered: Remembered) -> Found:
         """Asks the pods and decides."""
-        live = [pod for pod in self._view.pods(key) if pod.live]
+        pods = self._pods(key, service)
+        live = [pod for pod in pods if pod.live]
         reports = await self._collector.collect(live)
         now = self._clock()
         self._resizer.arrived(key, reports, remembered.resizes)
@@ -170,7 +175,7 @@ class Reconciler:
             contended=remembered.contention.look(deployment, now),
             beside=around,
             burst=lending.look(reports, remembered.lent, now) if service.burst_millicores is not None else None,
-            problem=diagnosis.problem(self._view.pods(key), reports, deployment),
+            problem=diagnosis.problem(pods, reports, deployment),
         )
 
     async def _decide(
