@@ -1,5 +1,6 @@
 """Every default and rule of the CRD on the real API server: what it accepts, and what it refuses with which words."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -151,6 +152,29 @@ def test_refuses_and_names_the_field(api: Any, case: str) -> None:
 def test_the_mode_of_a_resource_stays(api: Any) -> None:
     api.apply(_resource({}))
     assert "mode can't be changed" in api.apply(_resource({"mode": "Sidecar"}), check=False)
+
+
+@pytest.mark.parametrize(
+    ("full", "empty"),
+    [
+        ({"template": {"labels": {"a": "b"}}}, {"template": {"labels": {}}}),
+        ({"template": {"annotations": {"a": "b"}}}, {"template": {"annotations": {}}}),
+        ({"template": {"nodeSelector": {"a": "b"}}}, {"template": {"nodeSelector": {}}}),
+        ({"template": {"affinity": {"nodeAffinity": {}}}}, {"template": {"affinity": {}}}),
+        ({"template": {"tolerations": [{"key": "a"}]}}, {"template": {"tolerations": []}}),
+        ({"template": {"env": [{"name": "A"}]}}, {"template": {"env": []}}),
+        ({"template": {"env": [{"name": "A"}]}}, {"template": {}}),
+        ({"startup": {"cpu": "2"}}, {"startup": {}}),
+        ({"price": {"currency": "EUR"}}, {"price": {}}),
+    ],
+    ids=str,
+)
+def test_what_was_there_can_be_emptied_by_server_side_apply(
+    api: Any, full: dict[str, Any], empty: dict[str, Any]
+) -> None:
+    """Which then leaves a null, of maps and of optional parts, that the API server refuses where it may not be one."""
+    for spec in (full, empty, full):
+        api.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(_resource(spec)))
 
 
 def test_defaults_are_filled_in(api: Any, service: Callable[..., dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from faults import state
+from faults import others, state
 from faults.api import APPLY, JSON, MERGE, Api, Refused
 from faults.audit import Audit
 from faults.nodes import Nodes
@@ -106,6 +106,8 @@ class Arena:
                 return False
 
         until("the CRD is served", served)
+        others.install(self.api, _program("helm"))
+        until("its sidecars are offered", lambda: others.in_force(self.api))
 
 
 LASTING = {"downStabilizationSeconds": 3600}

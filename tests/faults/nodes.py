@@ -19,7 +19,7 @@ from faults.api import JSON, MERGE
 from faults.wire import Wire
 
 from corefit_core import report
-from corefit_core.naming import CONTAINER, LABEL_SERVICE, PORT_ADMIN
+from corefit_core.naming import ANNOTATION_ADMIN_PORT, CONTAINER, LABEL_SERVICE, PORT_ADMIN, SIDECAR
 from corefit_core.quantity import parse_millicores
 from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
 
@@ -200,29 +200,17 @@ class Nodes:
         meta, now = pod["metadata"], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await asyncio.sleep(START_S)
         host = await self._start(pod)
-        container = {
-            "name": CONTAINER,
-            "image": pod["spec"]["containers"][0]["image"],
-            "imageID": "",
-            "restartCount": 0,
-            "ready": True,
-            "started": True,
-            "state": {"running": {"startedAt": now}},
-            "resources": pod["spec"]["containers"][0]["resources"],
-        }
         kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
         conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in kinds]
         status = {"phase": "Running", "podIP": host, "podIPs": [{"ip": host}], "startTime": now}
-        status |= {"conditions": conditions, "containerStatuses": [container]}
+        status |= {"conditions": conditions, **_statuses(pod, now)}
         done = await self._pod(pod, "PATCH", {"status": status}, "/status")
         if not done:
             self._end(meta["uid"])
         return done
 
     async def _grant(self, pod: Pod) -> bool:
-        resources = pod["spec"]["containers"][0]["resources"]
-        statuses = [{**pod["status"]["containerStatuses"][0], "resources": resources}]
-        return await self._pod(pod, "PATCH", {"status": {"containerStatuses": statuses}}, "/status")
+        return await self._pod(pod, "PATCH", {"status": _statuses(pod, pod["status"]["startTime"])}, "/status")
 
     async def _gone(self, pod: Pod) -> bool:
         self._end(pod["metadata"]["uid"])
@@ -246,7 +234,8 @@ class Nodes:
         def connected() -> Connection:
             return Connection(runtime)
 
-        server = await self._wire.loop.create_server(connected, host, PORT_ADMIN, backlog=16)
+        port = int(meta.get("annotations", {}).get(ANNOTATION_ADMIN_PORT, PORT_ADMIN))
+        server = await self._wire.loop.create_server(connected, host, port, backlog=16)
         self._runtimes[uid] = runtime, server
         self.looks[namespace, meta["name"]] = runtime.looks
         return host
@@ -272,9 +261,34 @@ class Nodes:
 
 
 def _asked(pod: Pod) -> int:
-    return parse_millicores(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+    found = {c["name"]: c for field in ("containers", "initContainers") for c in pod["spec"].get(field, ())}
+    return _millicores(found)
 
 
 def _granted(pod: Pod) -> int:
-    statuses = pod["status"].get("containerStatuses", ())
-    return parse_millicores(statuses[0]["resources"]["limits"]["cpu"]) if statuses else 0
+    fields = ("containerStatuses", "initContainerStatuses")
+    found = {c["name"]: c for field in fields for c in pod["status"].get(field, ())}
+    return _millicores(found) if found else 0
+
+
+def _millicores(containers: dict[str, Any]) -> int:
+    """Of the runtime, which has a name of its own beside an application that may be called anything."""
+    return parse_millicores(containers.get(SIDECAR, containers.get(CONTAINER))["resources"]["limits"]["cpu"])
+
+
+def _statuses(pod: Pod, since: str) -> Pod:
+    """All containers run, and have what they ask for."""
+    told = {
+        "imageID": "",
+        "restartCount": 0,
+        "ready": True,
+        "started": True,
+        "state": {"running": {"startedAt": since}},
+    }
+    return {
+        f"{field}Statuses": [
+            {"name": c["name"], "image": c["image"], "resources": c.get("resources", {}), **told}
+            for c in pod["spec"].get(f"{field}s", ())
+        ]
+        for field in ("container", "initContainer")
+    }

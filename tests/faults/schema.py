@@ -28,9 +28,8 @@ CAPPED: Mapping[Path_, int] = {
     ("scaling", "replicas"): PODS,
     ("scaling", "downStabilizationSeconds"): SOON_S,
 }
-LEFT_OUT = (("mode",), ("scaling", "targetRef"), ("application",))
-"""Resources that put a runtime beside applications: the stand-ins for kubelets know pods of the runtime alone."""
-
+WEB = {"name": "web", "image": "web:1"}
+"""An application's container."""
 QUANTITIES = {
     "cpu": (["100m", "200m", "0.25", "1", 1, 2, "1500m", "100e-3"], ["99m", "0", -1, "fast", "1 core", True, "1" * 33]),
     "memory": (["128Mi", "256Mi", "1Gi", 536870912, "134217728"], ["127Mi", "0", -1, "much", "1 Gi", [], "1" * 33]),
@@ -61,7 +60,24 @@ GOOD: Mapping[Path_, list[Any]] = {
     ],
     ("template", "priorityClassName"): ["system-cluster-critical"],
     ("template", "serviceAccountName"): ["default"],
+    ("application", "containers"): [
+        [WEB],
+        [{**WEB, "image": "web:2", "ports": [{"containerPort": 8080}]}],
+        [{**WEB, "ports": [{"name": "http", "containerPort": 9000}], "env": [{"name": "COREFIT_URL", "value": "x"}]}],
+        [{**WEB, "ports": [{"name": "web", "containerPort": 8080}], "resources": {"limits": {"cpu": "50m"}}}],
+        [{**WEB, "name": "runtime"}, {"name": "log", "image": "log:1", "ports": [{"name": "log", "containerPort": 1}]}],
+        [{**WEB, "env": None, "ports": None, "volumeMounts": None}],
+    ],
+    ("application", "volumes"): [[], [{"name": "models", "emptyDir": {}}], [{"name": "content", "emptyDir": {}}]],
+    ("scaling", "targetRef", "name"): ["web", "there-is-none"],
 }
+REFUSED: Mapping[Path_, list[Any]] = {
+    ("application", "containers"): [[], [{}], [{"name": ""}], [{**WEB, "name": "corefit-runtime"}], [WEB, WEB], "text"],
+    ("application", "volumes"): [[{"name": "corefit-models", "emptyDir": {}}], [{"emptyDir": {}}], "text"],
+    ("application", "port"): [0, 65536, 18080, 18081, "http", 1.5],
+    ("scaling", "targetRef"): [{}, {"kind": "Deployment"}, {"kind": "Job", "name": "web"}, "web"],
+}
+"""What rules on lists and numbers refuse, beside what types do."""
 UNSERVABLE: Mapping[Path_, list[Any]] = {
     ("template", "labels"): [{"not a label": "x"}, {"a": "not a value!"}],
     ("template", "annotations"): [{"not a name": "x"}],
@@ -77,6 +93,21 @@ UNSERVABLE: Mapping[Path_, list[Any]] = {
     ("template", "volumeMounts"): [[{"mountPath": "/missing", "name": "missing"}]],
     ("template", "priorityClassName"): ["there-is-none", "Not A Name"],
     ("template", "serviceAccountName"): ["there-is-none", "Not A Name"],
+    ("application", "containers"): [
+        [{"name": "web"}],
+        [{**WEB, "name": "Not A Name"}],
+        [{**WEB, "image": 5}],
+        [{**WEB, "env": "text"}],
+        [{**WEB, "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}],
+        [{**WEB, "ports": "text"}],
+        [{**WEB, "ports": [{"containerPort": 0}]}],
+        [{**WEB, "volumeMounts": [{"mountPath": "/missing", "name": "missing"}]}],
+        [{**WEB, "unknown": 1}],
+    ],
+    ("application", "volumes"): [
+        [{"name": "Not A Name", "emptyDir": {}}],
+        [{"name": "v", "emptyDir": {}, "hostPath": {}}],
+    ],
 }
 """What the resource takes and its children can't have: the operator has to say so, and go on with what there is."""
 
@@ -95,15 +126,13 @@ class Field(NamedTuple):
 
 
 def fields() -> list[Field]:
-    """All fields of the spec, but for what is left out."""
+    """All fields of the spec."""
     crd = yaml.safe_load(CRD.read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return list(_walk((), spec))
 
 
 def _walk(path: Path_, schema: Schema) -> Iterator[Field]:
-    if path in LEFT_OUT:
-        return
     if path:
         yield Field(path, _good(path, schema), _refused(path, schema))
     for name, child in schema.get("properties", {}).items():
@@ -123,16 +152,17 @@ def _good(path: Path_, schema: Schema) -> st.SearchStrategy[Any]:
         case "string":
             return _text(schema)
         case "object":
-            return _object(schema)
+            return _object(path, schema)
         case _:
             return st.just([])
 
 
 def _refused(path: Path_, schema: Schema) -> st.SearchStrategy[Any]:
-    if "enum" in schema:
-        return st.sampled_from(("Nonsense", "", 5))
+    told = REFUSED.get(path) or ("enum" in schema and ["Nonsense", "", 5])
     if schema.get("x-kubernetes-int-or-string"):
-        return st.sampled_from(_quantities(path)[1])
+        told = _quantities(path)[1]
+    if told:
+        return st.sampled_from(told)
     match schema["type"]:
         case "integer":
             return st.sampled_from((schema["minimum"] - 1, schema["maximum"] + 1, "many", 1.5, True, 2**63))
@@ -168,7 +198,7 @@ def _pattern(schema: Schema) -> str | None:
     return None
 
 
-def _object(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
+def _object(path: Path_, schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
     """What has to be there, and nothing else: the other fields are changed one by one."""
-    required = {name: _good((name,), schema["properties"][name]) for name in schema.get("required", ())}
+    required = {name: _good((*path, name), schema["properties"][name]) for name in schema.get("required", ())}
     return st.fixed_dictionaries(required)

@@ -4,7 +4,6 @@ What the resource asks for in the end decides what there is, and nothing else: n
 edited, killed or lost on it. Compared with the same resource, asked for once, under an operator that nothing disturbs.
 """
 
-import copy
 import random
 import signal
 import time
@@ -14,60 +13,25 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from aiohttp import web
-from faults import schema, state
+from faults import others, schema
 from faults.api import JSON, MERGE, Refused
 from faults.arena import LOOK_AGAIN_S, NAME, Arena, Lane, until
-from faults.proxy import LOSE, REFUSE, WRITES, Reply, Verdict
+from faults.moves import APPS, BASE, CHILDREN, EDITS, FAULTS, KINDS, kind_of, of_kind, scales, with_, without
+from faults.others import Workload
+from faults.proxy import WRITES, Verdict
+from faults.state import difference
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from corefit_core.naming import ANNOTATION_PAUSED, LABEL_SERVICE
+from corefit_core.naming import ANNOTATION_PAUSED
 
-BASE: Mapping[str, Any] = {
-    "model": {"uri": "http://models/digits.onnx"},
-    "resources": {"cpu": "200m", "memory": "256Mi"},
-    "scaling": {"mode": "Manual", "replicas": 1, "maxReplicas": schema.PODS, "downStabilizationSeconds": 0},
-}
 FIELDS = schema.fields()
-OPTIONS = ("--round-seconds", "0.5", "--resync-seconds", "20")
-"""Shorter than usual, so that waiting for several rounds, or for what a lost event left, takes seconds."""
+OPTIONS = ("--round-seconds", "0.5", "--resync-seconds", "20", "--injection-account", others.ACCOUNT)
+"""Shorter periods than usual, so that waiting for several rounds, or for what a lost event left, takes seconds."""
 UNTYPED = "failed to create typed patch object"
 """What the API server says, with status 500, to an apply with a field of a wrong type."""
 SEEN_S = 3.0
 """Seconds that an operator gets at most to carry a change out before the next one comes."""
-APPS, CORE = "apis/apps/v1", "api/v1"
-CHILDREN = {
-    "deployments": APPS,
-    "services": CORE,
-    "serviceaccounts": CORE,
-    "poddisruptionbudgets": "apis/policy/v1",
-    "networkpolicies": "apis/networking.k8s.io/v1",
-}
-EDITS: Mapping[str, tuple[dict[str, Any], ...]] = {
-    "deployments": (
-        {"metadata": {"labels": {LABEL_SERVICE: None}}},
-        {"metadata": {"annotations": None}},
-        {"metadata": {"ownerReferences": None}},
-        {"spec": {"progressDeadlineSeconds": 5, "minReadySeconds": 0}},
-        {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
-    ),
-    "services": (
-        {"spec": {"selector": {"app": "other"}}},
-        {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": 81}]}},
-    ),
-    "serviceaccounts": ({"automountServiceAccountToken": True}, {"metadata": {"labels": None}}),
-    "poddisruptionbudgets": ({"spec": {"maxUnavailable": 3}}, {"metadata": {"ownerReferences": None}}),
-    "networkpolicies": ({"spec": {"ingress": []}}, {"spec": {"policyTypes": ["Egress"]}}),
-}
-"""What somebody does to children by hand, as merge patches. Fields that Corefit never set it leaves alone, so none."""
-FAULTS: Mapping[str, Verdict] = {
-    "the answer is lost": LOSE,
-    "the connection is": REFUSE,
-    "conflict": Reply(409),
-    "too many requests": Reply(429, {"Retry-After": "1"}),
-    "an error": Reply(500),
-    "not available": Reply(503),
-}
 
 
 class Sequences(RuleBasedStateMachine):
@@ -80,28 +44,30 @@ class Sequences(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._stack = ExitStack()
-        self.spec = copy.deepcopy(dict(BASE))
         self.broken: schema.Path_ | None = None
         self.exists = self.paused = self.faulty = False
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(kind=st.sampled_from(KINDS))
+    def begin(self, kind: str) -> None:
         self.lane = self._stack.enter_context(self.arena.lane("sequence", *OPTIONS, at_once=True))
-        self._ask(self.spec)
+        self.workload = _workload(self.lane)
+        self._create(BASE, kind)
 
     @rule(data=st.data(), fields=st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4))
     def change(self, data: st.DataObject, fields: list[schema.Field]) -> None:
         """One after the other."""
         for field in fields:
-            spec = _with(self.spec, field.path, data.draw(field.good))
+            spec = with_(self.spec, field.path, data.draw(field.good))
             taken = self._ask(spec)
             self._count("changes" if taken else "changes that rules across fields refuse")
             if taken:
                 self.spec = spec
 
+    change_more = change_still_more = change  # drawn as often as three other moves, being what most people do
+
     @rule(field=st.sampled_from(FIELDS))
     def leave_out(self, field: schema.Field) -> None:
-        spec = _without(self.spec, field.path)
+        spec = without(self.spec, field.path)
         if self._ask(spec):
             self.spec = spec
         self._count("fields left out")
@@ -109,24 +75,24 @@ class Sequences(RuleBasedStateMachine):
     @rule(data=st.data(), field=st.sampled_from(FIELDS))
     def ask_for_what_the_schema_refuses(self, data: st.DataObject, field: schema.Field) -> None:
         value = data.draw(field.refused)
-        assert not self._ask(_with(self.spec, field.path, value)), f"{field.path}: {value!r} was taken"
+        assert not self._ask(with_(self.spec, field.path, value)), f"{field.path}: {value!r} was taken"
         self._count("values refused")
 
     @precondition(lambda self: self.broken is None)
     @rule(data=st.data(), path=st.sampled_from(sorted(schema.UNSERVABLE)))
     def ask_for_what_pods_cannot_have(self, data: st.DataObject, path: schema.Path_) -> None:
         value = data.draw(st.sampled_from(schema.UNSERVABLE[path]))
-        if self._ask(_with(self.spec, path, value)):
+        if self._ask(with_(self.spec, path, value)):
             self.broken = path
         self._count("specs that no pod can have")
 
-    @rule()
-    def delete_and_create_anew(self) -> None:
+    @rule(kind=st.sampled_from(KINDS))
+    def delete_and_create_anew(self, kind: str) -> None:
         self.lane.delete()
         self.exists = self.paused = False
         until("it is gone", lambda: not self.arena.api.find(self.lane.path), seen=self.lane.seen)
         self.broken = None
-        assert self._ask(self.spec)
+        self._create(self.spec, kind)
         self._count("deleted and created anew")
 
     @rule(data=st.data(), children=st.sampled_from(sorted(EDITS)))
@@ -138,6 +104,28 @@ class Sequences(RuleBasedStateMachine):
     def delete_a_child(self, children: str) -> None:
         self._child("DELETE", children, {"propagationPolicy": "Background"})
         self._count("children deleted")
+
+    @precondition(lambda self: self._injects())
+    @rule()
+    def restart_the_workload(self) -> None:
+        self.workload.restart()
+        self._count("workloads of others restarted")
+
+    @precondition(lambda self: self._injects())
+    @rule()
+    def make_the_workload_anew(self) -> None:
+        self.workload.remove()
+        until("it is gone", lambda: not self.arena.api.find(self.workload.path), seen=self.lane.seen)
+        self.workload.make()
+        self._count("workloads of others made anew")
+
+    @precondition(lambda self: self._injects() and not scales(self.spec))
+    @rule(replicas=st.integers(0, schema.PODS))
+    def scale_the_workload(self, replicas: int) -> None:
+        """Where Corefit doesn't, and knows that; else it would speak of it for ten minutes."""
+        if self._looked_at():
+            self.workload.scale(replicas)
+            self._count("workloads of others scaled")
 
     @rule(number=st.sampled_from((signal.SIGKILL, signal.SIGTERM)))
     def restart_the_operator(self, number: signal.Signals) -> None:
@@ -201,22 +189,33 @@ class Sequences(RuleBasedStateMachine):
         if self.paused:
             self._annotate(None)
         if self.broken is not None:
-            until("it says that it can't", self._says_why_not, seen=self.lane.seen)
-            assert self._ask(self.spec)
-            self._count("recovered from what no pod can have")
+            if not self._injects():  # where only the API server that is to make pods of others would see it
+                until("it says that it can't", self._says_why_not, seen=self.lane.seen)
+            assert self._ask(self.spec), self.refusal
         _asked_once(self.reference, self.spec)
-        if self.spec.get("scaling", {}).get("mode") == "Recommend":
+        if not scales(self.spec):
             for lane in (self.lane, self.reference):
-                _scaled(lane, 1)  # the one thing that isn't Corefit's to say in this mode
+                _scaled(lane, 1, self._injects())  # the one thing that isn't Corefit's to say then
         until("it is as if it had been asked for once", self._same, seen=self._difference)
         self._count("compared")
+        self._count(f"compared, {kind_of(self.spec)}")
 
     def _same(self) -> bool:
-        return not state.difference(self.reference.state(history=False), self.lane.state(history=False))
+        if self._injects():
+            for lane in (self.lane, self.reference):
+                _workload(lane).renew()  # which is for those to do whose pods they are
+        return not self._differences()
+
+    def _differences(self) -> list[str]:
+        """A workload of others, whose pods have the runtime still, is none of a resource's that has pods of its own."""
+        wanted, found = (
+            {key: what for key, what in lane.state(history=False).items() if self._injects() or "/web" not in key}
+            for lane in (self.reference, self.lane)
+        )
+        return difference(wanted, found)
 
     def _difference(self) -> str:
-        lines = state.difference(self.reference.state(history=False), self.lane.state(history=False))
-        return "\n".join([f"spec: {self.spec}", *lines, self.lane.seen()])
+        return "\n".join([f"spec: {self.spec}", *self._differences(), self.lane.seen()])
 
     def _says_why_not(self) -> bool:
         said = self._condition("Progressing")
@@ -239,10 +238,22 @@ class Sequences(RuleBasedStateMachine):
         except Refused as refused:
             if refused.status not in (400, 422) and UNTYPED not in str(refused):
                 raise
+            self.refusal = str(refused)
             return False
         self.exists = True
+        if self.broken is not None:
+            self._count("recovered from what no pod can have")
         self.broken = None
         return True
+
+    def _create(self, spec: Mapping[str, Any], kind: str) -> None:
+        self.spec = of_kind(spec, kind)
+        assert self._ask(self.spec)
+        if self._injects():
+            self.workload.make()
+
+    def _injects(self) -> bool:
+        return kind_of(self.spec) == KINDS[2]
 
     def _child(self, method: str, children: str, body: dict[str, Any]) -> None:
         path = f"{CHILDREN[children]}/namespaces/{self.lane.namespace}/{children}/{NAME}"
@@ -266,33 +277,25 @@ class Sequences(RuleBasedStateMachine):
 
 def _asked_once(lane: Lane, spec: Mapping[str, Any]) -> None:
     """Brings a lane to where nothing was before, and asks for this."""
+    workload = _workload(lane)
+    workload.remove()
     if lane.arena.api.find(lane.path):
         lane.delete()
     left: Callable[[], dict[str, Any]] = lambda: {k: v for k, v in lane.state().items() if not k.endswith("/default")}  # noqa: E731
     until("nothing is left", lambda: not left(), seen=lambda: str(left().keys()))
     lane.put(**spec)
+    if kind_of(spec) == KINDS[2]:
+        until("it says what goes into pods", workload.offered, seen=lane.seen)
+        workload.make()
+        until("the workload serves", workload.serves, seen=lane.seen)
     until("it serves", lane.serves, seen=lane.seen)
 
 
-def _scaled(lane: Lane, replicas: int) -> None:
+def _workload(lane: Lane) -> Workload:
+    return Workload(lane.arena.api, lane.namespace, NAME)
+
+
+def _scaled(lane: Lane, replicas: int, workload: bool) -> None:
     """By a person."""
-    path = f"{APPS}/namespaces/{lane.namespace}/deployments/{NAME}"
+    path = f"{APPS}/namespaces/{lane.namespace}/deployments/{Workload.NAME if workload else NAME}"
     lane.arena.api("PATCH", path, {"spec": {"replicas": replicas}}, MERGE)
-
-
-def _with(spec: Mapping[str, Any], path: schema.Path_, value: Any) -> dict[str, Any]:
-    changed = copy.deepcopy(dict(spec))
-    node = changed
-    for step in path[:-1]:
-        node = node.setdefault(step, {})
-    node[path[-1]] = value
-    return changed
-
-
-def _without(spec: Mapping[str, Any], path: schema.Path_) -> dict[str, Any]:
-    changed = copy.deepcopy(dict(spec))
-    node = changed
-    for step in path[:-1]:
-        node = node.get(step, {})
-    node.pop(path[-1], None)
-    return changed

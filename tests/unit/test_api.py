@@ -54,6 +54,13 @@ def test_without_room_between_them_there_is_no_range() -> None:
     assert _decode({"model": MODEL, "startup": {}}).startup_millicores is None
 
 
+def test_what_was_emptied_by_server_side_apply_is_as_if_it_had_never_been_there() -> None:
+    nothing = {"labels": None, "annotations": None, "nodeSelector": None, "affinity": None}
+    never = _decode({"model": MODEL})
+    for emptied in ({"template": None, "startup": None}, {"template": nothing}):
+        assert _decode({"model": MODEL, **emptied}) == never
+
+
 def test_a_claim_is_a_file_below_its_mount() -> None:
     service = _decode({"model": {"uri": "pvc://claim/a/b.onnx"}})
     assert (service.model_uri, service.model_claim) == (f"file://{SOURCE_MOUNT}/a/b.onnx", "claim")

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from corefit_core.api_application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
-from corefit_core.api_part import Opaque, Part, keyed, rules
+from corefit_core.api_part import EMPTIED, Opaque, Part, keyed, rules
 from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api_status import InferenceServiceStatus
 
@@ -162,17 +162,17 @@ ServiceAccountName = Annotated[
 class PodTemplate(Part, frozen=True, kw_only=True):
     """What is added to the runtime's pods. Fields of core/v1 types are passed through as they are."""
 
-    labels: Annotated[dict[str, str], Meta(description="Labels of the pods.", max_length=64)] = field(
-        default_factory=dict
-    )
-    annotations: Annotated[dict[str, str], Meta(description="Annotations of the pods.", max_length=64)] = field(
-        default_factory=dict
-    )
-    node_selector: Annotated[dict[str, str], Meta(description="Labels that a node must have.", max_length=64)] = field(
-        default_factory=dict
-    )
+    labels: Annotated[
+        dict[str, str], Meta(description="Labels of the pods.", max_length=64, extra_json_schema=EMPTIED)
+    ] = field(default_factory=dict)
+    annotations: Annotated[
+        dict[str, str], Meta(description="Annotations of the pods.", max_length=64, extra_json_schema=EMPTIED)
+    ] = field(default_factory=dict)
+    node_selector: Annotated[
+        dict[str, str], Meta(description="Labels that a node must have.", max_length=64, extra_json_schema=EMPTIED)
+    ] = field(default_factory=dict)
     tolerations: Annotated[tuple[Opaque, ...], Meta(description="core/v1 tolerations.", max_length=64)] = ()
-    affinity: Annotated[Opaque, Meta(description="core/v1 affinity.")] | UnsetType = UNSET
+    affinity: Annotated[Opaque, Meta(description="core/v1 affinity.", extra_json_schema=EMPTIED)] | UnsetType = UNSET
     topology_spread_constraints: Annotated[
         tuple[Opaque, ...], Meta(description="core/v1 topology spread constraints.", max_length=16)
     ] = ()
@@ -247,7 +247,7 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
             extra_json_schema=rules(*RESOURCES_RULES),
         ),
     ] = Resources()
-    startup: Annotated[Startup | UnsetType, Meta(description="How a pod starts.")] = UNSET
+    startup: Annotated[Startup | UnsetType, Meta(description="How a pod starts.", extra_json_schema=EMPTIED)] = UNSET
     objective: Annotated[Objective, Meta(description="What an answer may take, queueing included.")] = Objective()
     scaling: Annotated[
         Scaling,
@@ -263,7 +263,9 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
     image_pull_policy: Annotated[
         Literal["Always", "IfNotPresent", "Never"], Meta(description="When the kubelet pulls the image.")
     ] = "IfNotPresent"
-    template: Annotated[PodTemplate | UnsetType, Meta(description="What is added to the runtime's pods.")] = UNSET
+    template: Annotated[
+        PodTemplate | UnsetType, Meta(description="What is added to the runtime's pods.", extra_json_schema=EMPTIED)
+    ] = UNSET
     application: Annotated[
         Application | UnsetType,
         Meta(description="An application of yours in the pods, beside the runtime; the Service routes to it."),

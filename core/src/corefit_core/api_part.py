@@ -1,6 +1,7 @@
 """What the structs of the API share. May not do anything else."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta
@@ -11,6 +12,16 @@ Opaque = dict[str, Any]
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What all parts share: immutable, camelCase on the wire."""
+
+
+EMPTIED: Final = {"nullable": True}
+"""Of an optional object. Server-side apply makes null of one whose last field it takes away, and the API server then
+refuses that unless the schema lets it. A default would do as well, and be written into every resource."""
+
+
+def emptied(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A part as it is stored, without the nulls that stand for nothing."""
+    return {name: value for name, value in stored.items() if value is not None}
 
 
 def told(part: Part) -> dict[str, Any]:

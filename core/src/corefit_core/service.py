@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from corefit_core import api, naming
 from corefit_core.api_application import Application, TargetRef
-from corefit_core.api_part import told
+from corefit_core.api_part import emptied, told
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.quantity import parse_bytes, parse_millicores
@@ -94,7 +94,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
     """
     meta = resource.get("metadata", {})
     try:
-        spec = msgspec.convert(resource.get("spec", {}), api.InferenceServiceSpec)
+        spec = msgspec.convert(_stored(resource.get("spec", {})), api.InferenceServiceSpec)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"spec can't be read: {error}") from error
     millicores = _field("spec.resources.cpu", parse_millicores, spec.resources.cpu)
@@ -131,6 +131,14 @@ def decode(resource: Mapping[str, Any]) -> Service:
         paused=meta.get("annotations", {}).get(naming.ANNOTATION_PAUSED) == "true",
         plan=sizing,
     )
+
+
+def _stored(spec: Any) -> Any:
+    if not isinstance(spec, Mapping):
+        return spec  # which is said better where it is converted
+    found = emptied(spec)
+    template = found.get("template")
+    return {**found, "template": emptied(template)} if isinstance(template, Mapping) else found
 
 
 def _asked(spec: api.InferenceServiceSpec) -> str:
