@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
 
 # A killed process may still be leaving its cgroup; seconds until that is an error, and between two looks.
-REMOVE_SECONDS = 30.0
+REMOVE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 0.05
 V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 

@@ -26,7 +26,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 # As many as a whole cluster has: see `ready`.
 READY_SECONDS = 300.0
 LOOK_AGAIN_SECONDS = 0.1
-END_SECONDS = 20.0
+END_SECONDS = 120.0
 ETCD_PORTS = (2379, 2380)
 # The account is one file, however long the control plane runs: by default another is begun at 100 MB.
 _AUDIT_MEGABYTES = 100_000

@@ -18,7 +18,7 @@ from corefit_devcluster.paths import ClusterPaths
 from corefit_devcluster.processes import supervisor_arguments, supervisor_command
 from corefit_devcluster.run import tail
 
-END_SECONDS = 60.0
+END_SECONDS = 120.0
 BEGIN_SECONDS = 120.0
 
 
