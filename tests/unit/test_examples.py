@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import yaml
+from aiohttp import ClientResponseError
 
 from corefit_core import naming
 from corefit_core.api import InferenceService
@@ -107,3 +108,15 @@ def test_the_sidecars_deployment_names_its_resource() -> None:
 @pytest.mark.parametrize("sent", [None, [], [0] * 63, [17] + [0] * 63, ["0"] * 64, {"a": 1}])
 def test_the_drawing_application_refuses_what_is_no_drawing(sent: Any) -> None:
     assert script(EXAMPLES / "sidecar" / "app.py").drawing(sent) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (ClientResponseError(None, (), status=503, headers={"Retry-After": "2"}), (503, {"Retry-After": "2"})),
+        (ClientResponseError(None, (), status=503), (502, {})),
+        (TimeoutError(), (502, {})),
+    ],
+)
+def test_the_drawing_application_hands_on_that_and_when_it_may_be_asked_again(error: Exception, answer: Any) -> None:
+    assert script(EXAMPLES / "sidecar" / "app.py").handed_on(error) == answer
