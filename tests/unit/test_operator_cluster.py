@@ -1,6 +1,7 @@
 """Answers of an API server, over a real connection, that are none."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -53,3 +54,14 @@ async def test_a_request_that_waits_for_its_turn_is_not_late() -> None:
         cluster = Cluster(client, lambda *_: None, timeout_s=4.0)
         got = await asyncio.gather(*(cluster.get("Pod", "n", str(number)) for number in range(25)))
     assert got == [{}] * 25
+
+
+async def test_a_request_without_an_answer_is_counted_as_well() -> None:
+    """An API server that is away was not to be seen in the operator's own metrics."""
+    seen: list[tuple[str, str, int]] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with ApiClient(Configuration(host=f"http://127.0.0.1:{port}")) as client:
+        with pytest.raises(ApiError):
+            await Cluster(client, lambda *what: seen.append(what)).get("Pod", "n", "a")
+    assert seen == [("GET", "pods", 0)]

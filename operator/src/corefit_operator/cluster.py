@@ -46,7 +46,7 @@ class Cluster:
 
     Args:
         client: owns the connections; closed by whoever made it.
-        observe: told of each request's verb, resource and status, for the metrics.
+        observe: told of each request's verb, resource and status (0: no answer), for the metrics.
         fence: says whether this process may write; None for writes that need no leave.
         timeout_s: seconds after which a request that was sent is given up.
     """
@@ -261,6 +261,7 @@ class Cluster:
                 )
                 return response, await response.response.read()
             except (ClientError, TimeoutError, OSError) as error:
+                self._observe(method, paths.resource(path), 0)
                 raise ApiError(f"{method} {path}: {str(error) or type(error).__name__}", status=0) from error
 
     async def _send(

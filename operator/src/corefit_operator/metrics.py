@@ -1,5 +1,6 @@
 """Prometheus metrics of the operator, in a registry of their own. May not decide anything."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -70,6 +71,7 @@ class Metrics:
             (*_SERVICE, "kind"),
             registry=registry,
         )
+        self._told: dict[Gauge, set[Key]] = {self.millicores: set(), self.burst: set()}
         self.leader = Gauge("corefit_leader", "1 where this operator leads, 0 where it stands by.", registry=registry)
         self.dirty = Gauge("corefit_dirty_resources", "Resources that wait for a reconcile.", registry=registry)
 
@@ -94,15 +96,25 @@ class Metrics:
         self.replicas.labels(*key, "ready").set(found.ready)
         self.replicas.labels(*key, "present").set(len(found.pods))
         self.replicas.labels(*key, "desired").set(found.desired)
-        if found.cpu is not None:
-            self.millicores.labels(*key, "wanted").set(found.cpu.wanted)
-            self.millicores.labels(*key, "least").set(min(found.cpu.granted, default=0))
-            self.millicores.labels(*key, "most").set(max(found.cpu.granted, default=0))
-        if found.burst is not None:
-            self.burst.labels(*key, "lent").set(found.burst.lent_cores)
-            self.burst.labels(*key, "short").set(found.burst.short_cores)
+        cpu, burst = found.cpu, found.burst
+        sizes = (cpu.wanted, min(cpu.granted, default=0), max(cpu.granted, default=0)) if cpu is not None else None
+        self._set(self.millicores, key, ("wanted", "least", "most"), sizes)
+        cores = (burst.lent_cores, burst.short_cores) if burst is not None else None
+        self._set(self.burst, key, ("lent", "short"), cores)
         if found.decision is not None:
             self._decided(key, found.decision)
+
+    def _set(self, gauge: Gauge, key: Key, kinds: Sequence[str], values: Sequence[float] | None) -> None:
+        """Sets the gauge of each kind, or takes them away where there is nothing to say any more."""
+        told = self._told[gauge]
+        if values is not None:
+            told.add(key)
+            for kind, value in zip(kinds, values, strict=True):
+                gauge.labels(*key, kind).set(value)
+        elif key in told:
+            told.discard(key)
+            for kind in kinds:
+                gauge.remove(*key, kind)
 
     def _decided(self, key: Key, decision: Decision) -> None:
         self.decisions.labels(*key, decision.reason).inc()
@@ -119,6 +131,8 @@ class Metrics:
         per_service = (self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost)
         for metric in (*per_service, self.resizes, self.resize_seconds, self.millicores, self.burst):
             metric.remove_by_labels(labels)
+        for told in self._told.values():
+            told.discard(key)
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

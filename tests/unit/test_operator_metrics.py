@@ -1,0 +1,52 @@
+"""What the operator's series say of a resource: what is there, and nothing that was."""
+
+import msgspec
+
+from corefit_core.burst import Verdict
+from corefit_operator.metrics import Metrics
+from corefit_operator.sizes import Sized
+from corefit_operator.status import Found
+from corefit_operator.view import Key
+
+KEY, OTHER = Key("n", "a"), Key("n", "b")
+NOTHING = Found(deployment=None, pods=(), reports={}, decision=None, desired=1)
+LENT = Verdict(lending="Available", lent_cores=0.5, short_cores=0.0)
+SIZED = msgspec.structs.replace(NOTHING, cpu=Sized(wanted=500, granted=(250, 500)), burst=LENT)
+
+
+def _told(metrics: Metrics, key: Key) -> dict[str, float]:
+    """The series that come and go, by name and kind."""
+    return {
+        f"{sample.name} {sample.labels['kind']}": sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.labels.get("name") == key.name and family.name in ("corefit_pod_millicores", "corefit_burst_cores")
+    }
+
+
+def test_sizes_are_told_as_long_as_there_is_a_range() -> None:
+    """A pod's sizes of before stayed for as long as the operator ran."""
+    metrics = Metrics()
+    for key in (KEY, OTHER):
+        metrics.found(key, SIZED)
+    assert _told(metrics, KEY) == {
+        "corefit_pod_millicores wanted": 500,
+        "corefit_pod_millicores least": 250,
+        "corefit_pod_millicores most": 500,
+        "corefit_burst_cores lent": 0.5,
+        "corefit_burst_cores short": 0,
+    }
+    for _ in range(2):
+        metrics.found(KEY, NOTHING)
+        assert _told(metrics, KEY) == {}
+    assert len(_told(metrics, OTHER)) == 5
+    metrics.found(KEY, SIZED)
+    assert len(_told(metrics, KEY)) == 5
+
+
+def test_a_resource_that_is_gone_has_no_series_and_a_new_one_of_its_name_begins_with_none() -> None:
+    metrics = Metrics()
+    metrics.found(KEY, SIZED)
+    metrics.forget(KEY)
+    metrics.found(KEY, NOTHING)
+    assert _told(metrics, KEY) == {}
