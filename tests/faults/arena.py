@@ -34,7 +34,7 @@ CONTROLLERS += ("namespace-controller", "serviceaccount-controller", "disruption
 NAME = "digits"
 WATCHES = 7
 """Of an operator: resources, pods, five kinds of children."""
-DEADLINE_S = 600.0
+DEADLINE_S = 1800.0
 LOOK_AGAIN_S, SILENT_AGAIN_S = 0.2, 1.0
 """Seconds between two looks: for what is about to happen, and for what is not to."""
 LANES = 160
