@@ -80,6 +80,13 @@ def scales(spec: Mapping[str, Any]) -> bool:
     return scaling.get("mode") != "Recommend" and (found or spec.get("mode") != "Sidecar")
 
 
+def whole(spec: Mapping[str, Any]) -> bool:
+    """Whether what is mounted is there: fields that are good each by itself may make no pod together."""
+    template = spec.get("template", {})
+    volumes = {volume["name"] for volume in template.get("volumes", ())}
+    return all(mount["name"] in volumes for mount in template.get("volumeMounts", ()))
+
+
 def with_(spec: Mapping[str, Any], path: schema.Path_, value: Any) -> dict[str, Any]:
     """The same with another value at a path."""
     changed = copy.deepcopy(dict(spec))

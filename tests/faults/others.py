@@ -45,6 +45,11 @@ def in_force(api: Api) -> bool:
     return False
 
 
+def scale(api: Api, namespace: str, name: str, replicas: int) -> None:
+    """Scales a Deployment, as a person does."""
+    api("PATCH", f"{DEPLOYMENTS.format(namespace)}/{name}", {"spec": {"replicas": replicas}}, MERGE)
+
+
 class Workload:
     """A Deployment of somebody's in one namespace.
 
@@ -82,7 +87,7 @@ class Workload:
 
     def scale(self, replicas: int) -> None:
         """By a person."""
-        self._api("PATCH", self.path, {"spec": {"replicas": replicas}}, MERGE)
+        scale(self._api, self._namespace, self.NAME, replicas)
 
     def restart(self) -> None:
         """Deletes all of its pods: the next ones get the sidecar of today."""

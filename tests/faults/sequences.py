@@ -16,7 +16,7 @@ from aiohttp import web
 from faults import others, schema
 from faults.api import JSON, MERGE, Refused
 from faults.arena import LOOK_AGAIN_S, NAME, Arena, Lane, until
-from faults.moves import APPS, BASE, CHILDREN, EDITS, FAULTS, KINDS, kind_of, of_kind, scales, with_, without
+from faults.moves import BASE, CHILDREN, EDITS, FAULTS, KINDS, kind_of, of_kind, scales, whole, with_, without
 from faults.others import Workload
 from faults.proxy import WRITES, Verdict
 from faults.state import difference
@@ -58,6 +58,8 @@ class Sequences(RuleBasedStateMachine):
         """One after the other."""
         for field in fields:
             spec = with_(self.spec, field.path, data.draw(field.good))
+            if not whole(spec):
+                continue
             taken = self._ask(spec)
             self._count("changes" if taken else "changes that rules across fields refuse")
             if taken:
@@ -68,7 +70,7 @@ class Sequences(RuleBasedStateMachine):
     @rule(field=st.sampled_from(FIELDS))
     def leave_out(self, field: schema.Field) -> None:
         spec = without(self.spec, field.path)
-        if self._ask(spec):
+        if whole(spec) and self._ask(spec):
             self.spec = spec
         self._count("fields left out")
 
@@ -194,8 +196,9 @@ class Sequences(RuleBasedStateMachine):
             assert self._ask(self.spec), self.refusal
         _asked_once(self.reference, self.spec)
         if not scales(self.spec):
+            name = Workload.NAME if self._injects() else NAME  # whose replicas aren't Corefit's to say then
             for lane in (self.lane, self.reference):
-                _scaled(lane, 1, self._injects())  # the one thing that isn't Corefit's to say then
+                others.scale(self.arena.api, lane.namespace, name, 1)
         until("it is as if it had been asked for once", self._same, seen=self._difference)
         self._count("compared")
         self._count(f"compared, {kind_of(self.spec)}")
@@ -293,9 +296,3 @@ def _asked_once(lane: Lane, spec: Mapping[str, Any]) -> None:
 
 def _workload(lane: Lane) -> Workload:
     return Workload(lane.arena.api, lane.namespace, NAME)
-
-
-def _scaled(lane: Lane, replicas: int, workload: bool) -> None:
-    """By a person."""
-    path = f"{APPS}/namespaces/{lane.namespace}/deployments/{Workload.NAME if workload else NAME}"
-    lane.arena.api("PATCH", path, {"spec": {"replicas": replicas}}, MERGE)
