@@ -242,17 +242,23 @@ def nursery() -> Iterator[Nursery]:
     made.close()
 
 
-@pytest.fixture
-def outside(crds: Kube) -> Iterator[Kube]:
-    """A namespace for operators outside the cluster, and none inside meanwhile: it would do their work."""
+@pytest.fixture(scope="module")
+def none_inside(crds: Kube) -> Iterator[None]:
+    """No operator inside the cluster while a module's tests have some outside: it would do their work."""
     inside = crds.system.find("deployment", "corefit")
     if inside:
         crds.scale_operator(0)
     try:
-        yield from _namespaced(crds)
+        yield
     finally:
         if inside:
             crds.scale_operator(2)
+
+
+@pytest.fixture
+def outside(crds: Kube, none_inside: None) -> Iterator[Kube]:
+    """A namespace for operators outside the cluster."""
+    yield from _namespaced(crds)
 
 
 @functools.cache
