@@ -131,6 +131,7 @@ def test_without_room_pods_are_asked_for_at_once() -> None:
     world = World()
     world.run(0.8, 60, {})
     world.tick(4.0, {})
+    world.tick(4.0, {})
     decision = world.tick(4.0, {})
     assert decision.replicas >= 4
     assert all(p.millicores <= 1000 for p in world.pods)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from corefit_core import report as reports
 from corefit_core.errors import InvalidInput
-from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket
+from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket, place
 
 durations = st.lists(st.floats(0, 80), max_size=60)
 
@@ -78,6 +78,15 @@ def test_a_quantile_is_within_its_bucket(seconds: list[float], q: float) -> None
     exact = bucket(sorted(seconds)[rank])
     assert found is not None
     assert abs(bucket(found * (1 - 1e-12)) - exact) <= 1
+
+
+@given(st.floats(1e-6, 200.0))
+def test_the_place_of_a_duration_is_the_quantile_of_its_bucket(seconds: float) -> None:
+    index, share = place(seconds)
+    assert index == bucket(seconds)
+    assert 0 <= share <= 1
+    if BOUNDS_S[0] <= seconds <= BOUNDS_S[-1]:
+        assert Histogram(counts=(0,) * index + (1000,)).quantile_s(share) == pytest.approx(seconds, rel=1e-6)
 
 
 @given(durations.filter(bool))

@@ -1,5 +1,7 @@
 """The simulator: requests served as a queue would, the scalers' published algorithms, outcomes out."""
 
+from itertools import pairwise
+
 import msgspec
 import numpy as np
 import pytest
@@ -246,11 +248,11 @@ def test_an_unknown_policy_is_named(name: str) -> None:
 
 @pytest.mark.parametrize(("workers", "erlangs"), [(4, 3.0), (2, 6.0), (1, 9.0)])
 def test_constant_load_is_settled_on_though_one_pod_fewer_nearly_keeps_it(workers: int, erlangs: float) -> None:
-    """At three Erlangs a pod of four workers misses 0.8 %: to spend an objective of 1 % on average, one and two pods
-    alternated 24 times an hour."""
+    """At three Erlangs a pod of four workers misses all of an objective of 1 %: one and two pods alternated 24 times an
+    hour. It may be left for a while when chance makes it more than that, and not within the window."""
     setting = Setting(service=Service(workers=workers, startup_s=5.0))
     trace = synthetic.trace("constant", erlangs / setting.service.service_s / 0.6, duration_s=1800, seed=3)
     outcome = simulate("corefit", trace, setting)
     assert outcome.attainment >= 0.99
-    assert outcome.scale_changes <= 2
-    assert outcome.times_s[-1] < 600
+    assert outcome.scale_changes <= 4
+    assert all(then - before > 2 * setting.policy.down_window_s for before, then in pairwise(outcome.times_s[1:]))

@@ -109,6 +109,18 @@ def bucket(seconds: float) -> int:
     return bisect.bisect_left(BOUNDS_S, seconds)
 
 
+def place(seconds: float) -> tuple[int, float]:
+    """The bucket that a duration belongs to, and the share of that bucket's durations that are not longer.
+
+    As for quantiles, durations are taken to be spread log-linearly within a bucket.
+    """
+    index = bucket(seconds)
+    if index >= len(BOUNDS_S):
+        return index, 1.0
+    lower = _within(index, 0.0)
+    return index, max(0.0, math.log(seconds / lower) / math.log(BOUNDS_S[index] / lower)) if seconds > 0 else 0.0
+
+
 def _padded(counts: tuple[int, ...], width: int) -> tuple[int, ...]:
     return counts + (0,) * (width - len(counts))
 

@@ -9,19 +9,21 @@ from typing import Final
 from corefit_core.recommender.state import Served
 from corefit_core.recommender.types import Policy
 
-SPENT: Final = 0.5
-"""Of the misses that the objective allows, what is planned to be spent: the rest is for what was never seen."""
 LEAST: Final = 0.25
-"""However many were missed, so much of the plan stays allowed: past that, pods buy almost nothing."""
+"""However many were missed, so much of the objective stays allowed: past that, pods buy almost nothing."""
 MOST: Final = 4.0
 """However few were missed, no more than so many times what the objective allows is planned. The formulas know steady
 load: by them a queue that is overrun for seconds has filled, and a load that is at its highest for a moment is all
-pods' load for good. On the synthetic families the misses that come are a tenth to a quarter of those expected."""
+pods' load for good."""
 GAIN: Final = 2 * MOST
-"""By how much the plan moves with what is left over of it: with no miss at all to the most, once that is sure to seven
-eighths, so that a load that stays comes to rest at it instead of nearing it for ever."""
+"""By how much the plan moves with what is left over of the objective, or was overspent: three eighths of it, once that
+is sure, to the most; so that a load that stays comes to rest there instead of nearing it for ever."""
 LUMPS: Final = 10.0
 """Start-ups after which half of that is done: misses come in lumps of a start-up, and ten tell a share to a third."""
+LASTS_S: Final = 1800.0
+"""Seconds that what is left over must last for a number of pods that misses more than the objective: half an hour in
+which it is not come back from. Two changes an hour are what steady load may take; and load that has fallen is served at
+the price of its own few requests, of which what was left over by many pays for plenty."""
 STAY: Final = 1.0
 """Pods by which, as a share of all, the plan may be exceeded before one more is asked for. Else one too many and one
 too few, whose misses lie on either side of the plan, would alternate where they are one and two."""
@@ -32,35 +34,37 @@ def objective(policy: Policy) -> float:
     return max(0.0, 1 - policy.objective.percentile / 100)
 
 
-def target(policy: Policy) -> float:
-    """The share that is planned to miss it before anything is known."""
-    return SPENT * objective(policy)
-
-
 def planned(policy: Policy, served: Served, ahead_s: float) -> float:
     """The share that is planned to miss it from now on, the more by what was left over the longer that is known.
+
+    Before anything is known it is what the objective allows.
 
     Args:
         policy: has the objective.
         served: how it was kept lately.
         ahead_s: seconds from a decision until what it asks for serves.
     """
-    plan, most = target(policy), objective(policy)
+    aim = objective(policy)
     if served.requests <= 0:
-        return plan
-    share = served.missed / served.requests
-    # Between what is planned and what the objective allows there is nothing to make good.
-    left = plan - share if share < plan else min(0.0, most - share)
+        return aim
+    left = aim - served.missed / served.requests
     lumps = served.seconds / max(policy.round_s, ahead_s)
-    return min(MOST * most, max(LEAST * plan, plan + GAIN * left * lumps / (lumps + LUMPS)))
+    return min(MOST * aim, max(LEAST * aim, aim + GAIN * left * lumps / (lumps + LUMPS)))
 
 
-def sustained(policy: Policy, served: Served, ahead_s: float) -> float:
-    """The share to go down to: of what is planned, no more than could be missed for ever.
+def sustained(policy: Policy, served: Served, ahead_s: float, rate: float) -> float:
+    """The share to go down to: of what is planned, no more than what is left over pays for long enough at that rate.
 
-    A number of pods that only what was left over pays for would have to be left again.
+    Args:
+        policy: has the objective.
+        served: how it was kept lately.
+        ahead_s: seconds from a decision until what it asks for serves.
+        rate: requests a second now.
     """
-    return min(objective(policy), planned(policy, served, ahead_s))
+    aim = objective(policy)
+    left, soon = max(0.0, aim * served.requests - served.missed), rate * LASTS_S
+    most = planned(policy, served, ahead_s)
+    return min(most, aim + left / soon) if soon > 0 else most
 
 
 def allowed(policy: Policy, served: Served, ahead_s: float, replicas: int) -> float:

@@ -104,7 +104,7 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
     now = before.correction * there
     pods = queueing.pods_needed(now, SURE, service, need.allowed, at_most, least=pods, near=pods)
     least = need.ahead + need.floor - need.lasting
-    sustained = budget.sustained(policy, before.served, memory.ahead_s(policy, state))
+    sustained = memory.sustained(policy, state, before.served)
     floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, least=pods, near=pods)
     return _Wanted(pods, floor, need.soon)
 

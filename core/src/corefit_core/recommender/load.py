@@ -15,7 +15,7 @@ import msgspec
 from corefit_core.recommender import quota
 from corefit_core.recommender.state import Moments, PodState, State, Totals
 from corefit_core.recommender.types import Observation, PodObservation, Policy
-from corefit_core.report import PlanInForce, Report, bucket
+from corefit_core.report import PlanInForce, Report, bucket, place
 from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
 WAITED_S: Final = 1e-3
@@ -73,7 +73,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         elapsed_s=None if state.at is None else now - state.at,
         service_s=service_s(policy, state.service if state.service.count else _lifetime(seen)),
         max_age_s=policy.max_report_age_s,
-        late=bucket(policy.objective.latency_s) + 1,
+        objective=place(policy.objective.latency_s),
     )
     counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
     rates = [c.erlangs for c in counts if c.erlangs is not None]
@@ -127,7 +127,7 @@ class _Round(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float | None
     service_s: float
     max_age_s: float
-    late: int
+    objective: tuple[int, float]
 
 
 def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Counted:
@@ -135,7 +135,7 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     report = pod.report
     if report is None or not 0 <= pod.age_s <= this.max_age_s:
         return _Counted(before)
-    counts, plan, startup_s = totals(report, this.late), report.plan, report.startup_s
+    counts, plan, startup_s = totals(report, this.objective), report.plan, report.startup_s
     workers = plan.workers
     if counts is None or workers > MAX_WORKERS:
         return _Counted(before, invalid=True)
@@ -197,12 +197,13 @@ def _lifetime(seen: Observation) -> Moments:
     return Moments(count=sum(h.count for h in served), sum_s=sum(h.sum_s for h in served))
 
 
-def totals(report: Report, late: int) -> Totals | None:
+def totals(report: Report, objective: tuple[int, float]) -> Totals | None:
     """What is counted of a report; None when its numbers can't be those of a process.
 
     Args:
         report: as the contract's decoder lets it through: nothing is below zero.
-        late: the first bucket of total times over the objective.
+        objective: its bucket, and the share of that bucket that is within it. A bucket is a fifth wide, and most of
+            what is late is late by less, since a queue is bounded: left out, three of four late answers would be.
     """
     counters, service, answers = report.counters, report.service_time, report.total.counts
     # In locals, since this runs for each pod in each round: read from the value made below, the sum costs twice that.
@@ -210,12 +211,13 @@ def totals(report: Report, late: int) -> Totals | None:
     turned_away = sum(counters.rejected.values()) + counters.expired
     # Each answer, be it a failure, has one service time and one total time: only the latter are added up.
     answered, served_s, served_sq_s2 = sum(answers), service.sum_s, service.sum_sq_s2
-    waited, missed = sum(report.queue_wait.counts[_WAITED:]), sum(answers[late:])
-    summed = arrivals + turned_away + busy_s + answered + served_s + served_sq_s2 + waited + missed + cpu_s
+    waited, over = sum(report.queue_wait.counts[_WAITED:]), answers[objective[0] :]
+    late = sum(over) - objective[1] * over[0] if over else 0.0
+    summed = arrivals + turned_away + busy_s + answered + served_s + served_sq_s2 + waited + late + cpu_s
     # Finite, and no larger than a counter gets; no comparison is true of a NaN.
     if not summed + report.clock_s + report.startup_s <= MAX_COUNT:
         return None
-    return Totals(arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, missed, cpu_s)
+    return Totals(arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, late, cpu_s)
 
 
 def _answered(counts: Sequence[_Counted]) -> tuple[int, ...]:

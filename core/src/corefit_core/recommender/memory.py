@@ -16,8 +16,8 @@ from corefit_core.recommender.types import Policy
 from corefit_core.report import Histogram
 
 CORRECTION_AN_HOUR: Final = 1.0
-"""With twice the planned misses the load is taken 1.7 % higher each minute: slower than any scaling, so that the two
-don't chase each other, and fast enough to matter within minutes of a wrong formula."""
+"""With twice the misses that the objective allows the load is taken 1.7 % higher each minute: slower than any scaling,
+so that the two don't chase each other, and fast enough to matter within minutes of a wrong formula."""
 EXCESS: Final = 4.0
 """A flash crowd misses a hundred times what is planned, and says nothing of the formulas for it: count five."""
 CORRECTIONS: Final = (1.0, 1.5)
@@ -27,7 +27,7 @@ FULL: Final = 0.95
 """Above that utilisation the pods of the moment were too few, whatever the formulas say: such a round tells nothing of
 them, and holding more afterwards would not bring its requests back."""
 EVIDENCE: Final = 1000.0
-"""Requests as good as the target that are taken for granted: ten misses of 99 %, the least that tell a rate."""
+"""Requests as good as the objective that are taken for granted: ten misses of 99 %, the least that tell a rate."""
 FINE: Final = 100
 """Fading counts become whole ones in hundredths: what has faded below that is no request any more."""
 SERVED_S: Final = 3600.0
@@ -99,8 +99,14 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
 
 
 def _chosen(policy: Policy, state: State) -> int:
-    planned = budget.sustained(policy, state.served, ahead_s(policy, state))
+    planned = sustained(policy, state, state.served)
     return errors.best(state.errors, _assumed(policy, state), planned, most(state))
+
+
+def sustained(policy: Policy, state: State, served: Served) -> float:
+    """The share of requests to go down to, at the rate of the last minute."""
+    erlangs = growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S)
+    return budget.sustained(policy, served, ahead_s(policy, state), erlangs / load.service_s(policy, state.service))
 
 
 def _assumed(policy: Policy, state: State) -> tuple[errors.Assumed, ...]:
@@ -134,11 +140,11 @@ def _corrected(policy: Policy, state: State, measured: load.Measured, elapsed_s:
     Fewer misses than planned say something of the formulas as far as these expected any: with more pods than the load
     asks for none is expected and none comes, and what was learned with fewer pods still holds.
     """
-    target = budget.target(policy)
+    target = budget.objective(policy)
     if target <= 0:
         return state.correction
     share = _missed(state.within, target)
-    excess = min(EXCESS, max(0.0, share / budget.objective(policy) - 1))
+    excess = min(EXCESS, max(0.0, share / target - 1))
     if share < target:
         if state.correction <= CORRECTIONS[0]:
             return state.correction
@@ -166,7 +172,7 @@ def service(policy: Policy, state: State, measured: load.Measured) -> queueing.S
 
 
 def _missed(served: Served, target: float) -> float:
-    """The share that missed it lately. Requests of the target's own share are counted in: a few say little."""
+    """The share that missed it lately. Requests of the objective's own share are counted in: a few say little."""
     return (served.missed + EVIDENCE * target) / (served.requests + EVIDENCE)
 
 
