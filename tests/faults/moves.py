@@ -9,6 +9,7 @@ from typing import Any
 
 from faults import schema
 from faults.proxy import LOSE, REFUSE, Reply, Verdict
+from faults.state import State
 
 from corefit_core.naming import LABEL_SERVICE
 
@@ -78,6 +79,17 @@ def scales(spec: Mapping[str, Any]) -> bool:
     target = scaling.get("targetRef", {})
     found = (target.get("kind"), target.get("name")) == (TARGET["kind"], TARGET["name"])
     return scaling.get("mode") != "Recommend" and (found or spec.get("mode") != "Sidecar")
+
+
+def compared(found: State, spec: Mapping[str, Any]) -> State:
+    """What is looked at in the end.
+
+    Not the resource's own spec, in which what was emptied may be empty, null or absent, by the way there. And not a
+    workload of others, whose pods have the runtime still, where the resource has pods of its own.
+    """
+    kept = {key: items for key, items in found.items() if kind_of(spec) == KINDS[2] or "/web" not in key}
+    bare = {"spec": None}
+    return {key: [{**i, **bare} for i in items] if "InferenceService/" in key else items for key, items in kept.items()}
 
 
 def whole(spec: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from aiohttp import web
 from faults import others, schema
 from faults.api import JSON, MERGE, Refused
 from faults.arena import LOOK_AGAIN_S, NAME, Arena, Lane, until
-from faults.moves import BASE, CHILDREN, EDITS, FAULTS, KINDS, kind_of, of_kind, scales, whole, with_, without
+from faults.moves import BASE, CHILDREN, EDITS, FAULTS, KINDS, compared, kind_of, of_kind, scales, whole, with_, without
 from faults.others import Workload
 from faults.proxy import WRITES, Verdict
 from faults.state import difference
@@ -210,12 +210,7 @@ class Sequences(RuleBasedStateMachine):
         return not self._differences()
 
     def _differences(self) -> list[str]:
-        """A workload of others, whose pods have the runtime still, is none of a resource's that has pods of its own."""
-        wanted, found = (
-            {key: what for key, what in lane.state(history=False).items() if self._injects() or "/web" not in key}
-            for lane in (self.reference, self.lane)
-        )
-        return difference(wanted, found)
+        return difference(*(compared(lane.state(history=False), self.spec) for lane in (self.reference, self.lane)))
 
     def _difference(self) -> str:
         return "\n".join([f"spec: {self.spec}", *self._differences(), self.lane.seen()])
