@@ -136,7 +136,7 @@ def test_a_load_that_rises_grows_the_pod_in_place_and_it_shrinks_again(kube: Any
     kube.apply(spec)
     kube.wait_condition("load-model", "Ready", "True")
     before = _settled(kube, "load-model", 250)
-    with _load(kube, 25) as load:
+    with _load(kube, 40) as load:
         kube.until("it grows", lambda: "250m ->" in kube.kubectl("get", "events", "--field-selector", "reason=Resized"))
     after = _settled(kube, "load-model", 250)
     assert (after["metadata"]["uid"], _restarts(after)) == (before["metadata"]["uid"], 0)
@@ -153,8 +153,8 @@ def test_where_the_node_has_no_room_replicas_come_instead(kube: Any, service: Ma
     kube.apply(spec)
     kube.wait_condition("load-model", "Ready", "True")
     pod = _settled(kube, "load-model", 100)
-    # 120m are room for another pod and not for the next larger size of this one, 250m.
-    kube.apply(_filler(kube, pod, leave=120))
+    # 5m are less than it takes to the next larger size, 110m. Where the other pod finds room is the scheduler's matter.
+    kube.apply(_filler(kube, pod, leave=5))
     kube.kubectl("wait", "--for=condition=Ready", "pod/filler", kube.patience)
     with _load(kube, 15) as load:
         kube.until("replicas come", lambda: kube.get("deployment", "load-model")["spec"]["replicas"] == 2)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_core.recommender import queueing
+from corefit_core.recommender import Policy, State, load, memory, queueing
+from corefit_core.recommender.state import Totals
 
 SERVICE = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=2, pooling=1.0)
 loads = st.floats(0.0, 300.0)
@@ -123,3 +124,31 @@ services = st.builds(
 def test_more_load_misses_more_of_the_objective(service: queueing.Service, pods: int, load: float, more: float) -> None:
     low, high = service.missed(pods, load), service.missed(pods, load + more)
     assert 0 <= low <= high + 1e-6 <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(("pooling", "work"), [(0.0, 0.5), (1.0, 0.5), (0.0, 0.3)])
+def test_pods_that_answer_few_requests_a_round_are_known_by_several_rounds(pooling: float, work: float) -> None:
+    """Twelve answers a second never were the fifty that tell separate queues from a shared one: it stayed as assumed.
+
+    Workers that a quota stops for half of the time are found busy more often than their work takes.
+    """
+    pods, busy, learned = 4, 0.5, State(pooling=0.5, at=0.0)
+    waiting = queueing.waiting(queueing.servers(1, pods, pooling), busy * queueing.servers(1, pods, pooling))
+    for now in range(1, 301):
+        seen = load.Measured(
+            pods=(),
+            erlangs=work * pods / 2,
+            ceiling=0.0,
+            arriving=0.0,
+            workers=0.5,
+            stretch=2.0,
+            capacity=pods / 2,
+            ready=pods,
+            missing=0,
+            invalid=0,
+            delta=Totals(answered=12.0, waited=12 * waiting, held_s=busy * pods),
+            startup_s=None,
+            total=(),
+        )
+        learned = memory.remembered(Policy(), learned, seen, float(now))
+    assert learned.pooling == pytest.approx(pooling, abs=0.1)

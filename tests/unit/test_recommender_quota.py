@@ -1,5 +1,6 @@
 """Offered load under a CPU quota that is a fraction of the workers: the same work is the same load, however stalled."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -93,3 +94,27 @@ def test_half_the_load_is_half_the_erlangs_on_a_fraction_of_a_core(share: float)
     assert measured.capacity == 1.5
     offered = work[(trace.arrivals >= 100.0) & (trace.arrivals < 1100.0)].sum() / 1000.0
     assert erlangs[-1] == pytest.approx(offered, rel=0.01)
+
+
+def test_service_times_vary_as_the_work_does_not_as_the_stalls_do() -> None:
+    """Ten runs of 9 ms, every other one stalled for 85 ms: alike. By the clock on the wall they varied by 0.7."""
+    plan = plan_of(150)
+    wall = [0.009, 0.094] * 5
+    counted = Totals(
+        busy_s=sum(wall),
+        answered=10.0,
+        served_s=sum(wall),
+        served_sq_s2=sum(each**2 for each in wall),
+        cpu_s=0.1,
+        computed_s=0.09,
+        computed_sq_s2=10 * 0.009**2,
+    )
+
+    def scv(delta: Totals) -> float:
+        return delta.answered * delta.served_sq_s2 / delta.served_s**2 - 1
+
+    assert scv(quota.at_full_speed(counted, plan)) == pytest.approx(0.0, abs=1e-9)
+    # A runtime that says nothing of its threads' clocks is taken as before.
+    silent = msgspec.structs.replace(counted, computed_s=0.0, computed_sq_s2=0.0)
+    assert scv(quota.at_full_speed(silent, plan)) == pytest.approx(scv(counted))
+    assert scv(counted) > 0.6

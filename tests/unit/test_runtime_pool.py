@@ -191,6 +191,20 @@ async def test_busy_time_never_goes_back() -> None:
     await bench.pool.close()
 
 
+async def test_time_in_which_a_run_was_kept_from_the_cpu_is_not_computed() -> None:
+    """A worker that waits at a gate is busy and computes nothing, as one that a quota stops."""
+    bench = Bench(limits(workers=1))
+    bench.model.engine.gate.clear()
+    bench.submit(0)
+    await asyncio.sleep(0.2)
+    bench.model.engine.gate.set()
+    await bench.settled()
+    assert bench.meter.service_time.sum_s >= 0.15
+    assert 0.0 < bench.meter.computed_s < 0.1
+    assert bench.meter.computed_sq_s2 == pytest.approx(bench.meter.computed_s**2)
+    await bench.pool.close()
+
+
 async def test_a_batch_waits_for_its_delay_but_not_when_it_is_full() -> None:
     bench = Bench(limits(workers=1, chunk=0, batch=2), delay_s=30.0)
     bench.submit(0)

@@ -200,6 +200,16 @@ class Burst(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     short_seconds: Seconds = 0.0
 
 
+class Computed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Runs by the clocks of the threads that made them: without what a quota or other work kept them from.
+
+    As moments of one request's share, of as many as `Report.service_time` counts.
+    """
+
+    sum_s: Seconds = 0.0
+    sum_sq_s2: Seconds = 0.0
+
+
 class Gauges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As of the snapshot: requests waiting, requests in the process, workers running."""
 
@@ -247,6 +257,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     burst: Burst | None = None
     queue_wait: Histogram = Histogram()
     service_time: Histogram = Histogram()
+    computed: Computed = Computed()
     total: Histogram = Histogram()
     profile: Annotated[tuple[ServiceTime, ...], msgspec.Meta(max_length=256)] = ()
     notes: Annotated[Mapping[str, str], msgspec.Meta(max_length=32)] = {}

@@ -49,6 +49,7 @@ class Job:
         "arrived_s",
         "busy_s",
         "closed",
+        "computed_s",
         "cost_s",
         "deadline_s",
         "deliver",
@@ -94,6 +95,7 @@ class Job:
         self.due_s = arrived_s
         self.started_s = 0.0
         self.busy_s = 0.0
+        self.computed_s = 0.0
         self.cost_s = 0.0
         self.queued = 0
         self.queued_s = 0.0

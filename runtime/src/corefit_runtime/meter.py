@@ -56,6 +56,8 @@ class Meter:
         self.cancelled = 0
         self.queue_wait = LiveHistogram()
         self.service_time = LiveHistogram()
+        self.computed_s = 0.0
+        self.computed_sq_s2 = 0.0
         self.total = LiveHistogram()
         self.loop_lag = LiveHistogram()
 
@@ -75,6 +77,8 @@ class Meter:
             return
         self.queue_wait.observe(job.started_s - job.arrived_s)
         self.service_time.observe(job.busy_s)
+        self.computed_s += job.computed_s
+        self.computed_sq_s2 += job.computed_s**2
         self.total.observe(now - job.arrived_s)
         if isinstance(answer, Exception) and not isinstance(answer, InvalidInput):
             self.failed += 1

@@ -77,9 +77,9 @@ class Pool:
 
     def _run_here(self, job: Job, start: float) -> None:
         """A run so short that handing it to a worker would cost more than it does: on the loop's thread."""
-        job.started_s = start
+        job.started_s, computing = start, time.thread_time()
         [outcome] = runs.run([Part(job, 0, 0, job.rows, whole=True, cost_s=0.0)])
-        job.busy_s = time.monotonic() - start
+        job.busy_s, job.computed_s = time.monotonic() - start, time.thread_time() - computing
         job.results[0] = outcome
         answer = runs.answer(job)
         end = time.monotonic()
@@ -253,12 +253,16 @@ class Pool:
         for part in parts:
             if part.job.started_s == 0.0:
                 part.job.started_s = start
+        computing = time.thread_time()
         outcomes = runs.run(parts)
-        rows, ran_s = sum(part.rows for part in parts), time.monotonic() - start
+        ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
+        rows = sum(part.rows for part in parts)
         with self._lock:
             self._schedule.learn(rows, ran_s, parts[0].job.elements if parts[0].whole else 0)
             for part in parts:
-                part.job.busy_s += ran_s * part.rows / rows if rows else ran_s / len(parts)
+                share = part.rows / rows if rows else 1 / len(parts)
+                part.job.busy_s += ran_s * share
+                part.job.computed_s += computed_s * share
             ready = [p.job for p, outcome in zip(parts, outcomes, strict=True) if self._schedule.settle(p, outcome)]
         for job in ready:
             self._answer(job, runs.answer(job))

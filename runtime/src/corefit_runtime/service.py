@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from corefit_core.burst import Usage
 from corefit_core.report import (
+    Computed,
     Counters,
     Gauges,
     ModelIdentity,
@@ -144,6 +145,7 @@ class Service:
             burst=self._burst.statement if self._burst is not None else None,
             queue_wait=meter.queue_wait.frozen(),
             service_time=meter.service_time.frozen(),
+            computed=Computed(sum_s=meter.computed_s, sum_sq_s2=meter.computed_sq_s2),
             total=meter.total.frozen(),
             profile=self.profile,
             notes=self.notes,

@@ -15,7 +15,7 @@ from corefit.simulate import kernel
 from corefit.simulate.requests import Balancing, Requests
 from corefit_core import sizing
 from corefit_core.recommender import CpuRange
-from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Computed, Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective, queue_depth
 
 MAX_DEPTH: Final = 4096
@@ -103,6 +103,7 @@ class _Row(NamedTuple):
 
     busy_s: float
     cpu_s: float
+    computed: Computed
     workers: int
     depth: int
     counts: list[int]
@@ -133,6 +134,7 @@ class Fleet:
             squares=np.zeros((slots, 3)),
             buckets=np.zeros((slots, 3, kernel.BUCKETS), dtype=np.int64),
             work=np.zeros(slots),
+            work_squares=np.zeros(slots),
         )
         self._unused = list(range(slots))
         for _ in range(replicas):
@@ -195,6 +197,10 @@ class Fleet:
         # What is still ahead runs as fast as all workers together do.
         speed = np.minimum(1.0, rows.cores[slots] / rows.width[slots])
         work = np.maximum(0.0, rows.work[slots] - ahead * speed)
+        computed = [
+            Computed(sum_s=s, sum_sq_s2=sq)
+            for s, sq in zip(rows.work[slots].tolist(), rows.work_squares[slots].tolist(), strict=True)
+        ]
         # As the runtime does, without the empty buckets at the end.
         buckets = rows.buckets[slots]
         used = np.flatnonzero(buckets.any(axis=(0, 1)))
@@ -203,6 +209,7 @@ class Fleet:
         read = zip(
             busy.tolist(),
             work.tolist(),
+            computed,
             *(column[slots].tolist() for column in columns),
             buckets.tolist(),
             strict=True,
@@ -234,6 +241,7 @@ class Fleet:
                 cpu_seconds=row.cpu_s,
             ),
             service_time=times[kernel.SERVICE],
+            computed=row.computed,
             queue_wait=times[kernel.WAIT],
             total=times[kernel.TOTAL],
         )

@@ -52,7 +52,7 @@ class Rows(NamedTuple):
     free: when each worker is. width, depth, cores: how many workers run, how many requests may wait, and how many
     workers the CPU lets compute at once. starts: a ring of when the waiting requests begin; ends: its head and tail.
     counts: arrived, rejected, served. sums, squares, buckets: of service time, wait and total time.
-    work: what was let in takes of a worker at full speed.
+    work: what was let in takes of a worker at full speed; work_squares: of each request, squared.
     """
 
     free: Floats
@@ -66,6 +66,7 @@ class Rows(NamedTuple):
     squares: Floats
     buckets: Ints
     work: Floats
+    work_squares: Floats
 
 
 class Load(NamedTuple):
@@ -204,6 +205,7 @@ def _admit(load: Load, rows: Rows, ready: Ints, slot: int, number: int) -> float
         rows.starts[slot, rows.ends[slot, 1] % rows.starts.shape[1]] = begin
         rows.ends[slot, 1] += 1
     rows.work[slot] += service
+    rows.work_squares[slot] += service * service
     service *= _stretch(rows, slot, begin)
     end = float(begin + service)
     rows.free[slot, worker] = end

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import budget, errors, growth, load, memory, queueing, vertical
+from corefit_core.recommender import budget, errors, growth, load, memory, moment, queueing, vertical
 from corefit_core.recommender.state import State
 from corefit_core.recommender.types import Decision, Observation, Policy, Reason
 
@@ -21,7 +21,7 @@ class _Wanted(NamedTuple):
 
     replicas: int
     floor: int
-    soon: float
+    sized: tuple[vertical.Scene, vertical.Need] | None = None
     millicores: int | None = None
     grants: Mapping[str, int] = {}
 
@@ -68,11 +68,25 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
         since=_since(policy, state, now),
         known_at=now,
         window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
-        peaks=window.pushed(state.peaks, now, wanted.soon, vertical.HOLD_S),
-        asked=vertical.asked(policy, state, observation, wanted.grants, now) if policy.cpu_range else (),
     )
     made = _choice(policy, state, observation, wanted, now)
+    if wanted.sized is not None:
+        state, made = _sized(*wanted.sized, state, made)
     return _decision(policy, state, observation, measured, made), state
+
+
+def _sized(here: vertical.Scene, need: vertical.Need, state: State, made: _Made) -> tuple[State, _Made]:
+    """CPU for the replicas decided, which go down once those that stay have it."""
+    now, seen = state.at or 0.0, here.seen
+    size = vertical.size(here, need, made.replicas)
+    if made.replicas < seen.replicas and not size.there:
+        why = f"{made.replicas} pods carry the load once they have the CPU"
+        made = made._replace(replicas=seen.replicas, reason="GrowingFirst", why=why)
+    if made.wanted is not None:
+        made = made._replace(wanted=made.wanted._replace(millicores=size.millicores, grants=size.grants))
+    peaks = window.pushed(state.peaks, now, need.level, vertical.HOLD_S)
+    asked = vertical.asked(here.policy, state, seen, size.grants, now)
+    return msgspec.structs.replace(state, peaks=peaks, asked=asked), made
 
 
 def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reason, str] | None:
@@ -92,8 +106,8 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
     service = memory.service(policy, state, measured)
     need = _need(policy, state, before, seen, service)
     if policy.cpu_range is not None:
-        grown = vertical.grown(policy, state, seen, service, need)
-        return _Wanted(grown.replicas, grown.floor, need.soon, grown.millicores, grown.grants)
+        here = vertical.scene(policy, state, seen, service)
+        return _Wanted(*vertical.pods(here, need), (here, need))
     at_most = 4 * max(1, policy.max_replicas)
     near = round(before.window[-1].value) if before.window else seen.replicas
     there = max(
@@ -106,7 +120,7 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
     least = need.ahead + need.floor - need.lasting
     sustained = memory.sustained(policy, state, before.served)
     floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, least=pods, near=pods)
-    return _Wanted(pods, floor, need.soon)
+    return _Wanted(pods, floor)
 
 
 def _need(policy: Policy, state: State, before: State, seen: Observation, service: queueing.Service) -> vertical.Need:
@@ -115,11 +129,13 @@ def _need(policy: Policy, state: State, before: State, seen: Observation, servic
     predicted = before.correction * (by_each[before.chosen] or by_each[0])
     lasting = before.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
     silent = max(0.0, state.samples[-1].ceiling - state.samples[-1].erlangs)
-    soon = vertical.soon(
-        state.samples, service, _surge(service, state, state.samples[-1].arriving), policy.resize_s + policy.round_s
-    )
+    level = moment.level(state.samples)
+    soon = moment.soon(state.samples, service, policy.resize_s + policy.round_s)
     return vertical.Need(
-        soon=before.correction * (soon + _spread(service, soon)),
+        soon=before.correction * soon,
+        risen=before.correction * moment.risen(state.samples, service),
+        level=before.correction * level,
+        within=min(budget.objective(policy), budget.planned(policy, before.served, span_s)),
         lasting=lasting,
         ahead=predicted,
         outlook=memory.outlook(policy, before),

@@ -206,6 +206,7 @@ def totals(report: Report, objective: tuple[int, float]) -> Totals | None:
             what is late is late by less, since a queue is bounded: left out, three of four late answers would be.
     """
     counters, service, answers = report.counters, report.service_time, report.total.counts
+    computed = report.computed
     # In locals, since this runs for each pod in each round: read from the value made below, the sum costs twice that.
     arrivals, busy_s, cpu_s = counters.arrivals, counters.busy_worker_seconds, counters.cpu_seconds
     turned_away = sum(counters.rejected.values()) + counters.expired
@@ -214,10 +215,24 @@ def totals(report: Report, objective: tuple[int, float]) -> Totals | None:
     waited, over = sum(report.queue_wait.counts[_WAITED:]), answers[objective[0] :]
     late = sum(over) - objective[1] * over[0] if over else 0.0
     summed = arrivals + turned_away + busy_s + answered + served_s + served_sq_s2 + waited + late + cpu_s
+    summed += computed.sum_s + computed.sum_sq_s2
     # Finite, and no larger than a counter gets; no comparison is true of a NaN.
     if not summed + report.clock_s + report.startup_s <= MAX_COUNT:
         return None
-    return Totals(arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, late, cpu_s)
+    return Totals(
+        arrivals,
+        turned_away,
+        busy_s,
+        answered,
+        served_s,
+        served_sq_s2,
+        waited,
+        late,
+        cpu_s,
+        busy_s,
+        computed.sum_s,
+        computed.sum_sq_s2,
+    )
 
 
 def _answered(counts: Sequence[_Counted]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from corefit_core.recommender import budget, errors, growth, load, queueing
-from corefit_core.recommender.state import Compared, Moments, Prediction, Sample, Served, State
+from corefit_core.recommender.state import Compared, Moments, Prediction, Sample, Served, State, Waits
 from corefit_core.recommender.types import Policy
 from corefit_core.report import Histogram
 
@@ -35,11 +35,11 @@ SERVED_S: Final = 3600.0
 MAX_AHEAD_S: Final = 600.0
 """No start-up is planned for that takes longer: such a pod is broken, and predictions so far ahead are idle."""
 POOLING_REQUESTS: Final = 50
-"""Answers in a round that tell the share of those that waited to within 0.07."""
+"""Answers, of as many rounds as it takes, that tell the share of those that waited to within 0.07."""
 POOLING_BUSY: Final = (0.2, 0.95)
 """Utilisations between which the share of waiting requests tells shared queues from separate ones."""
 POOLING_STEP: Final = 0.1
-"""Of each round's estimate: settled within a minute of 5 s rounds."""
+"""Of each estimate: settled after a thousand answers or two, a minute of 5 s rounds."""
 MEMORY_S: Final = 300.0
 """Seconds after which a service time counts half: a new input mix shows within minutes."""
 LATENCY_S: Final = 60.0
@@ -80,6 +80,7 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
     seen = errors.bursts(state.bursts, grew, now, span_s + growth.FAST_S)
     ripe, pending = errors.ripened(state.pending, [Compared(now, h, actual) for h in holding], seen, now, span_s)
     levels = growth.levelled(state.levels, state.samples, now)
+    waits = _waits(state.waits, measured, elapsed_s)
     state = msgspec.structs.replace(
         state,
         levels=levels,
@@ -91,7 +92,8 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
             *(p for p in state.predictions if p.at > now - span_s - held_s),
             Prediction(now, growth.predict(state.samples, levels, now, span_s)),
         ),
-        pooling=_pooling(state.pooling, measured),
+        waits=waits,
+        pooling=_pooling(state.pooling, waits, measured),
         correction=_corrected(policy, state, measured, elapsed_s),
     )
     # Each block anew: errors of an hour change little in a round, and to weigh them all is half of its work.
@@ -176,20 +178,36 @@ def _missed(served: Served, target: float) -> float:
     return (served.missed + EVIDENCE * target) / (served.requests + EVIDENCE)
 
 
-def _pooling(before: float, measured: load.Measured) -> float:
-    """How far the pods share their load, by the share of requests that had to wait: see `queueing.servers`."""
-    answered, pods = measured.delta.answered, measured.ready - measured.missing
-    if answered < POOLING_REQUESTS or pods < 2 or measured.erlangs is None:
+def _pooling(before: float, waits: Waits, measured: load.Measured) -> float:
+    """How far the pods share their load, by the share of requests that had to wait: see `queueing.servers`.
+
+    A request finds a worker busy that a quota stops as well, so utilisation is that of the clock on the wall.
+    """
+    pods = measured.ready - measured.missing
+    if waits.answered < POOLING_REQUESTS or pods < 2 or waits.worker_s <= 0:
         return before
-    rho = measured.erlangs / measured.capacity
+    rho = waits.held_s / waits.worker_s
     if not POOLING_BUSY[0] < rho < POOLING_BUSY[1]:
         return before
-    share, low, high = measured.delta.waited / answered, 0.0, 1.0
+    share, low, high = waits.waited / waits.answered, 0.0, 1.0
     for _ in range(6):
         middle = (low + high) / 2
         together = queueing.servers(measured.workers * measured.stretch, pods, middle)
         low, high = (middle, high) if queueing.waiting(together, rho * together) > share else (low, middle)
     return before + POOLING_STEP * ((low + high) / 2 - before)
+
+
+def _waits(before: Waits, measured: load.Measured, elapsed_s: float) -> Waits:
+    """With this round's; anew after a round with which there were enough."""
+    delta, pods = measured.delta, measured.ready - measured.missing
+    old = before if before.answered < POOLING_REQUESTS else Waits()
+    worker_s = elapsed_s * pods * measured.workers * measured.stretch
+    return Waits(
+        answered=old.answered + delta.answered,
+        waited=old.waited + delta.waited,
+        held_s=old.held_s + delta.held_s,
+        worker_s=old.worker_s + worker_s,
+    )
 
 
 def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> tuple[float, ...]:

@@ -34,6 +34,15 @@ def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:
     share = at_once / plan.workers
     work_s = max(delta.busy_s * share, delta.cpu_s / max(1, plan.threads_per_worker))
     speed = work_s / delta.busy_s
-    return msgspec.structs.replace(
-        delta, busy_s=work_s, served_s=delta.served_s * speed, served_sq_s2=delta.served_sq_s2 * speed * speed
-    )
+    served_s = delta.served_s * speed
+    return msgspec.structs.replace(delta, busy_s=work_s, served_s=served_s, served_sq_s2=_squares(delta, served_s))
+
+
+def _squares(delta: Totals, served_s: float) -> float:
+    """The squares of service times that add up to so much, as they vary by the threads' own clocks.
+
+    Those of the clock on the wall vary by the stalls as well, and each run is taken to be stalled all the time already.
+    """
+    alike = delta.served_sq_s2, delta.served_s
+    squares, seconds = (delta.computed_sq_s2, delta.computed_s) if delta.computed_s > 0 else alike
+    return squares * (served_s / seconds) ** 2 if seconds > 0 else 0.0

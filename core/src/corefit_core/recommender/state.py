@@ -5,7 +5,7 @@ May not decide anything.
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,8 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
         waited: of those, the ones that had to wait for a worker.
         late: of those, the ones over the objective.
         cpu_s: CPU-seconds of the process.
+        held_s: worker-seconds that requests held a worker for, those in which a quota stopped it as well.
+        computed_s, computed_sq_s2: moments of the service time by the threads' own clocks.
     """
 
     arrivals: float = 0.0
@@ -39,6 +41,9 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
     waited: float = 0.0
     late: float = 0.0
     cpu_s: float = 0.0
+    held_s: float = 0.0
+    computed_s: float = 0.0
+    computed_sq_s2: float = 0.0
 
     def since(self, old: "Totals") -> "Totals | None":
         """What was counted after `old`; None when a counter went backwards."""
@@ -46,6 +51,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
         busy_s, answered = self.busy_s - old.busy_s, self.answered - old.answered
         served_s, served_sq_s2 = self.served_s - old.served_s, self.served_sq_s2 - old.served_sq_s2
         waited, late, cpu_s = self.waited - old.waited, self.late - old.late, self.cpu_s - old.cpu_s
+        computed_s, computed_sq_s2 = self.computed_s - old.computed_s, self.computed_sq_s2 - old.computed_sq_s2
         if (
             arrivals < 0
             or turned_away < 0
@@ -56,9 +62,13 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
             or waited < 0
             or late < 0
             or cpu_s < 0
+            or computed_s < 0
+            or computed_sq_s2 < 0
         ):
             return None
-        return Totals(arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, late, cpu_s)
+        counted = (arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, late, cpu_s)
+        # What held a worker is what was busy, until a quota's share is taken of the latter.
+        return Totals(*counted, busy_s, computed_s, computed_sq_s2)
 
 
 class PodState(msgspec.Struct, frozen=True, gc=False):
@@ -124,6 +134,20 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
         """Squared coefficient of variation; 0 without observations."""
         mean = self.mean_s
         return 0.0 if mean is None else max(0.0, self.sum_sq_s2 / self.count / mean**2 - 1)
+
+
+class Waits(NamedTuple):
+    """What tells how far pods share their load, until it is enough to tell.
+
+    Attributes:
+        answered, waited: requests, and those of them that had to wait for a worker.
+        held_s, worker_s: worker-seconds in which there was a request, and those that there were.
+    """
+
+    answered: float = 0.0
+    waited: float = 0.0
+    held_s: float = 0.0
+    worker_s: float = 0.0
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -198,6 +222,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         served: how the objective was kept.
         within: how it was kept in the rounds in which the pods were not full.
         pooling: how far the pods share their load, from 0 (each has its own queue) to 1 (all serve one queue).
+        waits: of the rounds since that was last learned.
         latencies: total times lately, in the report's buckets, as fading counts.
         correction: factor on the load in the formulas, by which they come to what was measured.
         peaks: load that the CPU per pod was sized for lately, oldest first.
@@ -222,6 +247,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     served: Served = Served()
     within: Served = Served()
     pooling: float = 1.0
+    waits: Waits = Waits()
     latencies: tuple[float, ...] = ()
     correction: float = 1.0
     peaks: tuple[Timed, ...] = ()

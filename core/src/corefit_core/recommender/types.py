@@ -126,6 +126,7 @@ Reason = Literal[
     "StaleReports",
     "RolloutInProgress",
     "WindowFilling",
+    "GrowingFirst",
 ]
 
 

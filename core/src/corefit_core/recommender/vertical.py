@@ -1,15 +1,16 @@
 """The second dimension: CPU of each pod, for services whose policy allows a range.
 
 A resize arrives within a second or so, a pod after its start-up. So CPU follows the load of the moment, as far as
-each node has room, and replicas follow the load that has lasted for a start-up, at the size that new pods begin with:
-there they have room to grow, and more, smaller pods survive the loss of a node. What CPU can't carry by the time a
-pod would start (no room, the range's end, resizes that don't arrive) is asked for in pods at once.
-Down: CPU after seconds, since growing again costs none; pods by the stabilisation window, as without a range.
+each node has room, and pods are the fewest that can each still double: then a load that doubles, or the loss of half
+of them, is carried within a second by those that are there. Fewer, larger pods share a queue better and need no
+start-up; more, smaller ones would survive a node no better than that, and `min_replicas` is the floor.
+What CPU can't carry by the time a pod would start (no room, the range's end, resizes that don't arrive) is asked for
+in pods at once. Down: CPU after seconds, since growing again costs none; pods by the stabilisation window, as without
+a range, and once those that stay have the CPU.
 May not do I/O, and knows nothing of the API by which a resize is asked for.
 """
 
 import bisect
-import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,23 +18,21 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from corefit_core import sizing, window
-from corefit_core.recommender import growth, load, queueing
-from corefit_core.recommender.state import Asked, Sample, State
+from corefit_core import window
+from corefit_core.recommender import load, moment, queueing
+from corefit_core.recommender.sizes import Sizes, Workers, worth
+from corefit_core.recommender.state import Asked, State
 from corefit_core.recommender.types import CpuRange, Observation, PodObservation, Policy
 
-STEP_MILLICORES: Final = 250
-"""Sizes between whole cores: finer ones save less than a resize a second is worth watching."""
-MAX_SIZES: Final = 64
-"""Sixteen cores by quarters; wider ranges get wider steps."""
-RECENT_S: Final = 5.0
-"""Seconds whose mean is the load of the moment: at ten Erlangs of 50 ms its standard error is 3 %."""
 HOLD_S: Final = 10.0
-"""CPU goes down by the highest need of so many seconds: ten resizes' time, so that noise makes none."""
+"""CPU goes down by the highest level of so many seconds: ten resizes' time, so that noise makes none."""
 STUCK_S: Final = 10.0
 """A resize takes 0.1 s, 0.4 s at worst (20 measured); one that has not arrived after 10 s is deferred or infeasible."""
 RETRY_S: Final = 60.0
 """What was refused is asked for again each minute: nodes free up when other pods end, which takes minutes."""
+ROOM_TO_GROW: Final = 2.0
+"""Times what a pod carries for good that it can be grown to: for a load that doubles within a start-up, as bursts are
+(`errors.BURST` and above), and for the loss of half of the pods, which is what a node is where there are two."""
 SURE: Final = ((1.0, 1.0),)
 """An outlook without growth."""
 
@@ -43,105 +42,122 @@ class Need(NamedTuple):
 
     Attributes:
         soon: Erlangs when a resize asked for now has arrived.
+        risen: Erlangs since the load rose in the last seconds; 0 where it has not.
+        level: Erlangs of the last seconds, which CPU is held for.
         lasting: Erlangs that have lasted for a start-up.
         ahead, outlook: Erlangs predicted for when a pod asked for now serves, and the chances of more.
         floor: of `lasting`, every silent pod taken as fully busy.
-        allowed: the share of requests that may miss the objective.
+        allowed: the share of requests that may miss the objective, by pods.
+        within: the share of those that may miss it by CPU.
     """
 
     soon: float
+    risen: float
+    level: float
     lasting: float
     ahead: float
     outlook: Sequence[tuple[float, float]]
     floor: float
     allowed: float
+    within: float
 
 
-class Grown(NamedTuple):
-    """The answer: CPU of each pod, which pods get it now, pods that the load asks for, and the least for going down."""
+class Scene(NamedTuple):
+    """What both dimensions are decided from. The policy has a range, and at least one pod is ready.
 
-    millicores: int
-    grants: Mapping[str, int]
+    Attributes:
+        model: the service with the workers of a pod as new ones begin.
+        sizes: that are worth having.
+        stuck: pods whose resizes don't arrive.
+    """
+
+    policy: Policy
+    state: State
+    seen: Observation
+    ready: Sequence[PodObservation]
+    model: queueing.Service
+    sizes: Sizes
+    stuck: frozenset[str]
+
+
+class Pods(NamedTuple):
+    """Pods that the load asks for, and the least for going down."""
+
     replicas: int
     floor: int
 
 
-class _Workers(NamedTuple):
-    """Workers of a pod or of several: those that can compute at once at full speed, and those that run."""
+class Size(NamedTuple):
+    """CPU of each pod, which pods get it now, and whether the pods that stay have enough as they are."""
 
-    able: float
-    run: int | float
-
-
-class _Sizes(NamedTuple):
-    """Sizes that are worth having, ascending, and the workers of a pod in each."""
-
-    millicores: tuple[int, ...]
-    workers: tuple[_Workers, ...]
-
-    def of(self, millicores: int) -> _Workers:
-        """Workers of a pod that is granted so much: those of the next smaller size worth having."""
-        index = bisect.bisect_right(self.millicores, millicores) - 1
-        least = self.workers[0]
-        return self.workers[index] if index >= 0 else _Workers(least.able * millicores / self.millicores[0], least.run)
+    millicores: int
+    grants: Mapping[str, int]
+    there: bool
 
 
-def soon(samples: Sequence[Sample], service: queueing.Service, surge: float, seconds: float) -> float:
-    """The load in so many seconds: the mean of the last ones, or a surge, drawn out as far as it surely goes on.
-
-    A surge is what arrives: full pods work no more than they can, and then more than arrives, until none waits.
-    """
-    last = samples[-1]
-    level = growth.mean(samples, last.at, RECENT_S)
-    if surge <= level:
-        return level
-    # No further than twice: what doubles within a round is no line.
-    return min(2 * surge, surge + seconds * _rising(samples[-3:], service))
-
-
-def _rising(samples: Sequence[Sample], service: queueing.Service) -> float:
-    """Erlangs a second by which the load is surely rising: the lesser of the last two rises, each less its chance.
-
-    One rise can't be told from a step, which ends there; and the counts of two rounds differ by chance: 32 requests a
-    second are 46 in one of a hundred seconds. What rises twice in a row by more than a standard error goes on.
-    """
-    if len(samples) < 3:
-        return 0.0
-    return max(0.0, min(_rise(a, b, service) for a, b in itertools.pairwise(samples)))
-
-
-def _rise(before: Sample, after: Sample, service: queueing.Service) -> float:
-    """Erlangs a second from one round to the next, less the standard error of the difference of two Poisson counts."""
-    span_s = after.at - before.at
-    if span_s <= 0:
-        return 0.0
-    noise = math.sqrt((before.arriving + after.arriving) * service.service_s * (1 + service.scv) / span_s)
-    return (after.arriving - before.arriving - noise) / span_s
-
-
-def grown(policy: Policy, state: State, seen: Observation, model: queueing.Service, need: Need) -> Grown:
-    """CPU and pods for the need. `model` is the service with the workers of a pod as new ones begin.
-
-    The policy has a range, and at least one pod is ready.
-    """
+def scene(policy: Policy, state: State, seen: Observation, service: queueing.Service) -> Scene:
+    """The scene; see there."""
     ready = [pod for pod in seen.pods if pod.ready]
-    sizes = _sizes(policy, policy.cpu_range or CpuRange(min_millicores=1, max_millicores=1), model, _threads(ready))
-    stuck = {asked.uid for asked in state.asked if _is_stuck(asked, state.at or 0.0)}
-    model = _with(model, sizes.of(policy.millicores_per_pod), 1)
-    options = [_granted(policy, seen, sizes, stuck, millicores) for millicores in sizes.millicores]
-    held = max(need.soon, window.highest(state.peaks, state.at or 0.0, HOLD_S) or 0.0)
+    span = policy.cpu_range or CpuRange(min_millicores=1, max_millicores=1)
+    sizes = worth(policy, span, service, _threads(ready))
+    stuck = frozenset(asked.uid for asked in state.asked if _is_stuck(asked, state.at or 0.0))
+    model = _with(service, sizes.of(policy.millicores_per_pod), 1)
+    return Scene(policy, state, seen, ready, model, sizes, stuck)
 
-    def enough(grants: Mapping[str, int]) -> bool:
-        each = _with(model, _capacity(policy, ready, sizes, grants), len(ready))
-        return queueing.enough(len(ready), held, SURE, each, need.allowed)
 
-    chosen = next((i for i, grants in enumerate(options) if enough(grants)), len(options) - 1)
-    at_most = 4 * max(1, policy.max_replicas)
-    lasting = queueing.pods_needed(need.lasting, SURE, model, need.allowed, at_most, near=seen.replicas)
-    ahead = _ahead(len(ready), _capacity(policy, ready, sizes, options[-1]), model, need, at_most)
-    floor = queueing.pods_needed(need.floor, SURE, model, need.allowed, at_most, near=lasting)
+def pods(here: Scene, need: Need) -> Pods:
+    """The fewest pods that carry what lasts and can still grow, and what CPU can't carry one start-up from now."""
+    at_most = 4 * max(1, here.policy.max_replicas)
+    most = _granted(here, here.sizes.millicores[-1])
+    each = _with(here.model, here.sizes.of(_kept(here, most)), 1)
+    lasting = queueing.pods_needed(need.lasting, SURE, each, need.allowed, at_most, near=here.seen.replicas)
+    capacity = _capacity(here, most)
+    ahead = _ahead(len(here.ready), capacity, here.model, need, at_most)
+    # A crowd that is here already is not waited for until the means of what is predicted have filled with it.
+    crowd = need._replace(ahead=need.risen, outlook=SURE)
+    ahead = max(ahead, _ahead(len(here.ready), capacity, here.model, crowd, at_most))
+    floor = queueing.pods_needed(need.floor, SURE, each, need.allowed, at_most, near=lasting)
     replicas = max(lasting, ahead)
-    return Grown(sizes.millicores[chosen], options[chosen], replicas, max(replicas, floor))
+    return Pods(replicas, max(replicas, floor))
+
+
+def size(here: Scene, need: Need, replicas: int) -> Size:
+    """CPU for the load of the moment on so many of the pods, or on all where no size is enough for those.
+
+    Enough is what carries the load and its standard error more. A load that wavers gets the same size: pods that would
+    be enough for two errors more at most stay as they are.
+    """
+    stay, now = max(1, min(len(here.ready), replicas)), here.state.at or 0.0
+    held = max(need.soon, window.highest(here.state.peaks, now, HOLD_S) or 0.0)
+    noise = math.sqrt(held * here.model.service_s * (1 + here.model.scv) / moment.RECENT_S)
+    loads = (held + noise, held + 2 * noise)
+    largest = here.sizes.millicores[-1]
+    wanted, most = _least(here, need, loads, stay)
+    as_is = max([p.millicores or here.policy.millicores_per_pod for p in here.ready])
+    if wanted is not None and wanted <= as_is <= (most or largest):
+        wanted = as_is
+    elif wanted is None and stay < len(here.ready):
+        wanted = _least(here, need, loads[:1], len(here.ready))[0]
+    wanted = wanted or largest
+    return Size(wanted, _granted(here, wanted), _enough(here, need, held, stay, {}))
+
+
+def _least(here: Scene, need: Need, loads: Sequence[float], pods: int) -> list[int | None]:
+    """For each of the loads, in rising order, the smallest size that is enough; None when none is."""
+    found: list[int | None] = []
+    for each in here.sizes.millicores:
+        grants = _granted(here, each)
+        while len(found) < len(loads) and _enough(here, need, loads[len(found)], pods, grants):
+            found.append(each)
+        if len(found) == len(loads):
+            break
+    return found + [None] * (len(loads) - len(found))
+
+
+def _enough(here: Scene, need: Need, erlangs: float, pods: int, grants: Mapping[str, int]) -> bool:
+    """Whether so many of the ready pods carry the load with what they are granted, or as they are."""
+    each = _with(here.model, _capacity(here, grants, pods), pods)
+    return queueing.enough(pods, erlangs, SURE, each, need.within)
 
 
 def asked(policy: Policy, state: State, seen: Observation, grants: Mapping[str, int], now: float) -> tuple[Asked, ...]:
@@ -162,18 +178,18 @@ def _is_stuck(each: Asked, now: float) -> bool:
     return STUCK_S < now - each.since <= RETRY_S
 
 
-def _ahead(ready: int, capacity: _Workers, model: queueing.Service, need: Need, at_most: int) -> int:
+def _ahead(ready: int, capacity: Workers, model: queueing.Service, need: Need, at_most: int) -> int:
     """Pods that the load ahead needs, if those that are ready get all CPU within reach and others begin as new ones."""
 
     def enough(pods: int) -> bool:
         kept, new = min(1.0, pods / ready), max(0, pods - ready) * model.workers
-        workers = _Workers(capacity.able * kept + new, capacity.run * kept + new * model.stretch)
+        workers = Workers(capacity.able * kept + new, capacity.run * kept + new * model.stretch)
         return queueing.enough(pods, need.ahead, need.outlook, _with(model, workers, pods), need.allowed)
 
     return 1 + bisect.bisect_left(range(1, at_most), True, key=enough)
 
 
-def _with(model: queueing.Service, workers: _Workers, pods: int) -> queueing.Service:
+def _with(model: queueing.Service, workers: Workers, pods: int) -> queueing.Service:
     """The service with pods that have these workers together."""
     able = max(workers.able / pods, 1e-3)
     return msgspec.structs.replace(model, workers=able, stretch=max(1.0, workers.run / pods / able))
@@ -185,45 +201,32 @@ def _threads(ready: Sequence[PodObservation]) -> int:
     return max(1, min(load.MAX_WORKERS, seen.most_common(1)[0][0] if seen else 1))
 
 
-def _sizes(policy: Policy, span: CpuRange, model: queueing.Service, threads: int) -> _Sizes:
-    """The sizes of the range in which more workers compute at once than in the next smaller one.
-
-    A fraction of a core is worth having where the plan rounds it up: where the stall that throttling makes is small
-    against what the objective leaves for waiting. Rounded down, it would lie idle.
-    """
-    low, high = max(1, span.min_millicores), max(1, span.min_millicores, span.max_millicores)
-    step = STEP_MILLICORES * max(1, -(-(high - low) // (STEP_MILLICORES * MAX_SIZES)))
-    steps = range(-(-low // step) * step, high, step)
-    millicores: list[int] = []
-    workers: list[_Workers] = []
-    for size in sorted({low, high, *steps}):
-        cores = sizing.whole_cores(size, policy.objective.latency_s, model.service_s)[0]
-        run = max(1, cores // threads)
-        able = min(run, size / 1000 / threads)
-        if not workers or able > workers[-1].able + 1e-9:
-            millicores.append(size)
-            workers.append(_Workers(able, run))
-    return _Sizes(tuple(millicores), tuple(workers))
+def _kept(here: Scene, most: Mapping[str, int]) -> float:
+    """Millicores that a pod may need for good: so that it can still grow, in its range and in the room of its node."""
+    base = here.policy.millicores_per_pod
+    reach = math.fsum([most.get(p.uid, p.millicores or base) for p in here.ready]) / len(here.ready)
+    return max(min(base, reach), reach / ROOM_TO_GROW)
 
 
-def _capacity(policy: Policy, ready: Sequence[PodObservation], sizes: _Sizes, grants: Mapping[str, int]) -> _Workers:
-    pods = [sizes.of(grants.get(p.uid, p.millicores or policy.millicores_per_pod)) for p in ready]
-    return _Workers(math.fsum([pod.able for pod in pods]), math.fsum([pod.run for pod in pods]))
+def _capacity(here: Scene, grants: Mapping[str, int], pods: int = 0) -> Workers:
+    """Workers of the ready pods together; of so many of them, the smallest, since nobody knows which go."""
+    base = here.policy.millicores_per_pod
+    each = sorted(here.sizes.of(grants.get(p.uid, p.millicores or base)) for p in here.ready)[: pods or None]
+    return Workers(math.fsum([pod.able for pod in each]), math.fsum([pod.run for pod in each]))
 
 
-def _granted(policy: Policy, seen: Observation, sizes: _Sizes, stuck: set[str], wanted: int) -> dict[str, int]:
+def _granted(here: Scene, wanted: int) -> dict[str, int]:
     """What each ready pod can be brought to: `wanted`, or on a node without the room the largest size that fits."""
     nodes: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for pod in seen.pods:
-        if pod.ready:
-            nodes[pod.node].append((pod.uid, pod.millicores or policy.millicores_per_pod))
+    for pod in here.ready:
+        nodes[pod.node].append((pod.uid, pod.millicores or here.policy.millicores_per_pod))
     grants: dict[str, int] = {}
     for node, pods in nodes.items():
-        room = max(0, seen.headroom_millicores.get(node, 0))
-        growing = [(uid, now) for uid, now in pods if uid not in stuck]
-        size = _fitting(sizes.millicores, [now for _, now in growing], room, wanted)
+        room = max(0, here.seen.headroom_millicores.get(node, 0))
+        growing = [(uid, now) for uid, now in pods if uid not in here.stuck]
+        size = _fitting(here.sizes.millicores, [now for _, now in growing], room, wanted)
         grants.update({uid: min(now, wanted) if now >= size else size for uid, now in growing})
-        grants.update({uid: min(now, wanted) for uid, now in pods if uid in stuck})
+        grants.update({uid: min(now, wanted) for uid, now in pods if uid in here.stuck})
     return grants
 
 
