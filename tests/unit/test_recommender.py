@@ -105,6 +105,23 @@ def test_the_offered_load_counts_what_was_turned_away() -> None:
     assert decision.reason == "LoadUp"
 
 
+def test_a_look_right_after_another_is_left_for_the_next_round_to_count() -> None:
+    """In 30 ms a worker is busy or not: a load of a third of its two would be read as one and a half of them."""
+    world = World()
+    world.run(0.6, 120)
+    before = world.state
+    world.now += 0.03
+    served = int(world.served[0])
+    report = make_report(clock_s=world.now, served=served + 1, busy_s=world.served[0] * SERVICE_S + 0.045)
+    seen = Observation(pods=(PodObservation(uid="0", ready=True, report=report),), replicas=1)
+    decision, world.state = decide(world.policy, world.state, seen, world.now)
+    assert decision.replicas == 1
+    assert decision.offered_erlangs == pytest.approx(0.6, rel=0.05)
+    assert world.state.pods == before.pods
+    assert world.state.samples[-1].arriving == before.samples[-1].arriving > 0
+    assert world.tick(0.6).offered_erlangs == pytest.approx(0.6, rel=0.05), "nothing of it is lost"
+
+
 def test_more_load_is_answered_at_once() -> None:
     world = World()
     world.run(0.5, 60)

@@ -28,6 +28,10 @@ MAX_COUNT: Final = 2.0**53
 """Past this, all added up, a double can't tell neighbouring counts apart; at a million a second it takes 285 years."""
 PODS_FOR_LATENCY: Final = 16
 """Of a hundred pods that share a load, so many tell its percentile."""
+LEAST_ROUND: Final = 0.5
+"""Of a round: a report that follows another sooner is left for the next round to count. What changes is looked at at
+once, so two looks may lie milliseconds apart, and in those a worker is busy or not: a load of a third of a core was
+read as 1.8, and pods were asked for it."""
 MAX_WORKERS: Final = 4096
 """More cores than any machine has."""
 
@@ -73,6 +77,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         elapsed_s=None if state.at is None else now - state.at,
         service_s=service_s(policy, state.service if state.service.count else _lifetime(seen)),
         max_age_s=policy.max_report_age_s,
+        least_s=LEAST_ROUND * policy.round_s,
         objective=place(policy.objective.latency_s),
     )
     counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
@@ -127,6 +132,7 @@ class _Round(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float | None
     service_s: float
     max_age_s: float
+    least_s: float
     objective: tuple[int, float]
 
 
@@ -143,8 +149,10 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     erlangs, delta, invalid, arriving, old_total = None, None, False, 0.0, None
     if base is not None:
         old, span_s = base
-        if span_s == 0:
-            return _Counted(before, plan, able, startup_s, before.erlangs if before else None)
+        if 0 <= span_s < this.least_s:
+            if before is None:
+                return _Counted(None, plan, able, startup_s)
+            return _Counted(before, plan, able, startup_s, before.erlangs, arriving=before.arriving)
         # A pod that was resized has worked with either number of workers.
         most_s = BUSY_SLACK * max(1, workers, old.workers) * (span_s + this.service_s)
         delta = _worked(counts.since(old.totals), plan, able, most_s) if span_s > 0 else None
@@ -154,7 +162,7 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
             erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
             arriving, old_total = delta.arrivals * this.service_s / span_s, old.total
     answers = report.total.counts
-    now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers)
+    now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers, arriving)
     return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving)
 
 

@@ -82,6 +82,7 @@ class PodState(msgspec.Struct, frozen=True, gc=False):
         erlangs: offered load by the last difference; None before there was one.
         total: its total times, in the report's buckets.
         workers: it had.
+        arriving: what had arrived by the last difference, in Erlangs.
     """
 
     uid: str
@@ -92,6 +93,7 @@ class PodState(msgspec.Struct, frozen=True, gc=False):
     erlangs: float | None = None
     total: tuple[int, ...] = ()
     workers: int = 0
+    arriving: float = 0.0
 
 
 class Asked(msgspec.Struct, frozen=True):
