@@ -279,7 +279,7 @@ def _seen(*per_second: float) -> list[Sample]:
 def _soon(*per_second: float, seconds: float = 2.0) -> float:
     """What is expected so many seconds after a surge in the last one, in requests a second."""
     samples = _seen(*per_second)
-    return moment.soon(samples, QUICK, seconds) / QUICK.service_s
+    return moment.soon(samples, QUICK, seconds, moment.risen(samples, QUICK)) / QUICK.service_s
 
 
 def test_one_noisy_second_after_a_step_is_not_drawn_out_to_a_line() -> None:
@@ -302,7 +302,8 @@ def test_the_backlog_of_full_pods_is_not_taken_for_load_that_rises() -> None:
         Sample(at=float(at), erlangs=w * QUICK.service_s, ceiling=0.0, arriving=a * QUICK.service_s)
         for at, (w, a) in enumerate(zip(worked, arrived, strict=True))
     ]
-    found = [moment.soon(samples[:n], QUICK, 2.0) / QUICK.service_s for n in (4, 5)]
+    seen = [samples[:n] for n in (4, 5)]
+    found = [moment.soon(each, QUICK, 2.0, moment.risen(each, QUICK)) / QUICK.service_s for each in seen]
     assert found == pytest.approx([48.0, 48.0])
 
 

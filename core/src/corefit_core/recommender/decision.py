@@ -37,8 +37,6 @@ class _Made(NamedTuple):
 
 COVERAGE: Final = 0.5
 """With less than half of the ready pods reporting, what the others carry is a guess: hold."""
-SURGE: Final = 3.5
-"""Standard errors of one round: by chance once in 4,300 rounds, two hours of 2 s."""
 SURE: Final = ((1.0, 1.0),)
 """An outlook without growth."""
 DEAD_BAND: Final = 1.0
@@ -111,7 +109,7 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
     at_most = 4 * max(1, policy.max_replicas)
     near = round(before.window[-1].value) if before.window else seen.replicas
     there = max(
-        _surge(service, state, state.samples[-1].erlangs),
+        _surge(service, state),
         growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S),
     )
     pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=near)
@@ -129,36 +127,34 @@ def _need(policy: Policy, state: State, before: State, seen: Observation, servic
     predicted = before.correction * (by_each[before.chosen] or by_each[0])
     lasting = before.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
     silent = max(0.0, state.samples[-1].ceiling - state.samples[-1].erlangs)
-    level = moment.level(state.samples)
-    soon = moment.soon(state.samples, service, policy.resize_s + policy.round_s)
-    return vertical.Need(
-        soon=before.correction * soon,
-        risen=before.correction * moment.risen(state.samples, service),
-        level=before.correction * level,
-        within=min(budget.objective(policy), budget.planned(policy, before.served, span_s)),
+    need = vertical.Need(
         lasting=lasting,
         ahead=predicted,
         outlook=memory.outlook(policy, before),
-        floor=lasting + silent + DEAD_BAND * _spread(service, predicted),
+        floor=lasting + silent + DEAD_BAND * service.noise(predicted, growth.FAST_S),
         allowed=budget.allowed(policy, before.served, span_s, seen.replicas),
+    )
+    if policy.cpu_range is None:
+        return need
+    risen = moment.risen(state.samples, service)
+    soon = moment.soon(state.samples, service, policy.resize_s + policy.round_s, risen)
+    return need._replace(
+        soon=before.correction * soon,
+        risen=before.correction * risen,
+        level=before.correction * moment.level(state.samples),
+        within=min(budget.objective(policy), budget.planned(policy, before.served, span_s)),
     )
 
 
-def _surge(service: queueing.Service, state: State, load: float) -> float:
-    """The load of the last round, however counted, when it is more than chance above the mean of the last ones, else 0.
+def _surge(service: queueing.Service, state: State) -> float:
+    """The load of the last round when it is more than chance above the mean of the last ones, else 0.
 
     A mean of three rounds takes three to believe in a step; a step is seen in the first.
     """
     last, before = state.samples[-1], state.samples[-2:][0]
     mean = growth.mean(state.samples, last.at, growth.FAST_S)
     span_s = max(errors.LEAST_S, last.at - before.at)
-    noise = math.sqrt(max(0.0, mean) * service.service_s * (1 + service.scv) / span_s)
-    return load if load > mean + SURGE * noise else 0.0
-
-
-def _spread(service: queueing.Service, erlangs: float) -> float:
-    """The standard error of a load of Poisson arrivals that was measured over `growth.FAST_S`, in Erlangs."""
-    return math.sqrt(max(0.0, erlangs) * service.service_s * (1 + service.scv) / growth.FAST_S)
+    return last.erlangs if last.erlangs > mean + moment.SURGE * service.noise(mean, span_s) else 0.0
 
 
 def _since(policy: Policy, state: State, now: float) -> float:

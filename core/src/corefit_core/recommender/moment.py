@@ -24,12 +24,12 @@ def level(samples: Sequence[Sample]) -> float:
     return growth.mean(samples, samples[-1].at, RECENT_S)
 
 
-def soon(samples: Sequence[Sample], service: queueing.Service, seconds: float) -> float:
-    """The load in so many seconds: its level, or a surge, drawn out as far as it surely goes on.
+def soon(samples: Sequence[Sample], service: queueing.Service, seconds: float, surge: float) -> float:
+    """The load in so many seconds: its level, or a surge (see `risen`), drawn out as far as it surely goes on.
 
     What is said of a surge is of this round alone: while it lasts the next one says it again.
     """
-    here, surge, last = level(samples), risen(samples, service), samples[-1]
+    here, last = level(samples), samples[-1]
     if surge <= here:
         return here
     # No further than twice: what doubles within a round is no line.
@@ -79,5 +79,5 @@ def _rise(before: Sample, after: Sample, service: queueing.Service) -> float:
     span_s = after.at - before.at
     if span_s <= 0:
         return 0.0
-    noise = math.sqrt((before.arriving + after.arriving) * service.service_s * (1 + service.scv) / span_s)
+    noise = service.noise(before.arriving + after.arriving, span_s)
     return (after.arriving - before.arriving - noise) / span_s

@@ -43,6 +43,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """The share of requests that are not let in, of those that a free worker would have answered in time."""
         return self.of(pods).turned_away(erlangs)
 
+    def noise(self, erlangs: float, seconds: float) -> float:
+        """The standard error of a load of Poisson arrivals that is measured over so many seconds, in Erlangs."""
+        return math.sqrt(max(0.0, erlangs) * self.service_s * (1 + self.scv) / seconds)
+
     def of(self, pods: int) -> "Pods":
         """So many pods of it."""
         workers, mean = self.workers * self.stretch, self.latency_s / (self.service_s * self.stretch)

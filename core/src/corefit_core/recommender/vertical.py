@@ -41,25 +41,25 @@ class Need(NamedTuple):
     """What the load asks for.
 
     Attributes:
-        soon: Erlangs when a resize asked for now has arrived.
-        risen: Erlangs since the load rose in the last seconds; 0 where it has not.
-        level: Erlangs of the last seconds, which CPU is held for.
         lasting: Erlangs that have lasted for a start-up.
         ahead, outlook: Erlangs predicted for when a pod asked for now serves, and the chances of more.
         floor: of `lasting`, every silent pod taken as fully busy.
         allowed: the share of requests that may miss the objective, by pods.
-        within: the share of those that may miss it by CPU.
+        within: the share of those that may miss it by CPU; this and what follows only where there is a range of it.
+        soon: Erlangs when a resize asked for now has arrived.
+        risen: Erlangs since the load rose in the last seconds; 0 where it has not.
+        level: Erlangs of the last seconds, which CPU is held for.
     """
 
-    soon: float
-    risen: float
-    level: float
     lasting: float
     ahead: float
     outlook: Sequence[tuple[float, float]]
     floor: float
     allowed: float
-    within: float
+    within: float = 0.0
+    soon: float = 0.0
+    risen: float = 0.0
+    level: float = 0.0
 
 
 class Scene(NamedTuple):
@@ -129,7 +129,7 @@ def size(here: Scene, need: Need, replicas: int) -> Size:
     """
     stay, now = max(1, min(len(here.ready), replicas)), here.state.at or 0.0
     held = max(need.soon, window.highest(here.state.peaks, now, HOLD_S) or 0.0)
-    noise = math.sqrt(held * here.model.service_s * (1 + here.model.scv) / moment.RECENT_S)
+    noise = here.model.noise(held, moment.RECENT_S)
     loads = (held + noise, held + 2 * noise)
     largest = here.sizes.millicores[-1]
     wanted, most = _least(here, need, loads, stay)
