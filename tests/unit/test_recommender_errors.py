@@ -162,3 +162,18 @@ def test_the_outlook_is_of_all_requests_and_the_cost_is_finite(
     assert math.isfinite(errors._factor(outlook, allowed))
     assert 0 < errors._mean(errors._seen(known[0], most)) <= most * (1 + 1e-9)
     assert 0 <= errors.best(known, priors, allowed, most) < len(growth.PREDICTORS)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 100.0)), max_size=10),
+    st.floats(0.0, 1e6),
+    st.floats(0.0, 1e6),
+)
+def test_no_load_is_held_for_that_is_far_above_any_of_late(
+    outlook: list[tuple[float, float]], predicted: float, highest: float
+) -> None:
+    bounded = errors.bounded(outlook, predicted, highest)
+    assert [weight for weight, _ in bounded] == [weight for weight, _ in outlook]
+    for (_, now), (_, before) in zip(bounded, outlook, strict=True):
+        assert now <= before
+        assert predicted * now <= max(predicted, errors.BEYOND * highest) * (1 + 1e-9) or now == 0

@@ -146,6 +146,7 @@ def test_pods_that_answer_few_requests_a_round_are_known_by_several_rounds(pooli
             ready=pods,
             missing=0,
             invalid=0,
+            waiting=0,
             delta=Totals(answered=12.0, waited=12 * waiting, held_s=busy * pods),
             startup_s=None,
             total=(),

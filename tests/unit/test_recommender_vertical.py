@@ -307,6 +307,14 @@ def test_the_backlog_of_full_pods_is_not_taken_for_load_that_rises() -> None:
     assert found == pytest.approx([48.0, 48.0])
 
 
+def test_a_long_queue_is_caught_up_with_within_a_round() -> None:
+    samples = _seen(12, 12, 12, 48, 48)
+    assert moment.catching_up(samples, QUICK, 1.0) == 0.0
+    behind = [*samples[:-1], msgspec.structs.replace(samples[-1], waiting=10)]
+    assert moment.catching_up(behind, QUICK, 1.0) == pytest.approx(10 * QUICK.service_s)
+    assert moment.catching_up(behind, QUICK, 2.0) == pytest.approx(5 * QUICK.service_s)
+
+
 def test_what_rises_twice_in_a_row_goes_on() -> None:
     assert _soon(20, 20, 60, 100) > 140
     assert _soon(20, 20, 60, 100, seconds=60) == pytest.approx(200), "but no further than twice"

@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from corefit.simulate import synthetic
+from corefit.simulate import synthetic, traces
 from corefit.simulate.corefit import Flaws
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.hpa import Hpa
+from corefit.simulate.kernel import Floats
 from corefit.simulate.kpa import Kpa
 from corefit.simulate.outcome import Setting
 from corefit.simulate.requests import Balancing, Requests, services
@@ -256,3 +257,29 @@ def test_constant_load_is_settled_on_though_one_pod_fewer_nearly_keeps_it(worker
     assert outcome.attainment >= 0.99
     assert outcome.scale_changes <= 4
     assert all(then - before > 2 * setting.policy.down_window_s for before, then in pairwise(outcome.times_s[1:]))
+
+
+def test_that_load_came_back_from_a_tenth_says_not_that_it_goes_on_to_ten_times_as_much() -> None:
+    """On and off, five minutes each: learned, it once had eight times the pods of the crowd asked for."""
+    service = Service(service_s=0.2, workers=1, startup_s=60.0, objective=Objective(latency_s=0.6))
+    trace = synthetic.trace("on-off", 250.0, 1600)
+    peak = trace_peak(trace.arrivals, 15.0) * service.service_s
+    outcome = simulate("corefit", trace, Setting(service=service))
+    assert max(outcome.replicas) < 1.6 * peak
+
+
+def test_spikes_that_are_shorter_than_a_quarter_of_a_minute_are_held_for_as_high_as_they_are() -> None:
+    """Ten seconds of twice the load each two minutes, pods of five: by means of 15 s their height was never learned."""
+    seconds = np.arange(2400)
+    rate = 60.0 * np.where(seconds % 120 < 10, 2.0, 1.0)
+    trace = traces.from_counts("spikes", np.random.default_rng(1).poisson(rate).astype(np.float64), 1)
+    service = Service(service_s=0.2, workers=2, startup_s=5.0, objective=Objective(latency_s=0.6))
+    outcome = simulate("corefit", trace, Setting(service=service))
+    learned = [missed for missed in outcome.missed[20:] if missed is not None]
+    assert np.mean(learned) < 0.01
+
+
+def trace_peak(arrivals: Floats, span_s: float) -> float:
+    """The highest rate over so many seconds."""
+    counts, _ = np.histogram(arrivals, np.arange(0.0, arrivals[-1] + span_s, span_s))
+    return float(counts.max() / span_s)

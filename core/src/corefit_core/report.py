@@ -15,8 +15,16 @@ import msgspec
 from corefit_core.errors import InvalidInput
 
 VERSION: Final = 1
+ATTENTION_PATH: Final = "/attention"
+"""On the admin port beside the report: answered when the pod's queue is long, or after a while."""
+LONG: Final = b"long\n"
+"""What it says when it is."""
 MAX_BYTES: Final = 64 * 1024
 """A reader stops here; a full report takes about 4 KB."""
+
+LONG_QUEUE: Final = 0.75
+"""Of a queue's depth: what waits in one that is longer is work to catch up with. Waits are about exponential, so that a
+queue which is full in one of a hundred looks is so long in one of thirty."""
 
 _STEPS_PER_DOUBLING: Final = 4
 BOUNDS_S: Final[tuple[float, ...]] = tuple(1e-4 * 2 ** (i / _STEPS_PER_DOUBLING) for i in range(80))
@@ -161,6 +169,10 @@ class PlanInForce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     chunk_rows: Small = 0
     batch_rows: Small = 0
     why: str = ""
+
+    def is_long(self, queued: int) -> bool:
+        """Whether a queue in which so many requests wait is a long one."""
+        return queued > LONG_QUEUE * self.queue_depth
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -15,7 +15,7 @@ from corefit.simulate import kernel
 from corefit.simulate.requests import Balancing, Requests
 from corefit_core import sizing
 from corefit_core.recommender import CpuRange
-from corefit_core.report import Computed, Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Computed, Counters, Gauges, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective, queue_depth
 
 MAX_DEPTH: Final = 4096
@@ -101,6 +101,7 @@ class Pod:
 class _Row(NamedTuple):
     """What the kernel keeps of one pod, as Python's own numbers."""
 
+    queued: int
     busy_s: float
     cpu_s: float
     computed: Computed
@@ -206,7 +207,11 @@ class Fleet:
         used = np.flatnonzero(buckets.any(axis=(0, 1)))
         buckets = buckets[:, :, : used[-1] + 1 if len(used) else 0]
         columns = (rows.width, rows.depth, rows.counts, rows.sums, rows.squares)
+        # What is ahead of a request that comes now, less half a run for each worker that is in one.
+        ahead_of_it = ahead * speed / self.service.service_s - rows.width[slots] / 2
+        queued = np.clip(np.round(ahead_of_it), 0, rows.depth[slots]).astype(np.int64)
         read = zip(
+            queued.tolist(),
             busy.tolist(),
             work.tolist(),
             computed,
@@ -240,6 +245,7 @@ class Fleet:
                 busy_worker_seconds=row.busy_s,
                 cpu_seconds=row.cpu_s,
             ),
+            gauges=Gauges(queued=row.queued),
             service_time=times[kernel.SERVICE],
             computed=row.computed,
             queue_wait=times[kernel.WAIT],

@@ -130,7 +130,7 @@ def _need(policy: Policy, state: State, before: State, seen: Observation, servic
     need = vertical.Need(
         lasting=lasting,
         ahead=predicted,
-        outlook=memory.outlook(policy, before),
+        outlook=errors.bounded(memory.outlook(policy, before), predicted, before.correction * by_each[growth.HIGHEST]),
         floor=lasting + silent + DEAD_BAND * service.noise(predicted, growth.FAST_S),
         allowed=budget.allowed(policy, before.served, span_s, seen.replicas),
     )
@@ -138,6 +138,7 @@ def _need(policy: Policy, state: State, before: State, seen: Observation, servic
         return need
     risen = moment.risen(state.samples, service)
     soon = moment.soon(state.samples, service, policy.resize_s + policy.round_s, risen)
+    soon += moment.catching_up(state.samples, service, policy.round_s)
     return need._replace(
         soon=before.correction * soon,
         risen=before.correction * risen,

@@ -23,6 +23,9 @@ MOST: Final = 8.0
 """More than eight times what was predicted tells no more than eight times: nothing is held for it."""
 BURST: Final = 1.5
 """Growth by more than half within one start-up is a burst: to hold pods for it takes half as many more at all times."""
+BEYOND: Final = 1.25
+"""Times the highest load of the last quarter of an hour: no pods are held for more. That load went from 4 to 40 says
+that it may again, not that 40 goes to 400; what does grow on is answered when it is there."""
 RECURS: Final = 2
 """One burst is no evidence of another (a rate that was estimated from one event may as well be zero), two are."""
 LEAST_S: Final = 0.1
@@ -140,6 +143,12 @@ def outlook(errors: Errors, most: float, prior: Assumed) -> Sequence[tuple[float
     known.sort(reverse=True)
     total = math.fsum([ratio * w for ratio, w in known])
     return [(w / total, ratio) for ratio, w in known]
+
+
+def bounded(outlook: Sequence[tuple[float, float]], predicted: float, highest: float) -> Sequence[tuple[float, float]]:
+    """The outlook of a prediction with no load in it that exceeds the highest of late by more than `BEYOND`."""
+    most = max(1.0, BEYOND * highest / max(NO_LOAD, predicted))
+    return [(weight, min(ratio, most)) for weight, ratio in outlook]
 
 
 def best(errors: Sequence[Errors], priors: Sequence[Assumed], allowed: float, most: float) -> int:

@@ -15,6 +15,9 @@ from corefit_core.recommender.state import Level, Sample
 _AT: Final = operator.attrgetter("at")
 FAST_S: Final = 15.0
 """One second of ten requests is a third noise; fifteen are 8 %, less than a pod of most services."""
+RECENT_S: Final = 5.0
+"""What is there at the moment: at ten Erlangs of 50 ms the mean's standard error is 3 %. A queue, which an objective
+bounds, bridges less, and a longer mean hides the height of a spike."""
 SLOW_S: Final = 60.0
 """A minute: for load that is noise around a level."""
 BLOCK_S: Final = 30.0
@@ -34,6 +37,8 @@ PREDICTORS: Final = (
     "highest of 5 min",
     "highest of 15 min",
 )
+HIGHEST: Final = len(PREDICTORS) - 1
+"""The one that says no less than any load of late."""
 LEAST_POINTS: Final = 3
 """A line through two points has no error to be known by."""
 

@@ -45,6 +45,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         ceiling: offered load, a silent pod taken as fully busy.
         arriving: what has arrived times the mean service time, silent pods as in `erlangs`: what has been worked lags
             behind it by what waits, and then exceeds it until that is worked off.
+        waiting: requests that wait in long queues.
         workers: workers of one pod that can compute at once, on average.
         stretch: workers over those: how much longer a run takes than at full speed while all run.
         capacity: workers of all ready pods that can compute at once.
@@ -58,6 +59,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     erlangs: float | None
     ceiling: float
     arriving: float
+    waiting: int
     workers: float
     stretch: float
     capacity: float
@@ -95,6 +97,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         erlangs=total * unheard if answering else None,
         ceiling=total + missing * per_pod,
         arriving=unheard * sum([c.arriving for c in counts]),
+        waiting=sum([c.waiting for c in counts]),
         workers=per_pod,
         stretch=sum([plan.workers for plan in plans]) / sum(able) if able else 1.0,
         capacity=sum([c.able or per_pod for c in ready]),
@@ -125,6 +128,7 @@ class _Counted(msgspec.Struct, frozen=True, gc=False):
     invalid: bool = False
     base: tuple[int, ...] | None = None
     arriving: float = 0.0
+    waiting: int = 0
 
 
 class _Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,14 +149,15 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     workers = plan.workers
     if counts is None or workers > MAX_WORKERS:
         return _Counted(before, invalid=True)
-    base, able = _base(this, report, before), quota.able(plan)
+    base, able, waiting = _base(this, report, before), quota.able(plan), _waiting(report)
     erlangs, delta, invalid, arriving, old_total = None, None, False, 0.0, None
     if base is not None:
         old, span_s = base
         if 0 <= span_s < this.least_s:
             if before is None:
-                return _Counted(None, plan, able, startup_s)
-            return _Counted(before, plan, able, startup_s, before.erlangs, arriving=before.arriving)
+                return _Counted(None, plan, able, startup_s, waiting=waiting)
+            arriving = before.arriving
+            return _Counted(before, plan, able, startup_s, before.erlangs, arriving=arriving, waiting=waiting)
         # A pod that was resized has worked with either number of workers.
         most_s = BUSY_SLACK * max(1, workers, old.workers) * (span_s + this.service_s)
         delta = _worked(counts.since(old.totals), plan, able, most_s) if span_s > 0 else None
@@ -163,7 +168,13 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
             arriving, old_total = delta.arrivals * this.service_s / span_s, old.total
     answers = report.total.counts
     now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers, arriving)
-    return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving)
+    return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving, waiting)
+
+
+def _waiting(report: Report) -> int:
+    """Requests in the queue when the report was made, if it was a long one; no more than a queue can hold."""
+    queued = report.gauges.queued
+    return min(queued, report.plan.queue_depth) if report.plan.is_long(queued) else 0
 
 
 def _worked(counted: Totals | None, plan: PlanInForce, able: float, most_s: float) -> Totals | None:

@@ -62,7 +62,13 @@ def remembered(policy: Policy, state: State, measured: load.Measured, now: float
     )
     if measured.erlangs is None:
         return state
-    sample = Sample(at=now, erlangs=measured.erlangs, ceiling=measured.ceiling, arriving=measured.arriving)
+    sample = Sample(
+        at=now,
+        erlangs=measured.erlangs,
+        ceiling=measured.ceiling,
+        arriving=measured.arriving,
+        waiting=measured.waiting,
+    )
     state = msgspec.structs.replace(state, samples=(*state.samples, sample))
     return _taught(policy, state, measured, elapsed_s, now)
 
@@ -74,7 +80,7 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
     held_s = max(errors.LEAST_S, window_s(policy, state) - span_s)
     due = [p for p in state.predictions if state.judged_at < p.at <= now - span_s]
     holding = [errors.held(state.predictions, p, held_s) for p in due]
-    actual = growth.mean(state.samples, now, growth.FAST_S)
+    actual = growth.mean(state.samples, now, growth.RECENT_S)
     # The two that look back no further than the window: what both miss was a burst.
     grew = any(actual > errors.BURST * max(each[:2]) > 0 for each in holding)
     seen = errors.bursts(state.bursts, grew, now, span_s + growth.FAST_S)
@@ -113,7 +119,7 @@ def sustained(policy: Policy, state: State, served: Served) -> float:
 
 def _assumed(policy: Policy, state: State) -> tuple[errors.Assumed, ...]:
     predicted = state.predictions[-1].erlangs if state.predictions else (0.0,) * len(growth.PREDICTORS)
-    noise_s = load.service_s(policy, state.service) * (1 + state.service.scv) / growth.FAST_S
+    noise_s = load.service_s(policy, state.service) * (1 + state.service.scv) / growth.RECENT_S
     return errors.assumed(predicted, ahead_s(policy, state), policy.round_s, noise_s)
 
 

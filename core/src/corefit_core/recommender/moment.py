@@ -13,15 +13,13 @@ from typing import Final
 from corefit_core.recommender import errors, growth, queueing
 from corefit_core.recommender.state import Sample
 
-RECENT_S: Final = 5.0
-"""Seconds whose mean is the load of the moment: at ten Erlangs of 50 ms its standard error is 3 %."""
 SURGE: Final = 3.5
 """Standard errors of one round: by chance once in 4,300 rounds, two hours of 2 s."""
 
 
 def level(samples: Sequence[Sample]) -> float:
     """The mean of the last seconds, as it was worked or turned away."""
-    return growth.mean(samples, samples[-1].at, RECENT_S)
+    return growth.mean(samples, samples[-1].at, growth.RECENT_S)
 
 
 def soon(samples: Sequence[Sample], service: queueing.Service, seconds: float, surge: float) -> float:
@@ -36,6 +34,14 @@ def soon(samples: Sequence[Sample], service: queueing.Service, seconds: float, s
     rising = _rising(samples[-3:], service)
     drawn_out = min(2 * last.arriving, last.arriving + seconds * rising) if rising else 0.0
     return max(surge, drawn_out)
+
+
+def catching_up(samples: Sequence[Sample], service: queueing.Service, round_s: float) -> float:
+    """Beside the load: what works long queues off within a round.
+
+    CPU for the load alone leaves a queue as long as it has become, and its next request is turned away.
+    """
+    return samples[-1].waiting * service.service_s / max(errors.LEAST_S, round_s)
 
 
 def risen(samples: Sequence[Sample], service: queueing.Service) -> float:
@@ -55,7 +61,11 @@ def risen(samples: Sequence[Sample], service: queueing.Service) -> float:
             begin, since = before.at, [each]
         else:
             since.append(each)
-    return sum([s.arriving for s in since]) / len(since) if since[0] is not seen[0] and begin >= now - RECENT_S else 0.0
+    return (
+        sum([s.arriving for s in since]) / len(since)
+        if since[0] is not seen[0] and begin >= now - growth.RECENT_S
+        else 0.0
+    )
 
 
 def _span_s(pair: Sequence[Sample]) -> float:

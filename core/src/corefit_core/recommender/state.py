@@ -111,12 +111,14 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         erlangs: as it was worked or turned away.
         ceiling: with every silent pod taken as fully busy.
         arriving: as it arrived.
+        waiting: requests that waited in long queues.
     """
 
     at: float
     erlangs: float
     ceiling: float
     arriving: float = 0.0
+    waiting: int = 0
 
 
 class Moments(msgspec.Struct, frozen=True, kw_only=True):

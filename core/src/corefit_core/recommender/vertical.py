@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import load, moment, queueing
+from corefit_core.recommender import growth, load, queueing
 from corefit_core.recommender.sizes import Sizes, Workers, worth
 from corefit_core.recommender.state import Asked, State
 from corefit_core.recommender.types import CpuRange, Observation, PodObservation, Policy
@@ -129,7 +129,7 @@ def size(here: Scene, need: Need, replicas: int) -> Size:
     """
     stay, now = max(1, min(len(here.ready), replicas)), here.state.at or 0.0
     held = max(need.soon, window.highest(here.state.peaks, now, HOLD_S) or 0.0)
-    noise = here.model.noise(held, moment.RECENT_S)
+    noise = here.model.noise(held, growth.RECENT_S)
     loads = (held + noise, held + 2 * noise)
     largest = here.sizes.millicores[-1]
     wanted, most = _least(here, need, loads, stay)
