@@ -10,6 +10,7 @@ from corefit_core.naming import ANNOTATION_INJECTED, FIELD_MANAGER, LABEL_SERVIC
 from corefit_core.report import Report
 from corefit_operator import objects
 from corefit_operator.api_error import ApiError
+from corefit_operator.attention import Attention
 from corefit_operator.children import REFUSED_S
 from corefit_operator.headroom import Headroom
 from corefit_operator.manifests import Defaults
@@ -55,6 +56,7 @@ class World:
             clock=self.clock,
             round_s=ROUND_S,
             upgrades=Upgrades(5),
+            attention=Attention(self.attention, lambda *_: None, lambda _: None, self.clock),
         )
 
     def clock(self) -> float:
@@ -74,6 +76,9 @@ class World:
             await self.reconcile()
             yield self.calls
             self.now += ROUND_S
+
+    async def attention(self, _: object) -> bytes:
+        raise AssertionError("nobody is to be watched here")
 
     async def collect(self, _: object) -> dict[str, Report]:
         return {}

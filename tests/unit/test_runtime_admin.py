@@ -1,10 +1,12 @@
-"""The admin port's readiness: a process that loads holds the question until there is an answer, and no other does."""
+"""What the admin port holds: whether it is ready, while it loads, and whether its queue is long, until it is."""
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from corefit_core.report import ATTENTION_PATH, LONG, Gauges, PlanInForce
 from corefit_runtime import admin, settings
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.grant import Cgroup
@@ -13,14 +15,19 @@ from corefit_runtime.http_messages import Response, parse_head
 from corefit_runtime.meter import Meter
 from corefit_runtime.service import Service
 
+if TYPE_CHECKING:
+    from corefit_runtime.pool import Pool
+
 
 class Client:
-    """One that asks for readiness, and keeps the answer."""
+    """One that asks for readiness, or what it is given to ask, and keeps the answer."""
 
-    def __init__(self, api: AdminApi) -> None:
+    def __init__(self, api: AdminApi, path: str = "/readyz") -> None:
         self.said: list[tuple[int, bytes]] = []
         self.answered = asyncio.Event()
-        self.exchange = Exchange(self, parse_head(b"GET /readyz HTTP/1.1\r\nHost: pod\r\n\r\n"), memoryview(b""), 0.0)
+        self.exchange = Exchange(
+            self, parse_head(f"GET {path} HTTP/1.1\r\nHost: pod\r\n\r\n".encode()), memoryview(b""), 0.0
+        )
         api(self.exchange)
 
     def answer(self, response: Response) -> None:
@@ -70,7 +77,7 @@ async def test_a_client_that_has_gone_is_forgotten() -> None:
     client.exchange.gone()
     asked.became_ready()
     assert (client.said, stays.said) == ([], [(200, b"ready\n")])
-    assert not api._held
+    assert not api._loading
 
 
 async def test_what_drains_stays_so() -> None:
@@ -79,3 +86,46 @@ async def test_what_drains_stays_so() -> None:
     asked.became_draining()
     asked.became_ready()
     assert Client(api).said == [(503, b"Draining\n")]
+
+
+class Queue:
+    """A pool of which nothing but its queue is seen."""
+
+    def __init__(self, queued: int = 0) -> None:
+        self.queued = queued
+
+    def gauges(self) -> Gauges:
+        return Gauges(queued=self.queued)
+
+
+def queueing(queued: int) -> tuple[Service, Queue]:
+    asked, queue = service(), Queue(queued)
+    asked.pool = cast("Pool", queue)
+    asked.plan = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=1, queue_depth=8)
+    return asked, queue
+
+
+async def test_who_wants_to_know_of_a_long_queue_is_told_when_it_is() -> None:
+    asked, queue = queueing(0)
+    api = AdminApi(asked)
+    clients = [Client(api, ATTENTION_PATH), Client(api, ATTENTION_PATH)]
+    for queue.queued in range(7):
+        asked.queued(queue.queued)
+        assert [client.said for client in clients] == [[], []]
+    queue.queued = 7
+    asked.queued(7)
+    assert [client.said for client in clients] == [[(200, LONG)], [(200, LONG)]]
+    assert asked.on_long_queue is None, "a request that waits costs nothing while nobody asks"
+    assert Client(api, ATTENTION_PATH).said == [(200, LONG)]
+
+
+async def test_a_quiet_queue_is_said_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "ATTENTION_S", 0.0)
+    client = Client(AdminApi(queueing(3)[0]), ATTENTION_PATH)
+    await asyncio.wait_for(client.answered.wait(), 60)
+    assert client.said == [(200, b"quiet\n")]
+
+
+async def test_a_process_without_a_plan_has_no_long_queue() -> None:
+    client = Client(AdminApi(service()), ATTENTION_PATH)
+    assert client.said == []

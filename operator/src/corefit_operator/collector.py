@@ -23,24 +23,25 @@ short of CPU, and its last report still counts for `Policy.max_report_age_s`."""
 CONCURRENCY: Final = 512
 """Requests in flight over all services, at most 32 MiB of what they say. A pod that is silent holds one for the whole
 deadline: with a third of 5,000 pods silent a round takes 7 s."""
+REPORT: Final = "/report"
 Fetch = Callable[[Pod], Awaitable[bytes]]
 
 
-def direct(client: ReportClient) -> Fetch:
-    """Reports by the pods' own addresses: for an operator in the cluster's network."""
+def direct(client: ReportClient, path: str = REPORT) -> Fetch:
+    """By the pods' own addresses: for an operator in the cluster's network."""
 
     async def fetch(pod: Pod) -> bytes:
-        return await client.get(Place(pod.status.pod_ip, pod.admin_port))
+        return await client.get(Place(pod.status.pod_ip, pod.admin_port, path))
 
     return fetch
 
 
-def proxied(cluster: Cluster) -> Fetch:
-    """Reports through the API server's pod proxy: for an operator outside the cluster's network."""
+def proxied(cluster: Cluster, path: str = REPORT) -> Fetch:
+    """Through the API server's pod proxy: for an operator outside the cluster's network."""
 
     async def fetch(pod: Pod) -> bytes:
         meta = pod.metadata
-        return await cluster.pod_get(meta.namespace, meta.name, pod.admin_port, "report", report.MAX_BYTES)
+        return await cluster.pod_get(meta.namespace, meta.name, pod.admin_port, path.lstrip("/"), report.MAX_BYTES)
 
     return fetch
 

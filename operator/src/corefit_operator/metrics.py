@@ -27,6 +27,9 @@ class Metrics:
             "corefit_api_requests", "Requests to the API server.", ("verb", "resource", "code"), registry=registry
         )
         self.reports = Counter("corefit_reports", "Reports asked of pods, by outcome.", ("outcome",), registry=registry)
+        self.calls = Counter(
+            "corefit_attention_calls", "Pods that had a long queue before the next look.", _SERVICE, registry=registry
+        )
         self.decisions = Counter(
             "corefit_decisions", "Decisions of the recommender.", (*_SERVICE, "reason"), registry=registry
         )
@@ -83,6 +86,10 @@ class Metrics:
         """One pod was asked for its report."""
         self.reports.labels(outcome).inc()
 
+    def call(self, key: Key) -> None:
+        """A pod asked to be looked at."""
+        self.calls.labels(*key).inc()
+
     def scaled(self, key: Key, current: int, replicas: int) -> None:
         """Replicas were changed."""
         self.scalings.labels(*key, "up" if replicas > current else "down").inc()
@@ -128,7 +135,7 @@ class Metrics:
     def forget(self, key: Key) -> None:
         """The resource is gone, and so are its series."""
         labels = {"namespace": key.namespace, "name": key.name}
-        per_service = (self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost)
+        per_service = (self.calls, self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost)
         for metric in (*per_service, self.resizes, self.resize_seconds, self.millicores, self.burst):
             metric.remove_by_labels(labels)
         for told in self._told.values():

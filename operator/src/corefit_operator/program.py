@@ -16,6 +16,7 @@ from corefit_core import report
 from corefit_operator import collector, connection, health
 from corefit_operator import lease as leases
 from corefit_operator.api_error import ApiError
+from corefit_operator.attention import Attention
 from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.controller import Controller
@@ -97,11 +98,14 @@ async def run(settings: Settings) -> None:
         resync = Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s)
         login = partial(connection.kopf_login, configuration)
         informer = Informer(view, queue.add, resync.relisted, login)
-        fetch = _fetch(settings.via, Cluster(reports_client, metrics.request), reports)
-        reconciler = _reconciler(settings, cluster, view, Collector(fetch, metrics.report), metrics)
+        fetch = partial(_fetch, settings.via, Cluster(reports_client, metrics.request), reports)
+        attention = Attention(fetch(report.ATTENTION_PATH), queue.add_after, metrics.call, time.monotonic)
+        asking = Collector(fetch(collector.REPORT), metrics.report)
+        reconciler = _reconciler(settings, cluster, view, metrics, collector=asking, attention=attention)
         work = (
             Controller(queue, reconciler.reconcile, metrics).run,
             resync.run,
+            attention.run,
         )
 
         async def watch() -> None:
@@ -144,7 +148,9 @@ def _lease(settings: Settings, client: ApiClient, metrics: Metrics) -> Lease | N
     return Lease(cluster, settings.lease, identity, leases.clock)
 
 
-def _reconciler(settings: Settings, cluster: Cluster, view: View, collector: Collector, metrics: Metrics) -> Reconciler:
+def _reconciler(
+    settings: Settings, cluster: Cluster, view: View, metrics: Metrics, *, collector: Collector, attention: Attention
+) -> Reconciler:
     return Reconciler(
         cluster=cluster,
         view=view,
@@ -159,12 +165,13 @@ def _reconciler(settings: Settings, cluster: Cluster, view: View, collector: Col
         clock=time.monotonic,
         round_s=settings.round_s,
         upgrades=Upgrades(settings.upgrades_at_once),
+        attention=attention,
     )
 
 
-def _fetch(via: Via, cluster: Cluster, reports: ReportClient) -> collector.Fetch:
+def _fetch(via: Via, cluster: Cluster, reports: ReportClient, path: str) -> collector.Fetch:
     by_address = via == "pod" or (via == "auto" and connection.in_cluster())
-    return collector.direct(reports) if by_address else collector.proxied(cluster)
+    return collector.direct(reports, path) if by_address else collector.proxied(cluster, path)
 
 
 async def _until_served(cluster: Cluster) -> None:

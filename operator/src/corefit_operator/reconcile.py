@@ -20,6 +20,7 @@ from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service
 from corefit_operator import children, diagnosis, lending, manifests, observing, resizing, routing, sizes, status
 from corefit_operator.api_error import ApiError
+from corefit_operator.attention import Attention
 from corefit_operator.beside import Beside
 from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
@@ -69,6 +70,7 @@ class Reconciler:
         clock: Callable[[], float],
         round_s: float,
         upgrades: Upgrades,
+        attention: Attention,
     ) -> None:
         self._cluster = cluster
         self._view = view
@@ -81,6 +83,7 @@ class Reconciler:
         self._clock = clock
         self._round_s = round_s
         self._upgrades = upgrades
+        self._attention = attention
         self._remembered: dict[Key, Remembered] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -97,6 +100,7 @@ class Reconciler:
             self._remembered.pop(key, None)
             self._metrics.forget(key)
             self._upgrades.forget(key)
+            self._attention.forget(key)
             await self._sidecars.keep_list()
             return None
         remembered = self._memory(key, str(raw["metadata"].get("uid", "")))
@@ -107,6 +111,7 @@ class Reconciler:
             return None
         if told.service.paused:
             self._upgrades.forget(key)
+            self._attention.forget(key)
             return None
         return await self._bring_in_order(key, raw, told, remembered)
 
@@ -126,6 +131,7 @@ class Reconciler:
         if service.injected:
             await self._sidecars.keep_list()
         found = await self._look(key, service, remembered)
+        self._attend(key, service, found)
         found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
         found = await self._resize(key, service, found, remembered)
         unscaled = await self._scale(key, raw, service, found, remembered)
@@ -135,6 +141,13 @@ class Reconciler:
         if outcome.refused and not found.pods and outcome.retry_s is not None:
             return outcome.retry_s
         return min(self._round(service), outcome.retry_s if outcome.retry_s is not None else math.inf)
+
+    def _attend(self, key: Key, service: Service, found: Found) -> None:
+        """What can be grown within a tenth of a second is not left to wait for a round."""
+        if service.mode == "Auto" and service.policy.cpu_range is not None:
+            self._attention.watch(key, [pod for pod in found.pods if pod.ready and pod.status.pod_ip])
+        else:
+            self._attention.forget(key)
 
     def _round(self, service: Service) -> float:
         return self._round_s if service.policy.cpu_range is None else min(self._round_s, VERTICAL_ROUND_S)

@@ -1,4 +1,4 @@
-"""GETs of `/report` over connections that are kept, one a pod, with nothing of HTTP that a report doesn't need.
+"""GETs of the admin port over connections that are kept, one a pod and path, with nothing of HTTP that isn't needed.
 
 A report of each pod every two seconds is most of what the operator does.
 May not know what a report says.
@@ -18,15 +18,16 @@ IDLE_S: Final = 60.0
 
 
 class Place(NamedTuple):
-    """Where a pod's admin port is."""
+    """Where a pod's admin port is, and what is asked for there."""
 
     address: str
     port: int
+    path: str = "/report"
 
     def request(self) -> bytes:
         """What is sent."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"GET /report HTTP/1.1\r\nHost: {host}:{self.port}\r\nUser-Agent: corefit-operator\r\n\r\n".encode()
+        return f"GET {self.path} HTTP/1.1\r\nHost: {host}:{self.port}\r\nUser-Agent: corefit-operator\r\n\r\n".encode()
 
 
 class ReportClient:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from corefit_core import report
+from corefit_core.report import ATTENTION_PATH, LONG
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import TEXT, Response
 from corefit_runtime.service import Service
@@ -14,6 +15,36 @@ METRICS_TYPE: Final = b"text/plain; version=1.0.0; charset=utf-8"
 HOLD_S: Final = 1.0
 """Seconds for which the question whether a loading process is ready waits for the answer to be yes: the period of the
 kubelet's probes, so that the next one is due when this one ends, and half of their timeout."""
+ATTENTION_S: Final = 5.0
+"""Seconds for which the question whether a queue is long waits for it: less than a request through the API server's
+proxy may take, and a request of 0.1 ms so often is nothing."""
+
+
+class Held:
+    """Questions that wait for their answer to be another one, a while at most."""
+
+    def __init__(self, seconds: float, answer: Callable[[], Response]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._answer = answer
+        self._waiting: dict[Exchange, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def hold(self, exchange: Exchange) -> None:
+        """Until it is released, or its time is over."""
+        exchange.on_gone = lambda: self._waiting.pop(exchange).cancel()
+        self._waiting[exchange] = self._loop.call_later(self._seconds, self._release, exchange)
+
+    def release(self) -> None:
+        """Answers all."""
+        for exchange in list(self._waiting):
+            self._release(exchange)
+
+    def _release(self, exchange: Exchange) -> None:
+        self._waiting.pop(exchange).cancel()
+        exchange.reply(self._answer())
 
 
 class AdminApi:
@@ -26,13 +57,14 @@ class AdminApi:
 
     def __init__(self, service: Service, more: dict[tuple[bytes, str], Route] | None = None) -> None:
         self._service = service
-        self._loop = asyncio.get_running_loop()
-        self._held: dict[Exchange, asyncio.TimerHandle] = {}
-        service.on_state = self._answer_held
+        self._loading = Held(HOLD_S, self._readiness)
+        self._quiet = Held(ATTENTION_S, self._queue)
+        service.on_state = self._loading.release
         self._routes: dict[tuple[bytes, str], Route] = {
             (b"GET", "/livez"): self._live,
             (b"GET", "/readyz"): self._ready,
             (b"GET", "/report"): self._report,
+            (b"GET", ATTENTION_PATH): self._attention,
             (b"GET", "/metrics"): self._metrics,
             **(more or {}),
         }
@@ -59,18 +91,9 @@ class AdminApi:
     def _ready(self, exchange: Exchange) -> None:
         # A kubelet that asked just before would hear of it a period later: of a start of a second, half on average.
         if self._service.state == "Loading":
-            exchange.on_gone = lambda: self._held.pop(exchange).cancel()
-            self._held[exchange] = self._loop.call_later(HOLD_S, self._answer, exchange)
+            self._loading.hold(exchange)
         else:
             exchange.reply(self._readiness())
-
-    def _answer_held(self) -> None:
-        for exchange in list(self._held):
-            self._answer(exchange)
-
-    def _answer(self, exchange: Exchange) -> None:
-        self._held.pop(exchange).cancel()
-        exchange.reply(self._readiness())
 
     def _readiness(self) -> Response:
         service = self._service
@@ -81,6 +104,22 @@ class AdminApi:
 
     def _report(self, exchange: Exchange) -> None:
         exchange.reply(Response(200, [report.encode(self._service.report())]))
+
+    def _attention(self, exchange: Exchange) -> None:
+        # Who asks need not ask often, and hears of a crowd as soon as requests have to wait for long.
+        if self._is_long():
+            exchange.reply(self._queue())
+        else:
+            self._quiet.hold(exchange)
+            self._service.on_long_queue = self._quiet.release
+
+    def _queue(self) -> Response:
+        if not self._quiet:
+            self._service.on_long_queue = None
+        return Response(200, [LONG if self._is_long() else b"quiet\n"], TEXT)
+
+    def _is_long(self) -> bool:
+        return self._service.plan.is_long(self._service.gauges().queued)
 
     def _metrics(self, exchange: Exchange) -> None:
         # At the first scrape, not at the start: the library takes 50 ms of CPU to import.

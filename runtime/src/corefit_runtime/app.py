@@ -103,6 +103,7 @@ class App:
         engine.quiet(logs.from_onnxruntime)
         nothing = Limits(workers=1, depth=1, objective_s=1, line=Line(a=1, b=1), chunk=0, batch=0)
         pool = Pool(self._loop, service.meter, nothing, delay_s=settings.batch_delay_ms / 1000)
+        pool.on_queued = service.queued
         service.pool = pool
         self._serving = Serving(service, pool)
         api = InferenceApi(service, pool, Offload(self._loop))

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from corefit_core.errors import DeadlineExceeded, Shed
 from corefit_core.report import Gauges
@@ -20,6 +20,9 @@ from corefit_runtime.jobs import Job, Model, Part
 from corefit_runtime.meter import Meter
 from corefit_runtime.runs import Worker
 from corefit_runtime.schedule import Limits, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 THREAD_NAME: Final = "corefit-worker"
 
@@ -40,6 +43,8 @@ class Pool:
         self._lock = threading.Lock()
         self._schedule = Schedule(limits)
         self._delay_s = delay_s
+        self.on_queued: Callable[[int], None] = lambda _: None
+        """Told, on the loop, how many wait when one more does."""
         # One for each queued part; a worker that finds nothing for its token waits for the next.
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._workers: list[Worker] = []
@@ -67,6 +72,7 @@ class Pool:
             alive = job.deadline_s is None or now <= job.deadline_s
             at_once = alive and self._schedule.short(job)
             parts = 0 if at_once else self._schedule.admit(job, now, self._remaining_s(now))
+            waiting = self._schedule.waiting
         if at_once:
             self._run_here(job, now)
             return
@@ -74,6 +80,7 @@ class Pool:
         self._idle.clear()
         for _ in range(parts):
             self._tokens.put(None)
+        self.on_queued(waiting)
 
     def _run_here(self, job: Job, start: float) -> None:
         """A run so short that handing it to a worker would cost more than it does: on the loop's thread."""

@@ -47,6 +47,7 @@ class Service:
         profile: calibrated service times.
         notes: findings that a person should see, by a short key.
         on_state: called when the state is another one, or has another reason.
+        on_long_queue: called when a request has come to wait in a long queue; None while nobody wants to know.
     """
 
     def __init__(self, settings: Settings, cgroup: Cgroup, meter: Meter) -> None:
@@ -65,6 +66,7 @@ class Service:
         self.profile: tuple[ServiceTime, ...] = ()
         self.notes: dict[str, str] = {}
         self.on_state: Callable[[], None] = lambda: None
+        self.on_long_queue: Callable[[], None] | None = None
         self._run_queue = RunQueueWait()
         self._burst: BurstMeter | None = None
         if settings.cpu_request_millicores:
@@ -92,6 +94,11 @@ class Service:
         if self.state != "Draining":
             self.state, self.reason, self.message = state, reason, message
             self.on_state()
+
+    def queued(self, waiting: int) -> None:
+        """A request has come to wait, and so many do."""
+        if self.on_long_queue is not None and self.plan.is_long(waiting):
+            self.on_long_queue()
 
     def look_at_cpu(self) -> None:
         """Counts what was used, and kept from us, since the last look: once a second."""

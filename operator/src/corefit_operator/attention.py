@@ -1,0 +1,89 @@
+"""Held requests to pods that may be grown: one whose queue has become long is looked at before its next round.
+
+A round of a second is most of what a crowd waits for where a resize takes a tenth of that; rounds of less would ask all
+pods for what a few have to say, and hear too few requests to tell a step from chance. May not decide anything.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from aiohttp import ClientError
+
+from corefit_core.errors import CorefitError
+from corefit_core.report import LONG
+from corefit_operator.api_error import ApiError
+from corefit_operator.collector import Fetch
+from corefit_operator.objects import Pod
+from corefit_operator.view import Key
+
+SPACED_S: Final = 0.55
+"""Seconds between two looks at a pod: reports less than half a round apart are counted as one (`load.LEAST_ROUND`)."""
+RETRY_S: Final = 10.0
+"""Seconds after which a pod is asked again that could not be, or that runs an image from before there was a question:
+its rounds go on."""
+DEADLINE_S: Final = 8.0
+"""Seconds after which an answer is not waited for any more: a pod holds the question for five."""
+
+
+class Attention:
+    """Asks the pods, one held request each.
+
+    Args:
+        fetch: how a pod is asked.
+        look: has a resource looked at in so many seconds, unless it is earlier.
+        called: told of each call, for the metrics.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        look: Callable[[Key, float], None],
+        called: Callable[[Key], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._fetch = fetch
+        self._look = look
+        self._called = called
+        self._clock = clock
+        self._looked: dict[Key, float] = {}
+        self._asking: dict[Key, dict[str, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Until it is cancelled, and with it all requests."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for key in list(self._asking):
+                self.forget(key)
+
+    def watch(self, key: Key, pods: Sequence[Pod]) -> None:
+        """From now on these pods of the resource, which have just been looked at, are asked, and no others."""
+        self._looked[key] = self._clock()
+        asking, wanted = self._asking.setdefault(key, {}), {pod.metadata.uid: pod for pod in pods}
+        for uid in asking.keys() - wanted.keys():
+            asking.pop(uid).cancel()
+        for uid in wanted.keys() - asking.keys():
+            asking[uid] = asyncio.create_task(self._ask(key, wanted[uid]))
+
+    def forget(self, key: Key) -> None:
+        """None of its pods is asked any more."""
+        self._looked.pop(key, None)
+        for task in self._asking.pop(key, {}).values():
+            task.cancel()
+
+    async def _ask(self, key: Key, pod: Pod) -> None:
+        while True:
+            asked_at = self._clock()
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    is_long = await self._fetch(pod) == LONG
+            except (TimeoutError, ApiError, ClientError, OSError, CorefitError):
+                await asyncio.sleep(RETRY_S)
+                continue
+            if is_long:
+                self._called(key)
+                self._look(key, max(0.0, self._looked.get(key, 0.0) + SPACED_S - self._clock()))
+            # Nor in a circle, should a pod not hold the question.
+            await asyncio.sleep(max(0.0, asked_at + SPACED_S - self._clock()))
