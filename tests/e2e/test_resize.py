@@ -45,6 +45,15 @@ def _planned(kube: Any, pod: dict[str, Any]) -> int:
     return report.plan.grant_millicores if report else 0
 
 
+def _calls(kube: Any) -> float:
+    """How often pods of the load model had a long queue before their round, by the operator that leads."""
+    names = kube.system.kubectl("get", "pods", "--output", "name").split()
+    path = f"/api/v1/namespaces/{kube.system.namespace}/pods/{{}}:9090/proxy/metrics"
+    texts = [kube.kubectl("get", "--raw", path.format(name.removeprefix("pod/"))) for name in names]
+    series = f'corefit_attention_calls_total{{name="load-model",namespace="{kube.namespace}"}}'
+    return sum(float(line.split()[-1]) for text in texts for line in text.splitlines() if line.startswith(series))
+
+
 def _reason(kube: Any, kind: str) -> str:
     return str(kube.condition("load-model", kind).get("reason", ""))
 
@@ -138,6 +147,7 @@ def test_a_load_that_rises_grows_the_pod_in_place_and_it_shrinks_again(kube: Any
     before = _settled(kube, "load-model", 250)
     with _load(kube, 40) as load:
         kube.until("it grows", lambda: "250m ->" in kube.kubectl("get", "events", "--field-selector", "reason=Resized"))
+        kube.until("its queue had become long before a round", lambda: _calls(kube))
     after = _settled(kube, "load-model", 250)
     assert (after["metadata"]["uid"], _restarts(after)) == (before["metadata"]["uid"], 0)
     assert load.lost() == []

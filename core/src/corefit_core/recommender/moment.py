@@ -48,24 +48,26 @@ def risen(samples: Sequence[Sample], service: queueing.Service) -> float:
     """The mean of what has arrived since the load rose by more than chance; 0 where it has not in the last seconds.
 
     What arrives: full pods work no more than they can, and then more than arrives, until none waits. A count is as
-    exact as it is large, whatever the requests take, and none is no more exact than one.
+    exact as it is large, whatever the requests take, and none is no more exact than one. The load rose somewhere within
+    the first of those rounds, which has therefore seen some of before as well and is left out once there is another.
     """
     now, one = samples[-1].at, service.service_s
     seen = [s for s in samples if s.at > now - growth.FAST_S]
     begin, since = seen[0].at - _span_s(seen[:2]), seen[:1]
     for before, each in itertools.pairwise(seen):
         span_s, known_s = _span_s((before, each)), max(errors.LEAST_S, before.at - begin)
-        mean = sum([s.arriving for s in since]) / len(since)
+        mean = _mean(since)
         noise = math.sqrt((mean + one / known_s) * one * (1 / known_s + 1 / span_s))
         if each.arriving > mean + SURGE * noise:
             begin, since = before.at, [each]
         else:
             since.append(each)
-    return (
-        sum([s.arriving for s in since]) / len(since)
-        if since[0] is not seen[0] and begin >= now - growth.RECENT_S
-        else 0.0
-    )
+    rose = since[0] is not seen[0] and begin >= now - growth.RECENT_S
+    return _mean(since[1:] or since) if rose else 0.0
+
+
+def _mean(samples: Sequence[Sample]) -> float:
+    return sum([s.arriving for s in samples]) / len(samples)
 
 
 def _span_s(pair: Sequence[Sample]) -> float:

@@ -20,6 +20,7 @@ import msgspec
 
 from corefit_core import window
 from corefit_core.recommender import growth, load, queueing
+from corefit_core.recommender.quota import CORE
 from corefit_core.recommender.sizes import Sizes, Workers, worth
 from corefit_core.recommender.state import Asked, State
 from corefit_core.recommender.types import CpuRange, Observation, PodObservation, Policy
@@ -109,14 +110,14 @@ def pods(here: Scene, need: Need) -> Pods:
     """The fewest pods that carry what lasts and can still grow, and what CPU can't carry one start-up from now."""
     at_most = 4 * max(1, here.policy.max_replicas)
     most = _granted(here, here.sizes.millicores[-1])
-    each = _with(here.model, here.sizes.of(_kept(here, most)), 1)
-    lasting = queueing.pods_needed(need.lasting, SURE, each, need.allowed, at_most, near=here.seen.replicas)
+    kept = _kept(here, most)
+    lasting = _carrying(here, kept, need.lasting, need.allowed, at_most)
     capacity = _capacity(here, most)
     ahead = _ahead(len(here.ready), capacity, here.model, need, at_most)
     # A crowd that is here already is not waited for until the means of what is predicted have filled with it.
     crowd = need._replace(ahead=need.risen, outlook=SURE)
     ahead = max(ahead, _ahead(len(here.ready), capacity, here.model, crowd, at_most))
-    floor = queueing.pods_needed(need.floor, SURE, each, need.allowed, at_most, near=lasting)
+    floor = _carrying(here, kept, need.floor, need.allowed, at_most)
     replicas = max(lasting, ahead)
     return Pods(replicas, max(replicas, floor))
 
@@ -187,6 +188,17 @@ def _ahead(ready: int, capacity: Workers, model: queueing.Service, need: Need, a
         return queueing.enough(pods, need.ahead, need.outlook, _with(model, workers, pods), need.allowed)
 
     return 1 + bisect.bisect_left(range(1, at_most), True, key=enough)
+
+
+def _carrying(here: Scene, kept: float, erlangs: float, allowed: float, at_most: int) -> int:
+    """Pods that carry the load with so much CPU each, or with the whole cores of it where a fraction more is no gain.
+
+    A size counts as worth having by what it computes, but the stalls of the fraction can cost more than that.
+    """
+    sizes = {kept, max(CORE, kept // CORE * CORE)} if kept > CORE else {kept}
+    models = [_with(here.model, here.sizes.of(size), 1) for size in sizes]
+    near = here.seen.replicas
+    return min(queueing.pods_needed(erlangs, SURE, model, allowed, at_most, near=near) for model in models)
 
 
 def _with(model: queueing.Service, workers: Workers, pods: int) -> queueing.Service:
