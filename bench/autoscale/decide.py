@@ -27,7 +27,7 @@ def main() -> None:
     fleet = Fleet(service, Requests(trace.arrivals, work, trace.duration_s), PODS)
     scaler = Corefit(Policy(max_replicas=1000, workers_per_pod=2))
     spent: list[float] = []
-    for now in np.arange(0.0, trace.duration_s, ROUND_S):
+    for now in np.arange(0.0, trace.duration_s, ROUND_S).tolist():
         fleet.advance(now, now + ROUND_S)
         view = View(fleet, now + ROUND_S)
         reports = fleet.reports(view.now)

@@ -24,8 +24,11 @@ def draw(path: Path, trials: Sequence[Any], crowd: Any) -> None:
         for phase in (step, burst):
             axes.axvspan(phase.begin_s - step.begin_s, phase.end_s - step.begin_s, color="black", alpha=0.04, lw=0)
         found = {each.phase: each for each in trial.phases}
-        text = ", ".join(f"{name} {100 * each.attainment:.1f} %" for name, each in found.items())
-        axes.set_title(f"{trial.title}: in time {text}", loc="left", fontsize=9)
+        text = ", ".join(
+            f"{name} {100 * each.attainment:.1f} % in time at {each.core_seconds:.0f} core-seconds"
+            for name, each in found.items()
+        )
+        axes.set_title(f"{trial.title}: {text}", loc="left", fontsize=9)
         axes.set_ylabel("1/s", fontsize=8)
         cores = axes.twinx()
         cores.step(at, [s.cores for s in trial.seconds], where="post", color="#33658a", lw=1.3, label="cores requested")

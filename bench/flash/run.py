@@ -36,7 +36,7 @@ CLUSTER: Final = os.environ.get("COREFIT_TEST_CLUSTER", "flash")
 OBJECTIVE_S: Final = 0.4
 LATE_S: Final = 0.05
 """A generator whose 99th percentile is later than an eighth of the objective measures itself."""
-TARGETS: Final = (50, 70)
+TARGETS: Final = (30, 50, 70)
 PROGRAMS: Final = ROOT / "bench/flash"
 
 
@@ -55,7 +55,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 def main() -> int:
     """Measures, and writes what it found."""
     parser = argparse.ArgumentParser(description="a flash crowd on a real cluster")
-    parser.add_argument("--only", nargs="+", metavar="SCHOOL", help="a b c50 c70 d e b+ e+")
+    parser.add_argument("--only", nargs="+", metavar="SCHOOL", help="a b c30 c50 c70 d e b+ e+")
     parser.add_argument("--quick", action="store_true", help="short, to see that it runs; results are not kept")
     parser.add_argument("--tries", type=int, default=2, help="until one is not disturbed (2)")
     parser.add_argument("--keep", action="store_true", help="leave the cluster")
@@ -139,7 +139,9 @@ def _keep(trial: Trial, folder: Path) -> None:
 
 def show(crowd: Crowd) -> None:
     """The table, and the picture, of all schools there are results of in that crowd."""
-    trials = [msgspec.json.decode(path.read_bytes(), type=Trial) for path in sorted(_folder(crowd).glob("*.json"))]
+    # Those beside a busy neighbour are another question, and come last.
+    paths = sorted(_folder(crowd).glob("*.json"), key=lambda path: ("+" in path.stem, path.stem))
+    trials = [msgspec.json.decode(path.read_bytes(), type=Trial) for path in paths]
     table = Table(title=f"p99 within {1000 * OBJECTIVE_S:.0f} ms; at most {REPLICAS} pods", title_justify="left")
     for heading in (
         "",

@@ -66,6 +66,7 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
         since=_since(policy, state, now),
         known_at=now,
         window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
+        wanted=wanted.replicas,
     )
     made = _choice(policy, state, observation, wanted, now)
     if wanted.sized is not None:
@@ -107,12 +108,11 @@ def _wanted(policy: Policy, state: State, before: State, seen: Observation, meas
         here = vertical.scene(policy, state, seen, service)
         return _Wanted(*vertical.pods(here, need), (here, need))
     at_most = 4 * max(1, policy.max_replicas)
-    near = round(before.window[-1].value) if before.window else seen.replicas
     there = max(
         _surge(service, state),
         growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S),
     )
-    pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=near)
+    pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=before.wanted)
     now = before.correction * there
     pods = queueing.pods_needed(now, SURE, service, need.allowed, at_most, least=pods, near=pods)
     least = need.ahead + need.floor - need.lasting

@@ -213,6 +213,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         at: when the last observation was made.
         pods: last counted reports.
         window: recommendations of the stabilisation window, oldest first.
+        wanted: pods that the load asked for last, from where they are looked for the next time.
         samples: offered load lately, oldest first.
         service: moments of the service time.
         startup_s: the longest start-up that a pod has reported; None before one has.
@@ -238,6 +239,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     at: float | None = None
     pods: tuple[PodState, ...] = ()
     window: tuple[Timed, ...] = ()
+    wanted: int = 0
     samples: tuple[Sample, ...] = ()
     service: Moments = Moments()
     startup_s: float | None = None
