@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from corefit_core.report import ATTENTION_PATH, LONG, Gauges, PlanInForce
+from corefit_core.report import ATTENTION_PATH, LONG, LONG_WAIT, Gauges
 from corefit_runtime import admin, settings
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.grant import Cgroup
@@ -91,29 +91,29 @@ async def test_what_drains_stays_so() -> None:
 class Queue:
     """A pool of which nothing but its queue is seen."""
 
-    def __init__(self, queued: int = 0) -> None:
-        self.queued = queued
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
 
     def gauges(self) -> Gauges:
-        return Gauges(queued=self.queued)
+        return Gauges(wait_seconds=self.wait_s)
 
 
-def queueing(queued: int) -> tuple[Service, Queue]:
-    asked, queue = service(), Queue(queued)
+def queueing(wait_s: float) -> tuple[Service, Queue]:
+    asked, queue = service(), Queue(wait_s)
     asked.pool = cast("Pool", queue)
-    asked.plan = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=1, queue_depth=8)
     return asked, queue
 
 
 async def test_who_wants_to_know_of_a_long_queue_is_told_when_it_is() -> None:
-    asked, queue = queueing(0)
+    asked, queue = queueing(0.0)
+    limit_s = LONG_WAIT * asked.settings.objective_s
     api = AdminApi(asked)
     clients = [Client(api, ATTENTION_PATH), Client(api, ATTENTION_PATH)]
-    for queue.queued in range(7):
-        asked.queued(queue.queued)
+    for queue.wait_s in (0.0, 0.5 * limit_s, limit_s):
+        asked.queued(queue.wait_s)
         assert [client.said for client in clients] == [[], []]
-    queue.queued = 7
-    asked.queued(7)
+    queue.wait_s = 1.01 * limit_s
+    asked.queued(queue.wait_s)
     assert [client.said for client in clients] == [[(200, LONG)], [(200, LONG)]]
     assert asked.on_long_queue is None, "a request that waits costs nothing while nobody asks"
     assert Client(api, ATTENTION_PATH).said == [(200, LONG)]
@@ -121,11 +121,11 @@ async def test_who_wants_to_know_of_a_long_queue_is_told_when_it_is() -> None:
 
 async def test_a_quiet_queue_is_said_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "ATTENTION_S", 0.0)
-    client = Client(AdminApi(queueing(3)[0]), ATTENTION_PATH)
+    client = Client(AdminApi(queueing(1e-3)[0]), ATTENTION_PATH)
     await asyncio.wait_for(client.answered.wait(), 60)
     assert client.said == [(200, b"quiet\n")]
 
 
-async def test_a_process_without_a_plan_has_no_long_queue() -> None:
+async def test_a_process_without_a_model_has_no_long_queue() -> None:
     client = Client(AdminApi(service()), ATTENTION_PATH)
     assert client.said == []

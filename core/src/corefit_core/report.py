@@ -22,9 +22,10 @@ LONG: Final = b"long\n"
 MAX_BYTES: Final = 64 * 1024
 """A reader stops here; a full report takes about 4 KB."""
 
-LONG_QUEUE: Final = 0.75
-"""Of a queue's depth: what waits in one that is longer is work to catch up with. Waits are about exponential, so that a
-queue which is full in one of a hundred looks is so long in one of thirty."""
+LONG_WAIT: Final = 0.5
+"""Of the objective: a queue in which a request waits for longer is a long one. The other half is what is left until
+requests are refused: in the crowd that a pod was not made for, as long as a look and a resize take. Waits are about
+exponential, so that where one of a hundred requests is refused one of ten looks finds a queue so long."""
 
 _STEPS_PER_DOUBLING: Final = 4
 BOUNDS_S: Final[tuple[float, ...]] = tuple(1e-4 * 2 ** (i / _STEPS_PER_DOUBLING) for i in range(80))
@@ -112,6 +113,11 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
+def is_long(wait_s: float, objective_s: float) -> bool:
+    """Whether a queue in which a request would wait so long is a long one."""
+    return wait_s > LONG_WAIT * objective_s
+
+
 def bucket(seconds: float) -> int:
     """The index in `Histogram.counts` that a duration belongs to."""
     return bisect.bisect_left(BOUNDS_S, seconds)
@@ -170,10 +176,6 @@ class PlanInForce(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     batch_rows: Small = 0
     why: str = ""
 
-    def is_long(self, queued: int) -> bool:
-        """Whether a queue in which so many requests wait is a long one."""
-        return queued > LONG_QUEUE * self.queue_depth
-
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Monotonic since the process started. arrivals = admitted + sum(rejected)."""
@@ -223,11 +225,18 @@ class Computed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """As of the snapshot: requests waiting, requests in the process, workers running."""
+    """As of the snapshot.
+
+    Attributes:
+        queued, in_flight: requests waiting, requests in the process.
+        busy_workers: workers running.
+        wait_seconds: how long a request that comes now is expected to wait for a worker.
+    """
 
     queued: Count = 0
     in_flight: Count = 0
     busy_workers: Count = 0
+    wait_seconds: Seconds = 0.0
 
 
 class ServiceTime(msgspec.Struct, frozen=True, kw_only=True):

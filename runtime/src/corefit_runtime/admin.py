@@ -119,7 +119,7 @@ class AdminApi:
         return Response(200, [LONG if self._is_long() else b"quiet\n"], TEXT)
 
     def _is_long(self) -> bool:
-        return self._service.plan.is_long(self._service.gauges().queued)
+        return self._service.is_long(self._service.gauges().wait_seconds)
 
     def _metrics(self, exchange: Exchange) -> None:
         # At the first scrape, not at the start: the library takes 50 ms of CPU to import.

@@ -43,8 +43,8 @@ class Pool:
         self._lock = threading.Lock()
         self._schedule = Schedule(limits)
         self._delay_s = delay_s
-        self.on_queued: Callable[[int], None] = lambda _: None
-        """Told, on the loop, how many wait when one more does."""
+        self.on_queued: Callable[[float], None] = lambda _: None
+        """Told, on the loop, when one more waits: for how long the next would."""
         # One for each queued part; a worker that finds nothing for its token waits for the next.
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._workers: list[Worker] = []
@@ -71,8 +71,9 @@ class Pool:
         with self._lock:
             alive = job.deadline_s is None or now <= job.deadline_s
             at_once = alive and self._schedule.short(job)
-            parts = 0 if at_once else self._schedule.admit(job, now, self._remaining_s(now))
-            waiting = self._schedule.waiting
+            remaining_s = self._remaining_s(now)
+            parts = 0 if at_once else self._schedule.admit(job, now, remaining_s)
+            wait_s = self._schedule.wait_s(remaining_s)
         if at_once:
             self._run_here(job, now)
             return
@@ -80,7 +81,7 @@ class Pool:
         self._idle.clear()
         for _ in range(parts):
             self._tokens.put(None)
-        self.on_queued(waiting)
+        self.on_queued(wait_s)
 
     def _run_here(self, job: Job, start: float) -> None:
         """A run so short that handing it to a worker would cost more than it does: on the loop's thread."""
@@ -151,7 +152,9 @@ class Pool:
         """Requests waiting and held, workers running."""
         with self._lock:
             busy = sum(1 for worker in self._workers if worker.since_s)
-            return Gauges(queued=self._schedule.waiting, in_flight=self._schedule.open, busy_workers=busy)
+            wait_s = self._schedule.wait_s(self._remaining_s(time.monotonic()))
+            queued, held = self._schedule.waiting, self._schedule.open
+        return Gauges(queued=queued, in_flight=held, busy_workers=busy, wait_seconds=wait_s)
 
     def busy_s(self) -> float:
         """Worker-seconds spent since the start, those of the runs under way included."""

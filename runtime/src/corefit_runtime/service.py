@@ -20,6 +20,7 @@ from corefit_core.report import (
     Report,
     ServiceTime,
     State,
+    is_long,
 )
 from corefit_runtime import __version__
 from corefit_runtime.burst import BurstMeter
@@ -95,10 +96,14 @@ class Service:
             self.state, self.reason, self.message = state, reason, message
             self.on_state()
 
-    def queued(self, waiting: int) -> None:
-        """A request has come to wait, and so many do."""
-        if self.on_long_queue is not None and self.plan.is_long(waiting):
+    def queued(self, wait_s: float) -> None:
+        """A request has come to wait, and the next would for so long."""
+        if self.on_long_queue is not None and self.is_long(wait_s):
             self.on_long_queue()
+
+    def is_long(self, wait_s: float) -> bool:
+        """Whether a queue in which a request would wait so long is a long one."""
+        return is_long(wait_s, self.settings.objective_s)
 
     def look_at_cpu(self) -> None:
         """Counts what was used, and kept from us, since the last look: once a second."""

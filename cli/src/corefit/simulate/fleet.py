@@ -101,7 +101,7 @@ class Pod:
 class _Row(NamedTuple):
     """What the kernel keeps of one pod, as Python's own numbers."""
 
-    queued: int
+    gauges: Gauges
     busy_s: float
     cpu_s: float
     computed: Computed
@@ -210,8 +210,9 @@ class Fleet:
         # What is ahead of a request that comes now, less half a run for each worker that is in one.
         ahead_of_it = ahead * speed / self.service.service_s - rows.width[slots] / 2
         queued = np.clip(np.round(ahead_of_it), 0, rows.depth[slots]).astype(np.int64)
+        waits = ahead / rows.width[slots]
         read = zip(
-            queued.tolist(),
+            [Gauges(queued=q, wait_seconds=s) for q, s in zip(queued.tolist(), waits.tolist(), strict=True)],
             busy.tolist(),
             work.tolist(),
             computed,
@@ -245,7 +246,7 @@ class Fleet:
                 busy_worker_seconds=row.busy_s,
                 cpu_seconds=row.cpu_s,
             ),
-            gauges=Gauges(queued=row.queued),
+            gauges=row.gauges,
             service_time=times[kernel.SERVICE],
             computed=row.computed,
             queue_wait=times[kernel.WAIT],

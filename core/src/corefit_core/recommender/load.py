@@ -15,7 +15,7 @@ import msgspec
 from corefit_core.recommender import quota
 from corefit_core.recommender.state import Moments, PodState, State, Totals
 from corefit_core.recommender.types import Observation, PodObservation, Policy
-from corefit_core.report import PlanInForce, Report, bucket, place
+from corefit_core.report import PlanInForce, Report, bucket, is_long, place
 from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
 WAITED_S: Final = 1e-3
@@ -81,6 +81,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         max_age_s=policy.max_report_age_s,
         least_s=LEAST_ROUND * policy.round_s,
         objective=place(policy.objective.latency_s),
+        latency_s=policy.objective.latency_s,
     )
     counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
     rates = [c.erlangs for c in counts if c.erlangs is not None]
@@ -138,6 +139,7 @@ class _Round(msgspec.Struct, frozen=True, kw_only=True):
     max_age_s: float
     least_s: float
     objective: tuple[int, float]
+    latency_s: float
 
 
 def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Counted:
@@ -149,7 +151,7 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     workers = plan.workers
     if counts is None or workers > MAX_WORKERS:
         return _Counted(before, invalid=True)
-    base, able, waiting = _base(this, report, before), quota.able(plan), _waiting(report)
+    base, able, waiting = _base(this, report, before), quota.able(plan), _waiting(this, report)
     erlangs, delta, invalid, arriving, old_total = None, None, False, 0.0, None
     if base is not None:
         old, span_s = base
@@ -171,10 +173,10 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving, waiting)
 
 
-def _waiting(report: Report) -> int:
+def _waiting(this: _Round, report: Report) -> int:
     """Requests in the queue when the report was made, if it was a long one; no more than a queue can hold."""
-    queued = report.gauges.queued
-    return min(queued, report.plan.queue_depth) if report.plan.is_long(queued) else 0
+    gauges = report.gauges
+    return min(gauges.queued, report.plan.queue_depth) if is_long(gauges.wait_seconds, this.latency_s) else 0
 
 
 def _worked(counted: Totals | None, plan: PlanInForce, able: float, most_s: float) -> Totals | None:
