@@ -17,8 +17,8 @@ from corefit_operator.view import Key
 KEY = Key("n", "a")
 
 
-def pod(uid: str) -> Pod:
-    raw = {"metadata": {"name": uid, "namespace": "n", "uid": uid}, "status": {"podIP": "10.0.0.1"}}
+def pod(uid: str, address: str = "10.0.0.1") -> Pod:
+    raw = {"metadata": {"name": uid, "namespace": "n", "uid": uid}, "status": {"podIP": address}}
     return msgspec.convert(raw, Pod)
 
 
@@ -28,6 +28,7 @@ class Pods:
     def __init__(self, **says: list[Any]) -> None:
         self.says = says
         self.asked: list[str] = []
+        self.addresses: list[str] = []
         self.looks: list[float] = []
         self.looked = asyncio.Event()
         self.calls = 0
@@ -36,6 +37,7 @@ class Pods:
 
     async def _fetch(self, of: Pod) -> bytes:
         self.asked.append(of.metadata.uid)
+        self.addresses.append(of.status.pod_ip)
         words = self.says.get(of.metadata.uid, [])
         if not words:
             await asyncio.Event().wait()
@@ -71,7 +73,7 @@ async def running(pods: Pods) -> AsyncIterator[None]:
 async def test_a_long_queue_is_looked_at_before_the_round_and_no_sooner_than_a_look_counts() -> None:
     pods = Pods(a=[LONG], b=[b"quiet\n"])
     async with running(pods):
-        pods.attention.watch(KEY, [pod("a"), pod("b")])
+        pods.attention.watch(KEY, [pod("a"), pod("b")], pods.now)
         pods.now += 0.1
         await pods.settled()
         assert pods.looks == [pytest.approx(SPACED_S - 0.1)]
@@ -81,21 +83,44 @@ async def test_a_long_queue_is_looked_at_before_the_round_and_no_sooner_than_a_l
 async def test_a_pod_is_asked_once_at_a_time_and_not_when_it_is_no_longer_there() -> None:
     pods = Pods()
     async with running(pods):
-        pods.attention.watch(KEY, [pod("a"), pod("b")])
+        pods.attention.watch(KEY, [pod("a"), pod("b")], pods.now)
         await pods.settled()
-        pods.attention.watch(KEY, [pod("b"), pod("c")])
+        pods.attention.watch(KEY, [pod("b"), pod("c")], pods.now)
         await pods.settled()
         assert sorted(pods.asked) == ["a", "b", "c"]
         pods.attention.forget(KEY)
 
 
-@pytest.mark.parametrize("wrong", [OSError("refused"), TimeoutError()])
+async def test_what_pods_say_while_their_resource_is_looked_at_is_seen_by_that_look() -> None:
+    """Each call was followed by two looks, the second in vain: a pod is asked again at once, and says the same."""
+    pods = Pods(a=[LONG])
+    async with running(pods):
+        pods.attention.hush(KEY)
+        pods.attention.watch(KEY, [pod("a")], pods.now)
+        pods.attention.hush(KEY)
+        await pods.settled()
+        assert pods.asked == ["a"]
+        assert (pods.looks, pods.calls) == ([], 0)
+
+
+async def test_a_pod_that_has_another_address_is_asked_there() -> None:
+    """Its sandbox was made anew while nobody looked: the pod is the same."""
+    pods = Pods()
+    async with running(pods):
+        pods.attention.watch(KEY, [pod("a")], pods.now)
+        await pods.settled()
+        pods.attention.watch(KEY, [pod("a", "10.0.0.2")], pods.now)
+        await pods.settled()
+        assert pods.addresses == ["10.0.0.1", "10.0.0.2"]
+
+
+@pytest.mark.parametrize("wrong", [OSError("refused"), TimeoutError(), RuntimeError("a fault of ours")])
 async def test_who_can_not_be_asked_is_asked_again_later(wrong: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "RETRY_S", 0.0)
     monkeypatch.setattr(attention, "SPACED_S", 0.0)
     pods = Pods(a=[wrong, wrong, LONG])
     async with running(pods):
-        pods.attention.watch(KEY, [pod("a")])
+        pods.attention.watch(KEY, [pod("a")], pods.now)
         await asyncio.wait_for(pods.looked.wait(), 60)
     assert pods.asked.count("a") >= 3
 
@@ -103,6 +128,6 @@ async def test_who_can_not_be_asked_is_asked_again_later(wrong: Exception, monke
 async def test_a_pod_that_does_not_hold_the_question_is_not_asked_in_a_circle() -> None:
     pods = Pods(a=[b"quiet\n"] * 100)
     async with running(pods):
-        pods.attention.watch(KEY, [pod("a")])
+        pods.attention.watch(KEY, [pod("a")], pods.now)
         await pods.settled()
         assert pods.asked == ["a"]

@@ -1,13 +1,14 @@
 """One reconcile against an API server that refuses or can't take one of its writes: the rest is done all the same."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
-from corefit_core.naming import ANNOTATION_INJECTED, FIELD_MANAGER, LABEL_SERVICE
-from corefit_core.report import Report
+from corefit_core.naming import ANNOTATION_INJECTED, ANNOTATION_PAUSED, FIELD_MANAGER, LABEL_SERVICE
+from corefit_core.report import LONG, Report
 from corefit_operator import objects
 from corefit_operator.api_error import ApiError
 from corefit_operator.attention import Attention
@@ -36,6 +37,9 @@ class World:
         self.fails: dict[str, ApiError] = {}
         self.calls: list[str] = []
         self.status: dict[str, Any] = {}
+        self.held: set[str] = set()
+        self.says: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.looks: list[float] = []
         self._versions = itertools.count(10)
         self.raw: dict[str, Any] = {
             "metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 1, "resourceVersion": "5"},
@@ -56,7 +60,7 @@ class World:
             clock=self.clock,
             round_s=ROUND_S,
             upgrades=Upgrades(5),
-            attention=Attention(self.attention, lambda *_: None, lambda _: None, self.clock),
+            attention=Attention(self.attention, self._look, lambda _: None, self.clock),
         )
 
     def clock(self) -> float:
@@ -77,8 +81,20 @@ class World:
             yield self.calls
             self.now += ROUND_S
 
-    async def attention(self, _: object) -> bytes:
-        raise AssertionError("nobody is to be watched here")
+    async def attention(self, pod: objects.Pod) -> bytes:
+        """Held until somebody has to say something."""
+        assert "maxCPU" in self.raw["spec"].get("resources", ()), "nobody is to be watched here"
+        self.held.add(pod.metadata.name)
+        try:
+            return await self.says
+        finally:
+            self.held.discard(pod.metadata.name)
+
+    def _look(self, _: Key, seconds: float) -> None:
+        self.looks.append(seconds)
+
+    async def resizable(self) -> bool:
+        return True
 
     async def collect(self, _: object) -> dict[str, Report]:
         return {}
@@ -193,3 +209,55 @@ async def test_pods_that_a_deleted_namesake_of_mode_sidecar_left_are_not_counted
         world.view.put_pod(objects.pod({"metadata": meta}))
     await world.reconcile()
     assert world.status["replicas"] == 1
+
+
+def growing() -> World:
+    """A resource of which a pod may be grown, and whose question is held."""
+    world = World()
+    world.asks(resources={"cpu": "250m", "maxCPU": "2"})
+    meta = {"name": "p", "uid": "p", "namespace": "n", "labels": {LABEL_SERVICE: "a"}}
+    ready = {"podIP": "10.0.0.1", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    world.view.put_pod(objects.pod({"metadata": meta, "status": ready}))
+    return world
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resources": {"cpu": "250m"}},
+        {"scaling": {"minReplicas": 3, "mode": "Recommend"}},
+        {"resources": {"cpu": "many"}},
+        {"paused": True},
+    ],
+)
+async def test_pods_of_a_resource_that_is_not_scaled_any_more_are_not_asked(change: dict[str, Any]) -> None:
+    world = growing()
+    await world.reconcile()
+    await settled()
+    assert world.held == {"p"}
+    if change.pop("paused", False):
+        world.raw["metadata"]["annotations"] = {ANNOTATION_PAUSED: "true"}
+    world.asks(**change)
+    await world.reconcile()
+    await settled()
+    assert not world.held
+
+
+async def test_a_reconcile_that_failed_is_not_hurried_by_pods() -> None:
+    """The API server asked to wait, and was asked twice a second by each resource with a long queue."""
+    world = growing()
+    await world.reconcile()
+    await settled()
+    world.now += 1.0
+    world.fails = {"status": ApiError("slower", status=429, retry_after_s=30.0)}
+    world.asks(objective={"latencyMilliseconds": 300})
+    with pytest.raises(ApiError):
+        await world.reconcile()
+    world.says.set_result(LONG)
+    await settled()
+    assert world.looks == []

@@ -5,6 +5,7 @@ pods for what a few have to say, and hear too few requests to tell a step from c
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from corefit_operator.collector import Fetch
 from corefit_operator.objects import Pod
 from corefit_operator.view import Key
 
+LOG: Final = logging.getLogger(__name__)
 SPACED_S: Final = 0.55
 """Seconds between two looks at a pod: reports less than half a round apart are counted as one (`load.LEAST_ROUND`)."""
 RETRY_S: Final = 10.0
@@ -48,7 +50,7 @@ class Attention:
         self._called = called
         self._clock = clock
         self._looked: dict[Key, float] = {}
-        self._asking: dict[Key, dict[str, asyncio.Task[None]]] = {}
+        self._asking: dict[Key, dict[tuple[str, str], asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
         """Until it is cancelled, and with it all requests."""
@@ -58,14 +60,22 @@ class Attention:
             for key in list(self._asking):
                 self.forget(key)
 
-    def watch(self, key: Key, pods: Sequence[Pod]) -> None:
-        """From now on these pods of the resource, which have just been looked at, are asked, and no others."""
-        self._looked[key] = self._clock()
-        asking, wanted = self._asking.setdefault(key, {}), {pod.metadata.uid: pod for pod in pods}
-        for uid in asking.keys() - wanted.keys():
-            asking.pop(uid).cancel()
-        for uid in wanted.keys() - asking.keys():
-            asking[uid] = asyncio.create_task(self._ask(key, wanted[uid]))
+    def hush(self, key: Key) -> None:
+        """A look at the resource has begun, which sees for itself what its pods say until `watch`.
+
+        One that fails never comes to that: it is tried again when the API server can take it, not when pods call.
+        """
+        self._looked.pop(key, None)
+
+    def watch(self, key: Key, pods: Sequence[Pod], looked_at: float) -> None:
+        """From now on these pods of the resource, which were looked at then, are asked, and no others."""
+        self._looked[key] = looked_at
+        # By address as well: a pod whose sandbox was made anew is the same one elsewhere.
+        asking, wanted = self._asking.setdefault(key, {}), {(pod.metadata.uid, pod.status.pod_ip): pod for pod in pods}
+        for one in asking.keys() - wanted.keys():
+            asking.pop(one).cancel()
+        for one in wanted.keys() - asking.keys():
+            asking[one] = asyncio.create_task(self._ask(key, wanted[one]))
 
     def forget(self, key: Key) -> None:
         """None of its pods is asked any more."""
@@ -79,11 +89,18 @@ class Attention:
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     is_long = await self._fetch(pod) == LONG
-            except (TimeoutError, ApiError, ClientError, OSError, CorefitError):
+            except Exception as error:  # a fault of ours included: nobody would ask this pod again
+                if not isinstance(error, (TimeoutError, ApiError, ClientError, OSError, CorefitError)):
+                    LOG.exception("%s: a fault in the operator", key)
                 await asyncio.sleep(RETRY_S)
                 continue
             if is_long:
-                self._called(key)
-                self._look(key, max(0.0, self._looked.get(key, 0.0) + SPACED_S - self._clock()))
+                self._call(key)
             # Nor in a circle, should a pod not hold the question.
             await asyncio.sleep(max(0.0, asked_at + SPACED_S - self._clock()))
+
+    def _call(self, key: Key) -> None:
+        looked_at = self._looked.get(key)
+        if looked_at is not None:
+            self._called(key)
+            self._look(key, max(0.0, looked_at + SPACED_S - self._clock()))

@@ -103,10 +103,12 @@ class Reconciler:
             self._attention.forget(key)
             await self._sidecars.keep_list()
             return None
+        self._attention.hush(key)
         remembered = self._memory(key, str(raw["metadata"].get("uid", "")))
         try:
             told = remembered.told(raw, self._defaults)
         except InvalidInput as error:
+            self._attention.forget(key)
             await self._say_unreadable(key, raw, remembered, error)
             return None
         if told.service.paused:
@@ -130,22 +132,22 @@ class Reconciler:
         )
         if service.injected:
             await self._sidecars.keep_list()
-        found = await self._look(key, service, remembered)
-        self._attend(key, service, found)
+        found, looked_at = await self._look(key, service, remembered), self._clock()
         found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
         found = await self._resize(key, service, found, remembered)
         unscaled = await self._scale(key, raw, service, found, remembered)
         found = msgspec.structs.replace(found, refused=found.refused or unscaled)
         await self._say(key, raw, service, found, remembered)
         self._metrics.found(key, found)
+        self._attend(key, service, found, looked_at)
         if outcome.refused and not found.pods and outcome.retry_s is not None:
             return outcome.retry_s
         return min(self._round(service), outcome.retry_s if outcome.retry_s is not None else math.inf)
 
-    def _attend(self, key: Key, service: Service, found: Found) -> None:
+    def _attend(self, key: Key, service: Service, found: Found, looked_at: float) -> None:
         """What can be grown within a tenth of a second is not left to wait for a round."""
         if service.mode == "Auto" and service.policy.cpu_range is not None:
-            self._attention.watch(key, [pod for pod in found.pods if pod.ready and pod.status.pod_ip])
+            self._attention.watch(key, [pod for pod in found.pods if pod.ready and pod.status.pod_ip], looked_at)
         else:
             self._attention.forget(key)
 
