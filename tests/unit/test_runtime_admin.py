@@ -129,3 +129,14 @@ async def test_a_quiet_queue_is_said_after_a_while(monkeypatch: pytest.MonkeyPat
 async def test_a_process_without_a_model_has_no_long_queue() -> None:
     client = Client(AdminApi(service()), ATTENTION_PATH)
     assert client.said == []
+
+
+async def test_a_process_that_drains_holds_no_question() -> None:
+    """Its exit waited half a second for each, and then cut their connections."""
+    asked = queueing(0)[0]
+    api = AdminApi(asked)
+    held = Client(api, ATTENTION_PATH)
+    asked.became_draining()
+    assert held.said == [(200, b"quiet\n")]
+    assert Client(api, ATTENTION_PATH).said == [(200, b"quiet\n")]
+    assert asked.on_long_queue is None

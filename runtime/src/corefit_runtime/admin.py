@@ -59,7 +59,7 @@ class AdminApi:
         self._service = service
         self._loading = Held(HOLD_S, self._readiness)
         self._quiet = Held(ATTENTION_S, self._queue)
-        service.on_state = self._loading.release
+        service.on_state = self._state_changed
         self._routes: dict[tuple[bytes, str], Route] = {
             (b"GET", "/livez"): self._live,
             (b"GET", "/readyz"): self._ready,
@@ -102,12 +102,22 @@ class AdminApi:
         text = " ".join(part for part in (service.state, service.reason, service.message) if part)
         return Response(503, [text.encode() + b"\n"], TEXT)
 
+    def _state_changed(self) -> None:
+        self._loading.release()
+        if self._draining:
+            self._quiet.release()
+
+    @property
+    def _draining(self) -> bool:
+        return self._service.state == "Draining"
+
     def _report(self, exchange: Exchange) -> None:
         exchange.reply(Response(200, [report.encode(self._service.report())]))
 
     def _attention(self, exchange: Exchange) -> None:
         # Who asks need not ask often, and hears of a crowd as soon as requests have to wait for long.
-        if self._is_long():
+        # Nor is the end of a process kept waiting for its questions.
+        if self._is_long() or self._draining:
             exchange.reply(self._queue())
         else:
             self._quiet.hold(exchange)
