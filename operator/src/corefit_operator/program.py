@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, Literal
 
 import msgspec
-from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client import ApiClient, Configuration
 
 from corefit_core import report
 from corefit_operator import collector, connection, health
@@ -87,9 +87,7 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(ApiClient(configuration))
         lease_client = await stack.enter_async_context(ApiClient(configuration))
-        # Of its own too: pods that are silent would hold the connections that writes wait for.
-        reports_client = await stack.enter_async_context(ApiClient(configuration))
-        reports = await stack.enter_async_context(ReportClient(report.MAX_BYTES, time.monotonic))
+        reports, questions = await _fetches(stack, settings.via, configuration, metrics)
         await stack.enter_async_context(health.serving(settings.host, settings.port, metrics, started))
         lease = _lease(settings, lease_client, metrics)
         fence = Fence(lease.left_s) if lease else Fence()
@@ -98,9 +96,8 @@ async def run(settings: Settings) -> None:
         resync = Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s)
         login = partial(connection.kopf_login, configuration)
         informer = Informer(view, queue.add, resync.relisted, login)
-        fetch = partial(_fetch, settings.via, Cluster(reports_client, metrics.request), reports)
-        attention = Attention(fetch(report.ATTENTION_PATH), queue.add_after, metrics.call, time.monotonic)
-        asking = Collector(fetch(collector.REPORT), metrics.report)
+        attention = Attention(questions, queue.add_after, metrics.call, time.monotonic)
+        asking = Collector(reports, metrics.report)
         reconciler = _reconciler(settings, cluster, view, metrics, collector=asking, attention=attention)
         work = (
             Controller(queue, reconciler.reconcile, metrics).run,
@@ -169,9 +166,20 @@ def _reconciler(
     )
 
 
-def _fetch(via: Via, cluster: Cluster, reports: ReportClient, path: str) -> collector.Fetch:
-    by_address = via == "pod" or (via == "auto" and connection.in_cluster())
-    return collector.direct(reports, path) if by_address else collector.proxied(cluster, path)
+async def _fetches(
+    stack: AsyncExitStack, via: Via, configuration: Configuration, metrics: Metrics
+) -> list[collector.Fetch]:
+    """How pods are asked for a report, and whether they call for attention."""
+    paths = (collector.REPORT, report.ATTENTION_PATH)
+    if via == "pod" or (via == "auto" and connection.in_cluster()):
+        client = await stack.enter_async_context(ReportClient(report.MAX_BYTES, time.monotonic))
+        return [collector.direct(client, path) for path in paths]
+    # Of their own: pods that are silent would hold the connections that writes wait for, and those that hold the
+    # question for attention the ones that reports wait for.
+    clients = [await stack.enter_async_context(ApiClient(configuration)) for _ in paths]
+    return [
+        collector.proxied(Cluster(client, metrics.request), path) for client, path in zip(clients, paths, strict=True)
+    ]
 
 
 async def _until_served(cluster: Cluster) -> None:
