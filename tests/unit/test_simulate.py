@@ -137,6 +137,15 @@ def test_a_fraction_of_a_core_stretches_runs() -> None:
     assert fleet.core_seconds(10.0) == pytest.approx(5.0)
 
 
+def test_no_more_cpu_is_reported_than_workers_were_held_for() -> None:
+    """Alone on one and a half cores a run is not stretched: at once 1.7 of its 5 s were told as worked."""
+    fleet = fleet_of(1, [1.0], [5.0], msgspec.structs.replace(RANGED, objective=Objective(latency_s=15.0)))
+    fleet.resize({"pod-1": 1500}, 0.0)
+    fleet.advance(0.0, 1.1)
+    (report,) = fleet.reports(1.1).values()
+    assert 0 < report.counters.cpu_seconds <= report.counters.busy_worker_seconds + 1e-9 < 0.2
+
+
 def test_the_room_is_what_the_nodes_have_free_and_what_pods_gave_back() -> None:
     fleet = fleet_of(2, [], [], msgspec.structs.replace(RANGED, headroom=0.5))
     assert fleet.headroom() == 1000

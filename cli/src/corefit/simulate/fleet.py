@@ -195,9 +195,9 @@ class Fleet:
         slots, rows = [pod.slot for pod in self.pods], self._rows
         ahead = np.maximum(0.0, rows.free[slots] - now).sum(axis=1)
         busy = np.maximum(0.0, rows.sums[slots, kernel.SERVICE] - ahead)
-        # What is still ahead runs as fast as all workers together do.
+        # What is still ahead runs as fast as all workers together do, and nothing ran faster than it held a worker.
         speed = np.minimum(1.0, rows.cores[slots] / rows.width[slots])
-        work = np.maximum(0.0, rows.work[slots] - ahead * speed)
+        work = np.clip(rows.work[slots] - ahead * speed, 0.0, busy)
         computed = [
             Computed(sum_s=s, sum_sq_s2=sq)
             for s, sq in zip(rows.work[slots].tolist(), rows.work_squares[slots].tolist(), strict=True)
