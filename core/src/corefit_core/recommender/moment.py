@@ -15,6 +15,9 @@ from corefit_core.recommender.state import Sample
 
 SURGE: Final = 3.5
 """Standard errors of one round: by chance once in 4,300 rounds, two hours of 2 s."""
+TAIL: Final = (SURGE**2 - 1) / 6
+"""Requests by which so rare a count of few lies above so many standard errors: a Poisson's upper tail is longer than a
+normal's (Cornish and Fisher). Without it the first request after a quiet quarter of a minute is a surge."""
 
 
 def level(samples: Sequence[Sample]) -> float:
@@ -39,9 +42,10 @@ def soon(samples: Sequence[Sample], service: queueing.Service, seconds: float, s
 def catching_up(samples: Sequence[Sample], service: queueing.Service, round_s: float) -> float:
     """Beside the load: what works long queues off within a round.
 
-    CPU for the load alone leaves a queue as long as it has become, and its next request is turned away.
+    CPU for the load alone leaves a queue as long as it has become, and its next request is turned away. A request takes
+    one worker, however long: more of them don't answer it within a round that its run outlasts.
     """
-    return samples[-1].waiting * service.service_s / max(errors.LEAST_S, round_s)
+    return samples[-1].waiting * min(1.0, service.service_s / max(errors.LEAST_S, round_s))
 
 
 def risen(samples: Sequence[Sample], service: queueing.Service) -> float:
@@ -58,7 +62,7 @@ def risen(samples: Sequence[Sample], service: queueing.Service) -> float:
         span_s, known_s = _span_s((before, each)), max(errors.LEAST_S, before.at - begin)
         mean = _mean(since)
         noise = math.sqrt((mean + one / known_s) * one * (1 / known_s + 1 / span_s))
-        if each.arriving > mean + SURGE * noise:
+        if each.arriving > mean + SURGE * noise + TAIL * one / span_s:
             begin, since = before.at, [each]
         else:
             since.append(each)
