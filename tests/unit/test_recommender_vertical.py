@@ -86,6 +86,8 @@ class World:
     def __init__(self, pods: int = 2, policy: Policy = POLICY, *, deaf: bool = False) -> None:
         self.policy, self.state, self.now = policy, State(), 0.0
         self.pods = [Pod(str(i), "ab"[i % 2], deaf=deaf) for i in range(pods)]
+        for pod in self.pods:
+            pod.millicores = policy.millicores_per_pod
 
     def tick(self, erlangs: float, headroom: Mapping[str, int]) -> Decision:
         step = self.policy.round_s
@@ -195,6 +197,30 @@ def test_a_crowd_that_cpu_in_reach_cannot_carry_gets_its_pods_in_the_round_that_
     room = {"a": 1000, "b": 1000}
     world.tick(10.0, room)
     assert world.tick(10.0, room).replicas >= 6 + 2
+
+
+SMALL = msgspec.structs.replace(
+    POLICY, min_replicas=1, millicores_per_pod=100, cpu_range=CpuRange(min_millicores=100, max_millicores=1000)
+)
+"""A run of 50 ms takes ten times as long in a pod as it begins."""
+
+
+def test_a_run_that_the_smallest_size_stretches_past_the_objective_is_what_cpu_is_for() -> None:
+    """However little load: half a second at 100m, of 150 ms that are allowed, was put up with."""
+    world = World(2, SMALL)
+    world.run(0.02, 60, ROOM)
+    assert all(SERVICE_S * 1000 / p.millicores <= SMALL.objective.latency_s for p in world.pods)
+    world.run(0.0, 30, ROOM)
+    assert {p.millicores for p in world.pods} == {100}, "where nothing comes nobody waits"
+
+
+def test_small_new_pods_that_stretch_a_run_past_the_objective_are_not_asked_for_without_end() -> None:
+    """More of them don't shorten it: for three Erlangs all fifty were asked for, and would have been were it more."""
+    world = World(2, SMALL)
+    world.run(0.5, 60, ROOM)
+    room = {"a": 500, "b": 500}
+    asked = max(world.tick(3.0, room).uncapped or 0 for _ in range(5))
+    assert 4 <= asked <= 40
 
 
 def test_room_on_one_node_is_used_by_its_pods_alone() -> None:
@@ -321,6 +347,20 @@ def test_a_long_queue_is_caught_up_with_within_a_round() -> None:
     assert moment.catching_up(behind, QUICK, 2.0) == pytest.approx(5 * QUICK.service_s)
 
 
+def test_the_first_request_after_a_quiet_while_is_no_surge() -> None:
+    """Of 5 s each, it was taken for five Erlangs, and five pods were asked for; four within a second are no chance."""
+    quiet = [0.0] * 20
+    assert moment.risen(_seen(*quiet, 1.0), QUICK) == 0.0
+    assert moment.risen(_seen(*quiet, 4.0), QUICK) == pytest.approx(4 * QUICK.service_s)
+
+
+def test_a_request_that_outlasts_the_round_is_caught_up_with_by_one_worker() -> None:
+    """Two that wait, of 5 s each, were ten Erlangs beside the load."""
+    slow = msgspec.structs.replace(QUICK, service_s=5.0)
+    behind = [*_seen(1, 1), Sample(at=2.0, erlangs=1.0, ceiling=1.0, arriving=1.0, waiting=2)]
+    assert moment.catching_up(behind, slow, 1.0) == 2.0
+
+
 def test_what_rises_twice_in_a_row_goes_on() -> None:
     assert _soon(20, 20, 60, 100) > 140
     assert _soon(20, 20, 60, 100, seconds=60) == pytest.approx(200), "but no further than twice"
@@ -404,8 +444,11 @@ def test_constant_load_settles(erlangs: float, pods: int) -> None:
 def test_a_step_by_more_than_chance_is_answered_in_the_round_that_shows_it_and_as_high_as_it_is(
     rate: float, factor: float, rounds: int
 ) -> None:
-    """Two rounds' counts differ by the root of their sum: by five times that of twice the lower one, never."""
-    step = rate + 5 * (rate + 1) ** 0.5 * factor
+    """Two rounds' counts differ by the root of their sum: by five times that of twice the lower one, never.
+
+    Few differ by some more.
+    """
+    step = rate + moment.TAIL + 5 * (rate + 1) ** 0.5 * factor
     assert _soon(*[rate] * (rounds + 1), step) == pytest.approx(step)
 
 

@@ -164,15 +164,12 @@ def _corrected(policy: Policy, state: State, measured: load.Measured, elapsed_s:
 
 
 def service(policy: Policy, state: State, measured: load.Measured) -> queueing.Service:
-    """What is known of the service.
-
-    No number of pods keeps an objective below the service time: then the wait is kept to half a service time.
-    """
+    """What is known of the service."""
     service_s = load.service_s(policy, state.service)
     return queueing.Service(
         service_s=service_s,
         scv=state.service.scv,
-        latency_s=max(policy.objective.latency_s, 1.5 * service_s * measured.stretch),
+        latency_s=queueing.attainable(policy.objective.latency_s, service_s * measured.stretch),
         workers=measured.workers,
         pooling=state.pooling,
         stretch=measured.stretch,

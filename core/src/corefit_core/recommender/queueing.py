@@ -140,6 +140,8 @@ class Pods(msgspec.Struct, frozen=True, gc=False):
         return waiting * (mass - below) / total / 2
 
 
+LEAST_WAIT: Final = 0.5
+"""Of a run: the wait that is kept to where an objective leaves no time for any; see `attainable`."""
 HALF_NORMAL: Final = math.sqrt(2 / math.pi)
 """The mean of a normal deviation's size, in standard deviations."""
 ROUNDING: Final = 1 / 12
@@ -156,6 +158,11 @@ ALMOST_CONSTANT: Final = 0.01
 """A variation of 10 % moves the deadline by less than the formula is exact to."""
 _NODES: Final = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 """Three points that have the mean, variance and skew of a normal (Gauss-Hermite): service times in a sum."""
+
+
+def attainable(latency_s: float, run_s: float) -> float:
+    """The objective; where a run takes as long by itself, which no number of pods changes, what can be kept instead."""
+    return max(latency_s, (1 + LEAST_WAIT) * run_s)
 
 
 def erlang_b(servers: float, erlangs: float) -> float:

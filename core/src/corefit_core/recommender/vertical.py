@@ -67,9 +67,10 @@ class Scene(NamedTuple):
     """What both dimensions are decided from. The policy has a range, and at least one pod is ready.
 
     Attributes:
-        model: the service with the workers of a pod as new ones begin.
+        model: the service with the workers of a pod as new ones begin, and the objective as it is.
         sizes: that are worth having.
         stuck: pods whose resizes don't arrive.
+        latency_s: what CPU is to keep: the objective, unless no CPU within reach can.
     """
 
     policy: Policy
@@ -79,6 +80,7 @@ class Scene(NamedTuple):
     model: queueing.Service
     sizes: Sizes
     stuck: frozenset[str]
+    latency_s: float = 0.0
 
 
 class Pods(NamedTuple):
@@ -103,7 +105,9 @@ def scene(policy: Policy, state: State, seen: Observation, service: queueing.Ser
     sizes = worth(policy, span, service, _threads(ready))
     stuck = frozenset(asked.uid for asked in state.asked if _is_stuck(asked, state.at or 0.0))
     model = _with(service, sizes.of(policy.millicores_per_pod), 1)
-    return Scene(policy, state, seen, ready, model, sizes, stuck)
+    model = msgspec.structs.replace(model, latency_s=policy.objective.latency_s)
+    here = Scene(policy, state, seen, ready, model, sizes, stuck)
+    return here._replace(latency_s=queueing.attainable(model.latency_s, model.service_s * _least_stretch(here)))
 
 
 def pods(here: Scene, need: Need) -> Pods:
@@ -156,9 +160,13 @@ def _least(here: Scene, need: Need, loads: Sequence[float], pods: int) -> list[i
 
 
 def _enough(here: Scene, need: Need, erlangs: float, pods: int, grants: Mapping[str, int]) -> bool:
-    """Whether so many of the ready pods carry the load with what they are granted, or as they are."""
-    each = _with(here.model, _capacity(here, grants, pods), pods)
-    return queueing.enough(pods, erlangs, SURE, each, need.within)
+    """Whether so many of the ready pods carry the load with what they are granted, or as they are.
+
+    A run that a small size stretches past the objective is what more CPU is for, so no more than that is put up with
+    where there is some within reach. Where nothing comes nobody waits.
+    """
+    each = msgspec.structs.replace(_with(here.model, _capacity(here, grants, pods), pods), latency_s=here.latency_s)
+    return erlangs <= 0 or queueing.enough(pods, erlangs, SURE, each, need.within)
 
 
 def asked(policy: Policy, state: State, seen: Observation, grants: Mapping[str, int], now: float) -> tuple[Asked, ...]:
@@ -202,9 +210,19 @@ def _carrying(here: Scene, kept: float, erlangs: float, allowed: float, at_most:
 
 
 def _with(model: queueing.Service, workers: Workers, pods: int) -> queueing.Service:
-    """The service with pods that have these workers together."""
+    """The service with pods that have these workers together; more of them don't shorten a run that is stretched."""
     able = max(workers.able / pods, 1e-3)
-    return msgspec.structs.replace(model, workers=able, stretch=max(1.0, workers.run / pods / able))
+    stretch = max(1.0, workers.run / pods / able)
+    latency_s = queueing.attainable(model.latency_s, model.service_s * stretch)
+    return msgspec.structs.replace(model, workers=able, stretch=stretch, latency_s=latency_s)
+
+
+def _least_stretch(here: Scene) -> float:
+    """How much longer than at full speed a run takes at least, with the CPU that pods can be brought to on average."""
+    most = _granted(here, here.sizes.millicores[-1])
+    reach = math.fsum([most[p.uid] for p in here.ready]) / len(here.ready)
+    within = [each for each in here.sizes.millicores if each < reach]
+    return min(each.run / each.able for each in map(here.sizes.of, (*within, reach)))
 
 
 def _threads(ready: Sequence[PodObservation]) -> int:
