@@ -91,6 +91,18 @@ async def test_a_pod_is_asked_once_at_a_time_and_not_when_it_is_no_longer_there(
         pods.attention.forget(KEY)
 
 
+async def test_a_look_that_counts_nothing_puts_none_off() -> None:
+    """What a resize brings about is looked at at once: each pod that had grown put the next look that counts off."""
+    pods = Pods(a=[LONG])
+    async with running(pods):
+        for later in (0.0, 1.0, 0.2, 0.2):
+            pods.now += later
+            pods.attention.hush(KEY)
+            pods.attention.watch(KEY, [pod("a")], pods.now)
+        await pods.settled()
+        assert pods.looks == [pytest.approx(SPACED_S - 0.4)]
+
+
 async def test_what_pods_say_while_their_resource_is_looked_at_is_seen_by_that_look() -> None:
     """Each call was followed by two looks, the second in vain: a pod is asked again at once, and says the same."""
     pods = Pods(a=[LONG])

@@ -6,6 +6,7 @@ pods for what a few have to say, and hear too few requests to tell a step from c
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -49,6 +50,7 @@ class Attention:
         self._look = look
         self._called = called
         self._clock = clock
+        self._heard: set[Key] = set()
         self._looked: dict[Key, float] = {}
         self._asking: dict[Key, dict[tuple[str, str], asyncio.Task[None]]] = {}
 
@@ -65,11 +67,14 @@ class Attention:
 
         One that fails never comes to that: it is tried again when the API server can take it, not when pods call.
         """
-        self._looked.pop(key, None)
+        self._heard.discard(key)
 
     def watch(self, key: Key, pods: Sequence[Pod], looked_at: float) -> None:
         """From now on these pods of the resource, which were looked at then, are asked, and no others."""
-        self._looked[key] = looked_at
+        self._heard.add(key)
+        # One sooner than that has left what it saw for the next to count, and puts that off no further.
+        if looked_at - self._looked.get(key, -math.inf) >= SPACED_S:
+            self._looked[key] = looked_at
         # By address as well: a pod whose sandbox was made anew is the same one elsewhere.
         asking, wanted = self._asking.setdefault(key, {}), {(pod.metadata.uid, pod.status.pod_ip): pod for pod in pods}
         for one in asking.keys() - wanted.keys():
@@ -79,6 +84,7 @@ class Attention:
 
     def forget(self, key: Key) -> None:
         """None of its pods is asked any more."""
+        self._heard.discard(key)
         self._looked.pop(key, None)
         for task in self._asking.pop(key, {}).values():
             task.cancel()
@@ -100,7 +106,6 @@ class Attention:
             await asyncio.sleep(max(0.0, asked_at + SPACED_S - self._clock()))
 
     def _call(self, key: Key) -> None:
-        looked_at = self._looked.get(key)
-        if looked_at is not None:
+        if key in self._heard:
             self._called(key)
-            self._look(key, max(0.0, looked_at + SPACED_S - self._clock()))
+            self._look(key, max(0.0, self._looked[key] + SPACED_S - self._clock()))
