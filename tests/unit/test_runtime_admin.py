@@ -119,6 +119,18 @@ async def test_who_wants_to_know_of_a_long_queue_is_told_when_it_is() -> None:
     assert Client(api, ATTENTION_PATH).said == [(200, LONG)]
 
 
+async def test_a_queue_that_was_long_when_somebody_was_to_be_told_is_said_to_be_long() -> None:
+    """A worker that takes the next one meanwhile makes it no shorter than it was; and what is refused waits nowhere."""
+    asked, _ = queueing(0.0)
+    api = AdminApi(asked)
+    client = Client(api, ATTENTION_PATH)
+    asked.queued(asked.settings.objective_s)
+    assert client.said == [(200, LONG)]
+    client = Client(api, ATTENTION_PATH)
+    asked.refused("deadline")
+    assert client.said == [(200, LONG)]
+
+
 async def test_a_quiet_queue_is_said_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "ATTENTION_S", 0.0)
     client = Client(AdminApi(queueing(1e-3)[0]), ATTENTION_PATH)
@@ -133,7 +145,7 @@ async def test_a_process_without_a_model_has_no_long_queue() -> None:
 
 async def test_a_process_that_drains_holds_no_question() -> None:
     """Its exit waited half a second for each, and then cut their connections."""
-    asked = queueing(0)[0]
+    asked = queueing(0.0)[0]
     api = AdminApi(asked)
     held = Client(api, ATTENTION_PATH)
     asked.became_draining()

@@ -99,6 +99,26 @@ async def test_a_wrong_header_is_named_in_a_crowd_as_well(floats: Engine) -> Non
         assert made.service.meter.invalid == 2
 
 
+@pytest.mark.parametrize(("cause", "calls"), [("deadline", 2), ("queue-full", 2), ("memory", 0)])
+async def test_who_asks_for_a_long_queue_hears_of_refusals_for_it(floats: Engine, cause: str, calls: int) -> None:
+    """A crowd under a quota was refused by a full queue, of which as little time was expected as without the quota."""
+    heard: list[str] = []
+    async with port(floats) as made:
+        made.service.on_long_queue = lambda: heard.append(cause)
+
+        def refused(*_: object) -> Shed:
+            return Shed("it would be answered too late", cause=cause, retry_after_s=1)
+
+        def submit(_: object) -> None:
+            raise refused()
+
+        made.pool.submit = submit  # type: ignore[method-assign]
+        made.pool.full = made.pool.refusal = refused  # type: ignore[method-assign]
+        assert status(await made.ask(request(numbers(3)))) == 503
+        assert status(await made.ask(request(numbers(2000)))) == 503  # before its body is read
+    assert len(heard) == calls
+
+
 async def test_the_access_log_has_every_request(floats: Engine) -> None:
     async with port(floats) as made:
         for data in (

@@ -16,7 +16,7 @@ from corefit_core.errors import InvalidInput
 
 VERSION: Final = 1
 ATTENTION_PATH: Final = "/attention"
-"""On the admin port beside the report: answered when the pod's queue is long, or after a while."""
+"""On the admin port beside the report: answered when the pod's queue is long or refuses one, or after a while."""
 LONG: Final = b"long\n"
 """What it says when it is."""
 MAX_BYTES: Final = 64 * 1024

@@ -37,14 +37,14 @@ class Held:
         exchange.on_gone = lambda: self._waiting.pop(exchange).cancel()
         self._waiting[exchange] = self._loop.call_later(self._seconds, self._release, exchange)
 
-    def release(self) -> None:
-        """Answers all."""
+    def release(self, answer: Response | None = None) -> None:
+        """Answers all, by this where it is given."""
         for exchange in list(self._waiting):
-            self._release(exchange)
+            self._release(exchange, answer)
 
-    def _release(self, exchange: Exchange) -> None:
+    def _release(self, exchange: Exchange, answer: Response | None = None) -> None:
         self._waiting.pop(exchange).cancel()
-        exchange.reply(self._answer())
+        exchange.reply(answer or self._answer())
 
 
 class AdminApi:
@@ -121,7 +121,12 @@ class AdminApi:
             exchange.reply(self._queue())
         else:
             self._quiet.hold(exchange)
-            self._service.on_long_queue = self._quiet.release
+            self._service.on_long_queue = self._call
+
+    def _call(self) -> None:
+        # Not by another look at the queue: a worker may have taken one of it, and what was refused is not in it.
+        self._service.on_long_queue = None
+        self._quiet.release(Response(200, [LONG], TEXT))
 
     def _queue(self) -> Response:
         if not self._quiet:

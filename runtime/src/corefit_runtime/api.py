@@ -75,8 +75,7 @@ class InferenceApi:
             return answers.of_error(error)
         if refusal is None:
             return None
-        self._shed_s = now
-        self._meter.refused(refusal.cause)
+        self._refused(refusal)
         return answers.of_error(refusal)
 
     def _refusal(self, model: Model, codec: Codec, head: Head, first: memoryview, now: float) -> Shed | None:
@@ -166,13 +165,17 @@ class InferenceApi:
         """Answers with the error. `counted`: the pool's meter has it already."""
         if not counted:
             if isinstance(error, Shed):
-                self._meter.refused(error.cause)
-                self._shed_s = time.monotonic()
+                self._refused(error)
             elif isinstance(error, InvalidInput):
                 self._meter.invalid += 1
         if not isinstance(error, CorefitError):
             log.error("a request failed: %s", error, exc_info=error)
         exchange.reply(answers.of_error(error))
+
+    def _refused(self, refusal: Shed) -> None:
+        self._shed_s = time.monotonic()
+        self._meter.refused(refusal.cause)
+        self._service.refused(refusal.cause)
 
     def _other(self, exchange: Exchange) -> None:
         method, path = exchange.head.method, exchange.head.path.rstrip("/")

@@ -48,7 +48,8 @@ class Service:
         profile: calibrated service times.
         notes: findings that a person should see, by a short key.
         on_state: called when the state is another one, or has another reason.
-        on_long_queue: called when a request has come to wait in a long queue; None while nobody wants to know.
+        on_long_queue: called when a request has come to wait in a long queue, or was refused for what waits; None
+            while nobody wants to know.
     """
 
     def __init__(self, settings: Settings, cgroup: Cgroup, meter: Meter) -> None:
@@ -99,6 +100,11 @@ class Service:
     def queued(self, wait_s: float) -> None:
         """A request has come to wait, and the next would for so long."""
         if self.on_long_queue is not None and self.is_long(wait_s):
+            self.on_long_queue()
+
+    def refused(self, cause: str) -> None:
+        """A request was refused: for those that wait, be they as many as the queue takes or as can be in time."""
+        if self.on_long_queue is not None and cause in {"queue-full", "deadline"}:
             self.on_long_queue()
 
     def is_long(self, wait_s: float) -> bool:
