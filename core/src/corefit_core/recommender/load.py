@@ -180,9 +180,14 @@ def _waiting(this: _Round, report: Report) -> int:
 
 
 def _worked(counted: Totals | None, plan: PlanInForce, able: float, most_s: float) -> Totals | None:
-    """The difference in the time of workers at full speed; None when it is more than the workers can have done."""
+    """The difference in the time of workers at full speed; None when it is more than the workers can have done.
+
+    Parts of a split request run at once: what they take together is not what it has to wait for.
+    """
     if counted is None or counted.busy_s > most_s:
         return None
+    if plan.chunk_rows:
+        counted = msgspec.structs.replace(counted, alone=0.0)
     if able >= plan.workers:
         return counted
     worked = quota.at_full_speed(counted, plan)
@@ -235,8 +240,10 @@ def totals(report: Report, objective: tuple[int, float]) -> Totals | None:
     answered, served_s, served_sq_s2 = sum(answers), service.sum_s, service.sum_sq_s2
     waited, over = sum(report.queue_wait.counts[_WAITED:]), answers[objective[0] :]
     late = sum(over) - objective[1] * over[0] if over else 0.0
+    long = service.counts[objective[0] :]
+    alone = sum(long) - objective[1] * long[0] if long else 0.0
     summed = arrivals + turned_away + busy_s + answered + served_s + served_sq_s2 + waited + late + cpu_s
-    summed += computed.sum_s + computed.sum_sq_s2
+    summed += computed.sum_s + computed.sum_sq_s2 + alone
     # Finite, and no larger than a counter gets; no comparison is true of a NaN.
     if not summed + report.clock_s + report.startup_s <= MAX_COUNT:
         return None
@@ -253,6 +260,7 @@ def totals(report: Report, objective: tuple[int, float]) -> Totals | None:
         busy_s,
         computed.sum_s,
         computed.sum_sq_s2,
+        alone,
     )
 
 

@@ -227,11 +227,18 @@ def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
 
 
 def _within(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
-    """As `_faded`, without the rounds in which the pods were full."""
+    """As `_faded`, without the rounds in which the pods were full, and without what was late by its service time alone.
+
+    The formulas leave the latter out, which no number of pods would change: where one in twenty runs is longer than the
+    objective, that is no fault of theirs.
+    """
     full = measured.erlangs is not None and measured.erlangs > FULL * measured.capacity
     keep = 0.5 ** (elapsed_s / SERVED_S)
     faded = Served(requests=served.requests * keep, missed=served.missed * keep)
-    return faded if full else _faded(served, measured, elapsed_s)
+    if full:
+        return faded
+    seen, delta = _faded(served, measured, elapsed_s), measured.delta
+    return msgspec.structs.replace(seen, missed=seen.missed - min(delta.late, delta.alone))
 
 
 def _aged(service: Moments, measured: load.Measured, elapsed_s: float) -> Moments:

@@ -27,7 +27,10 @@ def able(plan: PlanInForce) -> float:
 
 
 def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:
-    """The difference with the times that its work would have taken workers at full speed."""
+    """The difference with the times that its work would have taken workers at full speed.
+
+    Nothing is said of what is late by itself: at full speed it may not be.
+    """
     at_once = able(plan)
     if at_once >= plan.workers or delta.busy_s <= 0:
         return delta
@@ -35,7 +38,9 @@ def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:
     work_s = max(delta.busy_s * share, delta.cpu_s / max(1, plan.threads_per_worker))
     speed = work_s / delta.busy_s
     served_s = delta.served_s * speed
-    return msgspec.structs.replace(delta, busy_s=work_s, served_s=served_s, served_sq_s2=_squares(delta, served_s))
+    return msgspec.structs.replace(
+        delta, busy_s=work_s, served_s=served_s, served_sq_s2=_squares(delta, served_s), alone=0.0
+    )
 
 
 def _squares(delta: Totals, served_s: float) -> float:

@@ -30,6 +30,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
         cpu_s: CPU-seconds of the process.
         held_s: worker-seconds that requests held a worker for, those in which a quota stopped it as well.
         computed_s, computed_sq_s2: moments of the service time by the threads' own clocks.
+        alone: of the answers, those whose service time alone is over the objective.
     """
 
     arrivals: float = 0.0
@@ -44,6 +45,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
     held_s: float = 0.0
     computed_s: float = 0.0
     computed_sq_s2: float = 0.0
+    alone: float = 0.0
 
     def since(self, old: "Totals") -> "Totals | None":
         """What was counted after `old`; None when a counter went backwards."""
@@ -52,6 +54,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
         served_s, served_sq_s2 = self.served_s - old.served_s, self.served_sq_s2 - old.served_sq_s2
         waited, late, cpu_s = self.waited - old.waited, self.late - old.late, self.cpu_s - old.cpu_s
         computed_s, computed_sq_s2 = self.computed_s - old.computed_s, self.computed_sq_s2 - old.computed_sq_s2
+        alone = self.alone - old.alone
         if (
             arrivals < 0
             or turned_away < 0
@@ -64,11 +67,12 @@ class Totals(msgspec.Struct, frozen=True, array_like=True, gc=False):
             or cpu_s < 0
             or computed_s < 0
             or computed_sq_s2 < 0
+            or alone < 0
         ):
             return None
         counted = (arrivals, turned_away, busy_s, answered, served_s, served_sq_s2, waited, late, cpu_s)
         # What held a worker is what was busy, until a quota's share is taken of the latter.
-        return Totals(*counted, busy_s, computed_s, computed_sq_s2)
+        return Totals(*counted, busy_s, computed_s, computed_sq_s2, alone)
 
 
 class PodState(msgspec.Struct, frozen=True, gc=False):
