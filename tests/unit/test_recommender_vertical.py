@@ -214,6 +214,15 @@ def test_a_run_that_the_smallest_size_stretches_past_the_objective_is_what_cpu_i
     assert {p.millicores for p in world.pods} == {100}, "where nothing comes nobody waits"
 
 
+def test_pods_go_though_the_smallest_have_no_room_for_what_the_objective_takes() -> None:
+    """Those that stay may be the small ones: what these can't keep is no reason to stay ten."""
+    world, room = World(10, SMALL), {"a": 20_000}
+    for _ in range(100):
+        decision = world.tick(0.1, room)
+        world.pods = world.pods[: decision.replicas]
+    assert len(world.pods) <= 4
+
+
 def test_small_new_pods_that_stretch_a_run_past_the_objective_are_not_asked_for_without_end() -> None:
     """More of them don't shorten it: for three Erlangs all fifty were asked for, and would have been were it more."""
     world = World(2, SMALL)

@@ -76,10 +76,12 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
 
 def _sized(here: vertical.Scene, need: vertical.Need, state: State, made: _Made) -> tuple[State, _Made]:
     """CPU for the replicas decided, which go down once those that stay have it."""
-    now, seen = state.at or 0.0, here.seen
+    now, seen, fewer = state.at or 0.0, here.seen, made.replicas
+    if fewer < seen.replicas:
+        made = made._replace(replicas=min(seen.replicas, vertical.carrying(here, need, fewer)))
     size = vertical.size(here, need, made.replicas)
-    if made.replicas < seen.replicas and not size.there:
-        why = f"{made.replicas} pods carry the load once they have the CPU"
+    if fewer < seen.replicas and not (size.there and made.replicas < seen.replicas):
+        why = f"{fewer} pods carry the load once they have the CPU"
         made = made._replace(replicas=seen.replicas, reason="GrowingFirst", why=why)
     if made.wanted is not None:
         made = made._replace(wanted=made.wanted._replace(millicores=size.millicores, grants=size.grants))

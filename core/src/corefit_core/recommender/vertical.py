@@ -70,7 +70,7 @@ class Scene(NamedTuple):
         model: the service with the workers of a pod as new ones begin, and the objective as it is.
         sizes: that are worth having.
         stuck: pods whose resizes don't arrive.
-        latency_s: what CPU is to keep: the objective, unless no CPU within reach can.
+        latency_s: what CPU is to keep: the objective, unless no CPU within reach can; see `_aiming`.
     """
 
     policy: Policy
@@ -80,7 +80,7 @@ class Scene(NamedTuple):
     model: queueing.Service
     sizes: Sizes
     stuck: frozenset[str]
-    latency_s: float = 0.0
+    latency_s: float
 
 
 class Pods(NamedTuple):
@@ -106,8 +106,7 @@ def scene(policy: Policy, state: State, seen: Observation, service: queueing.Ser
     stuck = frozenset(asked.uid for asked in state.asked if _is_stuck(asked, state.at or 0.0))
     model = _with(service, sizes.of(policy.millicores_per_pod), 1)
     model = msgspec.structs.replace(model, latency_s=policy.objective.latency_s)
-    here = Scene(policy, state, seen, ready, model, sizes, stuck)
-    return here._replace(latency_s=queueing.attainable(model.latency_s, model.service_s * _least_stretch(here)))
+    return Scene(policy, state, seen, ready, model, sizes, stuck, model.latency_s)
 
 
 def pods(here: Scene, need: Need) -> Pods:
@@ -132,19 +131,38 @@ def size(here: Scene, need: Need, replicas: int) -> Size:
     Enough is what carries the load and its standard error more. A load that wavers gets the same size: pods that would
     be enough for two errors more at most stay as they are.
     """
-    stay, now = max(1, min(len(here.ready), replicas)), here.state.at or 0.0
-    held = max(need.soon, window.highest(here.state.peaks, now, HOLD_S) or 0.0)
+    stay, held = max(1, min(len(here.ready), replicas)), _held(here, need)
     noise = here.model.noise(held, growth.RECENT_S)
     loads = (held + noise, held + 2 * noise)
     largest = here.sizes.millicores[-1]
+    all_of_them, here = _aiming(here, len(here.ready)), _aiming(here, stay)
     wanted, most = _least(here, need, loads, stay)
     as_is = max([p.millicores or here.policy.millicores_per_pod for p in here.ready])
     if wanted is not None and wanted <= as_is <= (most or largest):
         wanted = as_is
     elif wanted is None and stay < len(here.ready):
-        wanted = _least(here, need, loads[:1], len(here.ready))[0]
+        wanted = _least(all_of_them, need, loads[:1], len(here.ready))[0]
     wanted = wanted or largest
     return Size(wanted, _granted(here, wanted), _enough(here, need, held, stay, {}))
+
+
+def carrying(here: Scene, need: Need, replicas: int) -> int:
+    """The fewest of the ready pods, so many at least, that CPU within reach lets carry the load of the moment.
+
+    Pods are planned by what all of them can be brought to on average. Those that stay may be the ones without room:
+    then a few more of them stay, not all; where all are short, as many as there are.
+    """
+    most, held = _granted(here, here.sizes.millicores[-1]), _held(here, need)
+
+    def enough(pods: int) -> bool:
+        return _enough(_aiming(here, pods), need, held, pods, most)
+
+    fewer = range(max(1, replicas), len(here.ready))
+    return fewer.start + bisect.bisect_left(fewer, True, key=enough)
+
+
+def _held(here: Scene, need: Need) -> float:
+    return max(need.soon, window.highest(here.state.peaks, here.state.at or 0.0, HOLD_S) or 0.0)
 
 
 def _least(here: Scene, need: Need, loads: Sequence[float], pods: int) -> list[int | None]:
@@ -217,12 +235,13 @@ def _with(model: queueing.Service, workers: Workers, pods: int) -> queueing.Serv
     return msgspec.structs.replace(model, workers=able, stretch=stretch, latency_s=latency_s)
 
 
-def _least_stretch(here: Scene) -> float:
-    """How much longer than at full speed a run takes at least, with the CPU that pods can be brought to on average."""
+def _aiming(here: Scene, pods: int) -> Scene:
+    """The scene with what so many of the pods, the smallest, can keep with the CPU that they can be brought to."""
     most = _granted(here, here.sizes.millicores[-1])
-    reach = math.fsum([most[p.uid] for p in here.ready]) / len(here.ready)
+    reach = math.fsum(sorted(most[p.uid] for p in here.ready)[:pods]) / pods
     within = [each for each in here.sizes.millicores if each < reach]
-    return min(each.run / each.able for each in map(here.sizes.of, (*within, reach)))
+    stretch = min(each.run / each.able for each in map(here.sizes.of, (*within, reach)))
+    return here._replace(latency_s=queueing.attainable(here.model.latency_s, here.model.service_s * stretch))
 
 
 def _threads(ready: Sequence[PodObservation]) -> int:
