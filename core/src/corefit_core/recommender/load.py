@@ -168,6 +168,9 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
         else:
             erlangs = (delta.busy_s + delta.turned_away * this.service_s) / span_s
             arriving, old_total = delta.arrivals * this.service_s / span_s, old.total
+            if delta.turned_away:
+                # Full, however short a wait a pod expects that its quota has only begun to stop.
+                waiting = min(report.gauges.queued, plan.queue_depth)
     answers = report.total.counts
     now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers, arriving)
     return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving, waiting)
