@@ -148,7 +148,7 @@ def test_hostile_clients_are_refused_and_the_server_lives_on(start: Any, negate:
         answer = raw((hasty if status in (b"408", b"") else runtime).port, data)
         assert answer.split(b" ", 2)[1:2] == ([status] if status else []), (data[:80], answer[:200])
     assert runtime.infer([ROW])[0] == 200
-    assert idle(runtime)
+    runtime.wait(lambda: idle(runtime), "idle")
 
 
 def test_requests_may_be_pipelined_chunked_and_asked_to_continue(start: Any, negate: str) -> None:

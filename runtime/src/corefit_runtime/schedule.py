@@ -125,8 +125,7 @@ class Schedule:
         self._all_s = max(0.0, self._all_s - job.queued_s)
         if job.waiting:
             job.waiting = False
-            self.waiting -= 1
-            self._first_s = max(0.0, self._first_s - job.cost_s)
+            self._no_longer_waits(job.cost_s)
             job.let_go()  # No worker has any of it.
         self._dead += job.queued
         if 2 * self._dead > len(self._heap):
@@ -251,6 +250,11 @@ class Schedule:
             heapq.heappop(self._heap)
             self._dead -= 1
 
+    def _no_longer_waits(self, cost_s: float) -> None:
+        self.waiting -= 1
+        # What rounding has left would be a wait for nobody.
+        self._first_s = max(0.0, self._first_s - cost_s) if self.waiting else 0.0
+
     def _forget(self, part: Part) -> None:
         job = part.job
         job.queued -= 1
@@ -258,7 +262,6 @@ class Schedule:
         self._all_s = max(0.0, self._all_s - part.cost_s)
         if job.waiting:
             job.waiting = False
-            self._first_s = max(0.0, self._first_s - part.cost_s)
-            self.waiting -= 1
+            self._no_longer_waits(part.cost_s)
         if not self._heap:
             self._all_s = self._first_s = 0.0  # What rounding has left.
