@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from ipaddress import IPv4Address
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import aiohttp
 from faults.api import JSON, MERGE
@@ -28,6 +28,8 @@ SERVICE_S = 0.02
 """Seconds of a worker for each request."""
 START_S, STARTUP_S = 0.3, 1.0
 """Seconds until a pod is ready, and what it says of that."""
+HELD_S = 5.0
+"""Seconds for which a pod holds the question whether its queue is long, as the runtime does."""
 AGAIN_S = 0.3
 """Seconds until a step that failed is tried again: the pod has changed, and the event of it is on its way."""
 
@@ -79,7 +81,7 @@ class Runtime(asyncio.Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Answers each GET with the report."""
+    """Answers a GET with the report, and the question whether a queue is long after a while: none ever is."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -87,13 +89,20 @@ class Connection(asyncio.Protocol):
         self._number = runtime.connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if data.endswith(b"\r\n\r\n"):  # a GET fits into one segment
+        if not data.endswith(b"\r\n\r\n"):  # a GET fits into one segment
+            return
+        if data.startswith(f"GET {report.ATTENTION_PATH} ".encode()):
+            asyncio.get_running_loop().call_later(HELD_S, self._answer, b"quiet\n")
+        else:
             self._runtime.looks.append((time.time(), self._number))
-            body = self._runtime.report()
-            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)  # type: ignore[attr-defined]
+            self._answer(self._runtime.report())
+
+    def _answer(self, body: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 
 class Nodes:
