@@ -15,6 +15,7 @@ import msgspec
 from corefit_core.errors import InvalidInput
 
 VERSION: Final = 1
+REPORT_PATH: Final = "/report"
 ATTENTION_PATH: Final = "/attention"
 """On the admin port beside the report: answered when the pod's queue is long or refuses one, or after a while."""
 LONG: Final = b"long\n"

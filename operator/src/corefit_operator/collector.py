@@ -23,11 +23,10 @@ short of CPU, and its last report still counts for `Policy.max_report_age_s`."""
 CONCURRENCY: Final = 512
 """Requests in flight over all services, at most 32 MiB of what they say. A pod that is silent holds one for the whole
 deadline: with a third of 5,000 pods silent a round takes 7 s."""
-REPORT: Final = "/report"
 Fetch = Callable[[Pod], Awaitable[bytes]]
 
 
-def direct(client: ReportClient, path: str = REPORT) -> Fetch:
+def direct(client: ReportClient, path: str = report.REPORT_PATH) -> Fetch:
     """By the pods' own addresses: for an operator in the cluster's network."""
 
     async def fetch(pod: Pod) -> bytes:
@@ -36,7 +35,7 @@ def direct(client: ReportClient, path: str = REPORT) -> Fetch:
     return fetch
 
 
-def proxied(cluster: Cluster, path: str = REPORT) -> Fetch:
+def proxied(cluster: Cluster, path: str = report.REPORT_PATH) -> Fetch:
     """Through the API server's pod proxy: for an operator outside the cluster's network."""
 
     async def fetch(pod: Pod) -> bytes:

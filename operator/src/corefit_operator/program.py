@@ -170,7 +170,7 @@ async def _fetches(
     stack: AsyncExitStack, via: Via, configuration: Configuration, metrics: Metrics
 ) -> list[collector.Fetch]:
     """How pods are asked for a report, and whether they call for attention."""
-    paths = (collector.REPORT, report.ATTENTION_PATH)
+    paths = (report.REPORT_PATH, report.ATTENTION_PATH)
     if via == "pod" or (via == "auto" and connection.in_cluster()):
         client = await stack.enter_async_context(ReportClient(report.MAX_BYTES, time.monotonic))
         return [collector.direct(client, path) for path in paths]

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Self, cast
 import httptools
 
 from corefit_core.errors import InvalidInput
+from corefit_core.report import REPORT_PATH
 
 IDLE_S: Final = 60.0
 """Seconds that a connection is kept without being used: its pod is gone, or no longer asked."""
@@ -22,7 +23,7 @@ class Place(NamedTuple):
 
     address: str
     port: int
-    path: str = "/report"
+    path: str = REPORT_PATH
 
     def request(self) -> bytes:
         """What is sent."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from corefit_core import report
-from corefit_core.report import ATTENTION_PATH, LONG
+from corefit_core.report import ATTENTION_PATH, LONG, REPORT_PATH
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import TEXT, Response
 from corefit_runtime.service import Service
@@ -63,7 +63,7 @@ class AdminApi:
         self._routes: dict[tuple[bytes, str], Route] = {
             (b"GET", "/livez"): self._live,
             (b"GET", "/readyz"): self._ready,
-            (b"GET", "/report"): self._report,
+            (b"GET", REPORT_PATH): self._report,
             (b"GET", ATTENTION_PATH): self._attention,
             (b"GET", "/metrics"): self._metrics,
             **(more or {}),

@@ -264,4 +264,4 @@ class Schedule:
             job.waiting = False
             self._no_longer_waits(part.cost_s)
         if not self._heap:
-            self._all_s = self._first_s = 0.0  # What rounding has left.
+            self._all_s = 0.0  # What rounding has left.

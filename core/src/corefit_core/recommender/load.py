@@ -151,7 +151,8 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
     workers = plan.workers
     if counts is None or workers > MAX_WORKERS:
         return _Counted(before, invalid=True)
-    base, able, waiting = _base(this, report, before), quota.able(plan), _waiting(this, report)
+    base, able = _base(this, report, before), quota.able(plan)
+    waiting = _queued(report) if is_long(report.gauges.wait_seconds, this.latency_s) else 0
     erlangs, delta, invalid, arriving, old_total = None, None, False, 0.0, None
     if base is not None:
         old, span_s = base
@@ -170,16 +171,15 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
             arriving, old_total = delta.arrivals * this.service_s / span_s, old.total
             if delta.turned_away:
                 # Full, however short a wait a pod expects that its quota has only begun to stop.
-                waiting = min(report.gauges.queued, plan.queue_depth)
+                waiting = _queued(report)
     answers = report.total.counts
     now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers, arriving)
     return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving, waiting)
 
 
-def _waiting(this: _Round, report: Report) -> int:
-    """Requests in the queue when the report was made, if it was a long one; no more than a queue can hold."""
-    gauges = report.gauges
-    return min(gauges.queued, report.plan.queue_depth) if is_long(gauges.wait_seconds, this.latency_s) else 0
+def _queued(report: Report) -> int:
+    """Requests in the queue when the report was made; no more than it can hold."""
+    return min(report.gauges.queued, report.plan.queue_depth)
 
 
 def _worked(counted: Totals | None, plan: PlanInForce, able: float, most_s: float) -> Totals | None:

@@ -71,6 +71,7 @@ class Scene(NamedTuple):
         sizes: that are worth having.
         stuck: pods whose resizes don't arrive.
         latency_s: what CPU is to keep: the objective, unless no CPU within reach can; see `_aiming`.
+        most: what each ready pod can be brought to.
     """
 
     policy: Policy
@@ -81,6 +82,7 @@ class Scene(NamedTuple):
     sizes: Sizes
     stuck: frozenset[str]
     latency_s: float
+    most: Mapping[str, int] = {}
 
 
 class Pods(NamedTuple):
@@ -106,16 +108,16 @@ def scene(policy: Policy, state: State, seen: Observation, service: queueing.Ser
     stuck = frozenset(asked.uid for asked in state.asked if _is_stuck(asked, state.at or 0.0))
     model = _with(service, sizes.of(policy.millicores_per_pod), 1)
     model = msgspec.structs.replace(model, latency_s=policy.objective.latency_s)
-    return Scene(policy, state, seen, ready, model, sizes, stuck, model.latency_s)
+    here = Scene(policy, state, seen, ready, model, sizes, stuck, model.latency_s)
+    return here._replace(most=_granted(here, sizes.millicores[-1]))
 
 
 def pods(here: Scene, need: Need) -> Pods:
     """The fewest pods that carry what lasts and can still grow, and what CPU can't carry one start-up from now."""
     at_most = 4 * max(1, here.policy.max_replicas)
-    most = _granted(here, here.sizes.millicores[-1])
-    kept = _kept(here, most)
+    kept = _kept(here)
     lasting = _carrying(here, kept, need.lasting, need.allowed, at_most)
-    capacity = _capacity(here, most)
+    capacity = _capacity(here, here.most)
     ahead = _ahead(len(here.ready), capacity, here.model, need, at_most)
     # A crowd that is here already is not waited for until the means of what is predicted have filled with it.
     crowd = need._replace(ahead=need.risen, outlook=SURE)
@@ -152,10 +154,10 @@ def carrying(here: Scene, need: Need, replicas: int) -> int:
     Pods are planned by what all of them can be brought to on average. Those that stay may be the ones without room:
     then a few more of them stay, not all; where all are short, as many as there are.
     """
-    most, held = _granted(here, here.sizes.millicores[-1]), _held(here, need)
+    held = _held(here, need)
 
     def enough(pods: int) -> bool:
-        return _enough(_aiming(here, pods), need, held, pods, most)
+        return _enough(_aiming(here, pods), need, held, pods, here.most)
 
     fewer = range(max(1, replicas), len(here.ready))
     return fewer.start + bisect.bisect_left(fewer, True, key=enough)
@@ -237,8 +239,7 @@ def _with(model: queueing.Service, workers: Workers, pods: int) -> queueing.Serv
 
 def _aiming(here: Scene, pods: int) -> Scene:
     """The scene with what so many of the pods, the smallest, can keep with the CPU that they can be brought to."""
-    most = _granted(here, here.sizes.millicores[-1])
-    reach = math.fsum(sorted(most[p.uid] for p in here.ready)[:pods]) / pods
+    reach = math.fsum(sorted(here.most[p.uid] for p in here.ready)[:pods]) / pods
     within = [each for each in here.sizes.millicores if each < reach]
     stretch = min(each.run / each.able for each in map(here.sizes.of, (*within, reach)))
     return here._replace(latency_s=queueing.attainable(here.model.latency_s, here.model.service_s * stretch))
@@ -250,10 +251,10 @@ def _threads(ready: Sequence[PodObservation]) -> int:
     return max(1, min(load.MAX_WORKERS, seen.most_common(1)[0][0] if seen else 1))
 
 
-def _kept(here: Scene, most: Mapping[str, int]) -> float:
+def _kept(here: Scene) -> float:
     """Millicores that a pod may need for good: so that it can still grow, in its range and in the room of its node."""
     base = here.policy.millicores_per_pod
-    reach = math.fsum([most.get(p.uid, p.millicores or base) for p in here.ready]) / len(here.ready)
+    reach = math.fsum([here.most[p.uid] for p in here.ready]) / len(here.ready)
     return max(min(base, reach), reach / ROOM_TO_GROW)
 
 
