@@ -50,7 +50,7 @@ def test_apply_gives_right_predictions_and_a_status_that_says_why(kube: Any, ser
     assert right >= 0.9 * len(labels)
     status = kube.get("inferenceservice", "digits")["status"]
     assert status["plan"]["workers"] == 1
-    assert "less than a core" in status["plan"]["why"]
+    assert "less than one core" in status["plan"]["why"]
     assert {c["type"] for c in status["conditions"]} >= {"Ready", "Progressing", "Sized", "ScalingActive"}
     assert all(c["reason"] and c["message"] for c in status["conditions"])
     owner = kube.get("deployment", "digits")["metadata"]["ownerReferences"][0]

@@ -206,7 +206,7 @@ def test_an_application_of_a_service_has_the_runtime_beside_it(kube: Any) -> Non
     _restarted_under_load(kube, url, "draw-whole")
     kube.kubectl("patch", "cfis", "draw-whole", "--type=merge", "-p", '{"spec":{"scaling":{"mode":"Manual"}}}')
     _resized_in_place(kube, "draw-whole")
-    assert "less than a core" in _status(kube, "draw-whole")["plan"]["why"]
+    assert "less than one core" in _status(kube, "draw-whole")["plan"]["why"]
 
 
 def test_a_job_with_the_sidecar_completes(kube: Any) -> None:

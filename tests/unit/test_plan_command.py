@@ -9,9 +9,11 @@ from corefit.main import main
 
 def test_plan_prints_the_sizing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--cpu", "2", "--objective-ms", "150"]) == 0
-    assert "2 whole cores" in capsys.readouterr().out
+    assert "A CPU limit of 2 is 2 cores." in capsys.readouterr().out
     assert main(["plan", "--cpu", "2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["workers"] == 2
+    printed = json.loads(capsys.readouterr().out)
+    assert set(printed) == {"workers", "threads_per_worker", "queue_depth", "why"}
+    assert printed["workers"] == 2
 
 
 @pytest.mark.parametrize(

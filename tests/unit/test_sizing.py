@@ -1,3 +1,6 @@
+import re
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,25 @@ def test_threads_never_exceed_the_cores_granted(quota: int, objective: Objective
     assert plan.workers * plan.threads_per_worker <= max(1, -(-quota // 1000))
     assert 1 <= plan.queue_depth <= sizing.MAX_QUEUE_DEPTH
     assert plan.why
+
+
+@given(quota=millicores, objective=objectives, profile=profiles, joined=st.integers(0, 64))
+def test_the_reasons_name_the_queue_of_the_plan_and_no_other(
+    quota: int, objective: Objective, profile: list[ServiceTime], joined: int
+) -> None:
+    """Status had a queue of 1 in one place, of 2075 in another and of 6606 in a third."""
+    plan = sizing.plan(Grant(quota_millicores=quota), objective, profile)
+    deeper = msgspec.structs.replace(plan, queue_depth=3 * plan.queue_depth, batch_rows=joined)
+    for each in (plan, deeper):
+        assert re.findall(r"At most (\d+) request", each.why) == [str(each.queue_depth)]
+    assert ("rows in one run" in deeper.why) == (joined > 1)
+    assert ("(measured)" in plan.why) == bool(profile)
+
+
+@given(quota=millicores, objective=objectives, profile=profiles)
+def test_the_reasons_are_sentences(quota: int, objective: Objective, profile: list[ServiceTime]) -> None:
+    why = sizing.plan(Grant(quota_millicores=quota), objective, profile).why
+    assert re.fullmatch(r"([A-Z][^;]*\.)( [A-Z][^;]*\.)*", why)
 
 
 @given(quota=millicores, cpus=st.integers(1, 64), objective=objectives)
@@ -67,7 +89,7 @@ def test_the_queue_is_as_deep_as_the_decimals_say(workers: int, objective_ms: in
 def test_without_a_profile_each_core_is_a_worker_of_one_thread() -> None:
     plan = sizing.plan(Grant(quota_millicores=4000), Objective())
     assert (plan.workers, plan.threads_per_worker) == (4, 1)
-    assert "no profile" in plan.why
+    assert "not measured yet" in plan.why
 
 
 def test_threads_are_taken_where_one_is_too_slow_for_the_objective() -> None:

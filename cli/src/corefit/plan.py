@@ -3,11 +3,12 @@
 import argparse
 import json
 
-import msgspec
-
 from corefit.checks import percentile, positive
 from corefit_core import quantity, sizing
 from corefit_core.errors import ConfigError, InvalidInput
+
+_FIGURES = ("workers", "threads_per_worker", "queue_depth", "why")
+"""What `--json` prints of a plan."""
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     plan = sizing.plan(_grant(arguments), objective)
     if arguments.json:
-        print(json.dumps(msgspec.structs.asdict(plan)))
+        print(json.dumps({name: getattr(plan, name) for name in _FIGURES}))
         return 0
     print(f"workers             {plan.workers}")
     print(f"threads per worker  {plan.threads_per_worker}")

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from corefit_core.errors import InvalidInput
+from corefit_core.quantity import format_millicores
 from corefit_core.report import ServiceTime
 
 CFS_PERIOD_S: Final = 0.1
@@ -62,12 +63,41 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SizingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pod runs with, and why in words."""
+    """What a pod runs with.
+
+    Attributes:
+        workers: that run the model at the same time.
+        threads_per_worker: of one run.
+        queue_depth: requests that may wait.
+        cores_why: how the workers follow from the CPU, in one sentence.
+        threads_why: how the threads were chosen, in one sentence.
+        objective_s: the latency objective, seconds.
+        service_s: one run of one row on so many threads, seconds.
+        measured: whether `service_s` was measured; else it is assumed (`ASSUMED_SERVICE_SHARE`).
+        batch_rows: rows that are joined in one run at most; 0 where none are.
+    """
 
     workers: int
     threads_per_worker: int
     queue_depth: int
-    why: str
+    cores_why: str
+    threads_why: str
+    objective_s: float
+    service_s: float
+    measured: bool
+    batch_rows: int = 0
+
+    @property
+    def why(self) -> str:
+        """The reasons in words. Every figure in them is one of this plan, so that no two of them differ."""
+        return f"{self.cores_why} {self.threads_why} {self._queue_why()}"
+
+    def _queue_why(self) -> str:
+        objective, run = f"{1000 * self.objective_s:g} ms", f"{1000 * self.service_s:.3g} ms"
+        joined = f", with up to {self.batch_rows} rows in one run" if self.batch_rows > 1 else ""
+        source = "measured" if self.measured else "assumed until the model is measured"
+        waiting = "1 request waits" if self.queue_depth == 1 else f"{self.queue_depth} requests wait"
+        return f"At most {waiting}: more would miss the objective of {objective} at {run} a run ({source}){joined}."
 
 
 def plan(grant: Grant, objective: Objective, profile: Sequence[ServiceTime] = ()) -> SizingPlan:
@@ -87,17 +117,20 @@ def plan(grant: Grant, objective: Objective, profile: Sequence[ServiceTime] = ()
         raise InvalidInput(f"a CPU limit of {millicores}m; the runtime needs at least {MIN_MILLICORES}m to start")
     by_threads = {p.threads: p.seconds for p in profile if p.rows == 1 and p.seconds > 0}
     service_s = by_threads.get(1, ASSUMED_SERVICE_SHARE * objective.latency_s)
-    cores, rounding = whole_cores(millicores, objective.latency_s, service_s)
-    threads, threading = _threads(cores, objective.latency_s, by_threads)
+    cores, cores_why = whole_cores(millicores, objective.latency_s, service_s)
+    threads, threads_why = _threads(cores, objective.latency_s, by_threads)
     workers = cores // threads
     service_s = by_threads.get(threads, service_s)
-    # A quota between whole cores drains the queue at its own rate, however many workers share it.
-    depth = queue_depth(min(workers, millicores / 1000 / threads), objective.latency_s, service_s)
     return SizingPlan(
         workers=workers,
         threads_per_worker=threads,
-        queue_depth=depth,
-        why=f"{rounding}; {threading}; {_depth_why(depth, objective.latency_s, service_s, bool(by_threads))}",
+        # A quota between whole cores drains the queue at its own rate, however many workers share it.
+        queue_depth=queue_depth(min(workers, millicores / 1000 / threads), objective.latency_s, service_s),
+        cores_why=cores_why,
+        threads_why=threads_why,
+        objective_s=objective.latency_s,
+        service_s=service_s,
+        measured=bool(by_threads),
     )
 
 
@@ -120,40 +153,32 @@ def stall_s(workers: int, millicores: int) -> float:
 def whole_cores(millicores: int, objective_s: float, service_s: float) -> tuple[int, str]:
     """Cores to plan for with a limit that may be fractional, and why: rounded up where the stall fits the objective."""
     down, up = max(1, millicores // 1000), max(1, math.ceil(millicores / 1000))
+    cpu, period_ms = format_millicores(millicores), round(1000 * CFS_PERIOD_S)
     if millicores % 1000 == 0:
-        return down, f"{millicores}m is {down} whole core{'s' * (down > 1)}"
-    stall_ms = 1000 * stall_s(up, millicores)
+        return down, f"A CPU limit of {cpu} is {down} core{'s' * (down > 1)}."
+    stall = f"up to {1000 * stall_s(up, millicores):.0f} ms of every {period_ms} ms"
     if down == up:
-        return (
-            down,
-            f"{millicores}m is less than a core: one worker, stalled up to {stall_ms:.0f} ms when it runs on",
-        )
-    if stall_ms / 1000 <= STALL_SHARE * (objective_s - service_s):
-        return up, f"{millicores}m rounded up to {up}: a stall of up to {stall_ms:.0f} ms fits the objective"
-    return (
-        down,
-        f"{millicores}m rounded down to {down}: {up} would stall up to {stall_ms:.0f} ms, too much for it",
-    )
+        why = f"A CPU limit of {cpu} is less than one core: one worker, which Linux stops for {stall} when it is busy."
+        return down, why
+    if stall_s(up, millicores) <= STALL_SHARE * (objective_s - service_s):
+        why = f"A CPU limit of {cpu} is rounded up to {up} cores: Linux stops busy workers for {stall}, which is short "
+        return up, f"{why}enough for the objective."
+    why = f"A CPU limit of {cpu} is rounded down to {down} core{'s' * (down > 1)}: with {up} workers Linux stops them "
+    return down, f"{why}for {stall}, which is too long for the objective."
 
 
 def _threads(cores: int, objective_s: float, by_threads: dict[int, float]) -> tuple[int, str]:
     options = {t: s for t, s in by_threads.items() if t <= cores}
     if not options:
-        return 1, "one thread a worker (no profile yet)"
+        return 1, "Each worker runs one thread, because the model is not measured yet."
     meeting = {t: s for t, s in options.items() if s <= objective_s}
     if not meeting:
         fastest = min(options, key=lambda t: (options[t], t))
-        return fastest, f"{fastest} thread(s) a worker, the fastest: one run takes longer than the objective"
+        return fastest, f"Each worker runs {_counted(fastest)}, the fastest, and one run misses the objective even so."
     best = max(meeting, key=lambda t: ((cores // t) / meeting[t], -t))
-    return (
-        best,
-        f"{best} thread(s) a worker: the highest throughput measured, {(cores // best) / meeting[best]:.0f}/s",
-    )
+    rate = (cores // best) / meeting[best]
+    return best, f"Each worker runs {_counted(best)}, which gave the highest throughput ({rate:.3g} runs a second)."
 
 
-def _depth_why(depth: int, objective_s: float, service_s: float, measured: bool) -> str:
-    source = "measured" if measured else "assumed"
-    return (
-        f"a queue of {depth}: longer would wait past {1000 * objective_s:.0f} ms "
-        f"at {1000 * service_s:.1f} ms a run ({source})"
-    )
+def _counted(threads: int) -> str:
+    return "one thread" if threads == 1 else f"{threads} threads"

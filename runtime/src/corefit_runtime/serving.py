@@ -142,6 +142,7 @@ class Serving:
         if wrong:
             plan = on_threads(plan, engine.threads.intra)
         limits = limits_of(settings, plan, findings)
+        plan = msgspec.structs.replace(plan, queue_depth=limits.depth, batch_rows=limits.batch)
         model.engine = engine
         model.rows_independent = findings.rows_independent or insisted(settings)
         self._pool.apply(limits)
@@ -177,17 +178,17 @@ class Serving:
             grant_millicores=grant.millicores,
             workers=plan.workers,
             threads_per_worker=plan.threads_per_worker,
-            queue_depth=limits.depth,
+            queue_depth=plan.queue_depth,
             chunk_rows=limits.chunk,
             batch_rows=limits.batch,
             why=plan.why,
         )
         service.notes["rows"] = findings.why
         log.info(
-            "plan: %d workers of %d threads, queue %d, chunk %d, batch %d; %s; rows: %s",
+            "plan: %d workers of %d threads, queue %d, chunk %d, batch %d. %s Rows: %s",
             plan.workers,
             plan.threads_per_worker,
-            limits.depth,
+            plan.queue_depth,
             limits.chunk,
             limits.batch,
             plan.why,
@@ -215,8 +216,9 @@ def sized(settings: Settings, grant: Grant, findings: Findings) -> SizingPlan:
 def on_threads(plan: SizingPlan, threads: int) -> SizingPlan:
     """The plan for a session that can't be exchanged: the same cores, on the threads that it has."""
     workers = max(1, plan.workers * plan.threads_per_worker // threads)
-    why = f"{plan.why}; but the session keeps its threads"
-    return msgspec.structs.replace(plan, workers=workers, threads_per_worker=threads, why=why)
+    kept = "one thread" if threads == 1 else f"{threads} threads"
+    why = f"{plan.threads_why} But the session keeps {kept} a run: see the note 'session' of the report."
+    return msgspec.structs.replace(plan, workers=workers, threads_per_worker=threads, threads_why=why)
 
 
 def insisted(settings: Settings) -> bool:
