@@ -8,6 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.cluster
 URI = "http://models/digits.onnx"
+NAME = "must be the name of a Kubernetes object"
 
 ACCEPTED = {
     "uri-http": {"model": {"uri": URI}},
@@ -41,6 +42,11 @@ ACCEPTED = {
         }
     },
     "sidecar": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "StatefulSet", "name": "web"}}},
+    "labels": {"template": {"labels": {"team": "a"}, "annotations": {"corefit.dev/x": "y"}}},
+    "names": {
+        "template": {"serviceAccountName": "a.b-c", "priorityClassName": "high", "imagePullSecrets": [{"name": "a.b"}]}
+    },
+    "target-name": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Deployment", "name": "1-a.b-2"}}},
     "application": {"application": {"containers": [{"name": "web", "image": "web"}], "port": 9000}},
 }
 
@@ -122,6 +128,31 @@ REFUSED = {
     "target-kind": (
         {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Job", "name": "web"}}},
         "spec.scaling.targetRef.kind",
+    ),
+    "target-name-path": (
+        {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Deployment", "name": "../../team-b/deployments/x"}}},
+        NAME,
+    ),
+    "target-name-query": (
+        {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Deployment", "name": "a?watch=true"}}},
+        NAME,
+    ),
+    "target-name-long": (
+        {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Deployment", "name": "a" * 254}}},
+        "spec.scaling.targetRef.name",
+    ),
+    "credentials-name-path": ({"model": {"uri": URI, "credentialsSecret": {"name": "a/b"}}}, NAME),
+    "account-name": ({"template": {"serviceAccountName": "A"}}, NAME),
+    "account-name-empty": ({"template": {"serviceAccountName": ""}}, "spec.template.serviceAccountName"),
+    "priority-name": ({"template": {"priorityClassName": "a..b"}}, NAME),
+    "pull-secret-name": ({"template": {"imagePullSecrets": [{"name": "a%2fb"}]}}, NAME),
+    "labels-reserved": (
+        {"template": {"labels": {"serving.corefit.dev/inject": "b"}}},
+        "labels that begin with serving.corefit.dev/ are Corefit's own",
+    ),
+    "annotations-reserved": (
+        {"template": {"annotations": {"serving.corefit.dev/admin-port": "1"}}},
+        "annotations that begin with serving.corefit.dev/ are Corefit's own",
     ),
     "unknown-field": ({"replicas": 3}, 'unknown field "spec.replicas"'),
 }

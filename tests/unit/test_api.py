@@ -110,6 +110,12 @@ def test_only_true_pauses() -> None:
         ({"model": MODEL, "price": {"coreHour": "cheap"}}, "spec.price.coreHour"),
         ({"model": MODEL, "scaling": {"minReplicas": 3, "maxReplicas": 2}}, "minReplicas"),
         ({"model": MODEL, "scaling": {"mode": "Magic"}}, "mode"),
+        ({"model": {"uri": "pvc://../a.onnx"}}, "spec.model.uri"),
+        ({"model": MODEL | {"credentialsSecret": {"name": "a\n"}}}, "credentialsSecret"),
+        ({"model": MODEL, "scaling": {"targetRef": {"kind": "Deployment", "name": "../x?watch=true"}}}, "targetRef"),
+        ({"model": MODEL, "template": {"serviceAccountName": "a/b"}}, "serviceAccountName"),
+        ({"model": MODEL, "template": {"labels": {"serving.corefit.dev/inject": "b"}}}, "spec.template.labels"),
+        ({"model": MODEL, "template": {"annotations": {"serving.corefit.dev/x": "b"}}}, "spec.template.annotations"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(spec: dict[str, Any], words: str) -> None:

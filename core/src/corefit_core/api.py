@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from corefit_core.api_application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
-from corefit_core.api_part import EMPTIED, Opaque, Part, keyed, rules
+from corefit_core.api_part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
 from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api_status import InferenceServiceStatus
 
@@ -51,7 +51,7 @@ ModelName = Annotated[
 class Named(Part, frozen=True, kw_only=True):
     """A reference by name within the namespace."""
 
-    name: Annotated[str, Meta(description="Its name.", min_length=1, max_length=253)]
+    name: Annotated[ObjectName, Meta(description="Its name.")]
 
 
 class Model(Part, frozen=True, kw_only=True):
@@ -155,7 +155,7 @@ class Price(Part, frozen=True, kw_only=True):
 
 
 ServiceAccountName = Annotated[
-    str, Meta(description="A ServiceAccount of your own instead of the generated one.", max_length=253)
+    ObjectName, Meta(description="A ServiceAccount of your own instead of the generated one.")
 ]
 
 
@@ -163,10 +163,11 @@ class PodTemplate(Part, frozen=True, kw_only=True):
     """What is added to the runtime's pods. Fields of core/v1 types are passed through as they are."""
 
     labels: Annotated[
-        dict[str, str], Meta(description="Labels of the pods.", max_length=64, extra_json_schema=EMPTIED)
+        dict[str, str], Meta(description="Labels of the pods.", max_length=64, extra_json_schema=own_keys("labels"))
     ] = field(default_factory=dict)
     annotations: Annotated[
-        dict[str, str], Meta(description="Annotations of the pods.", max_length=64, extra_json_schema=EMPTIED)
+        dict[str, str],
+        Meta(description="Annotations of the pods.", max_length=64, extra_json_schema=own_keys("annotations")),
     ] = field(default_factory=dict)
     node_selector: Annotated[
         dict[str, str], Meta(description="Labels that a node must have.", max_length=64, extra_json_schema=EMPTIED)
@@ -176,7 +177,7 @@ class PodTemplate(Part, frozen=True, kw_only=True):
     topology_spread_constraints: Annotated[
         tuple[Opaque, ...], Meta(description="core/v1 topology spread constraints.", max_length=16)
     ] = ()
-    priority_class_name: Annotated[str, Meta(description="PriorityClass.", max_length=253)] | UnsetType = UNSET
+    priority_class_name: Annotated[ObjectName, Meta(description="PriorityClass.")] | UnsetType = UNSET
     service_account_name: ServiceAccountName | UnsetType = UNSET
     image_pull_secrets: Annotated[tuple[Named, ...], keyed("name", "Secrets that the kubelet pulls images with.")] = ()
     env: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from corefit_core import naming
-from corefit_core.api_part import Opaque, Part, keyed, rules
+from corefit_core.api_part import ObjectName, Opaque, Part, keyed, rules
 
 
 class Application(Part, frozen=True, kw_only=True):
@@ -69,4 +69,4 @@ class TargetRef(Part, frozen=True, kw_only=True):
 
     api_version: Annotated[Literal["apps/v1"], Meta(description="Its API.")] = "apps/v1"
     kind: Annotated[Literal["Deployment", "StatefulSet"], Meta(description="Its kind.")]
-    name: Annotated[str, Meta(description="Its name, in this namespace.", min_length=1, max_length=253)]
+    name: Annotated[ObjectName, Meta(description="Its name, in this namespace.")]

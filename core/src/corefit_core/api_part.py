@@ -1,10 +1,12 @@
 """What the structs of the API share. May not do anything else."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta
+
+from corefit_core.naming import GROUP, OBJECT_NAME, OBJECT_NAME_MAX
 
 Opaque = dict[str, Any]
 """A core/v1 type that is passed through to the pod; the API server validates it in the Deployment."""
@@ -42,6 +44,13 @@ def told(part: Part) -> dict[str, Any]:
     return found
 
 
+def own_keys(what: str) -> dict[str, Any]:
+    """A map that may be emptied, and holds no keys of Corefit's: they say whose a pod is."""
+    prefix = f"{GROUP}/"
+    rule = (f"self.all(key, !key.startsWith('{prefix}'))", f"{what} that begin with {prefix} are Corefit's own")
+    return EMPTIED | rules(rule)
+
+
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     """CEL rules as the schema's extension: (expression that must hold, message when it doesn't)."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
@@ -51,3 +60,21 @@ def keyed(key: str, description: str, *checks: tuple[str, str]) -> Meta:
     """A list that server-side apply merges by `key`, whose items are passed through."""
     extra = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
     return Meta(description=description, max_length=64, extra_json_schema=extra | (rules(*checks) if checks else {}))
+
+
+ObjectName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=OBJECT_NAME_MAX,
+        # For decoding. The schema has the rule instead, whose message says what is right.
+        pattern=rf"{OBJECT_NAME[:-1]}\Z",
+        extra_json_schema=rules(
+            (
+                f"self.matches('{OBJECT_NAME}')",
+                "must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.' between them",
+            )
+        ),
+    ),
+]
+"""The name of an object that the resource refers to. Names become parts of API paths, so nothing else may pass."""

@@ -88,6 +88,8 @@ def _structural(node: Mapping[str, Any], components: Mapping[str, Any]) -> dict[
     """One node of JSON Schema as a structural schema."""
     merged = _resolved(node, components)
     merged.pop("title", None)
+    if "x-kubernetes-validations" in merged:
+        merged.pop("pattern", None)  # a rule says the same, and in words
     if "enum" in merged:
         merged.setdefault("type", "string")
     if "properties" in merged:

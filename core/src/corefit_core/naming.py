@@ -55,6 +55,15 @@ _LABEL_MAX: Final = 63
 _CHILD_MAX: Final = 46
 _HASH_LEN: Final = 8
 _RFC1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+OBJECT_NAME_MAX: Final = 253
+OBJECT_NAME: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""A DNS subdomain name (RFC 1123): what Kubernetes lets an object be called."""
+_OBJECT_NAME: Final = re.compile(OBJECT_NAME[1:-1])
+
+
+def is_object_name(name: str) -> bool:
+    """Whether Kubernetes lets an object have this name; such a name is one segment of a path, whatever it says."""
+    return len(name) <= OBJECT_NAME_MAX and _OBJECT_NAME.fullmatch(name) is not None
 
 
 def is_rfc1035_label(name: str) -> bool:

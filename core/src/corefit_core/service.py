@@ -104,6 +104,9 @@ def decode(resource: Mapping[str, Any]) -> Service:
     limit = burst or millicores
     sizing = _field("spec.resources.cpu", lambda m: plan(Grant(quota_millicores=m), policy.objective), limit)
     uri, claim = _source(spec.model.uri)
+    template = api.PodTemplate() if spec.template is UNSET else spec.template
+    _field("spec.template.labels", _own_keys, template.labels)
+    _field("spec.template.annotations", _own_keys, template.annotations)
     return Service(
         namespace=meta.get("namespace", ""),
         name=meta.get("name", ""),
@@ -123,7 +126,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
         manual_replicas=spec.scaling.replicas,
         image="" if spec.image is UNSET else spec.image,
         image_pull_policy=spec.image_pull_policy,
-        template=api.PodTemplate() if spec.template is UNSET else spec.template,
+        template=template,
         injected=spec.mode == "Sidecar",
         target=None if spec.scaling.target_ref is UNSET else spec.scaling.target_ref,
         application=None if spec.application is UNSET else spec.application,
@@ -203,6 +206,12 @@ def _startup(spec: api.InferenceServiceSpec, least: int) -> int | None:
     return millicores
 
 
+def _own_keys(found: Mapping[str, str]) -> None:
+    taken = next((key for key in found if key.startswith(f"{naming.GROUP}/")), None)
+    if taken is not None:
+        raise InvalidInput(f"{taken[:80]}: keys that begin with {naming.GROUP}/ are Corefit's own")
+
+
 def _source(uri: str) -> tuple[str, str]:
     """The URI for the runtime, and the claim that has to be mounted for it.
 
@@ -211,7 +220,7 @@ def _source(uri: str) -> tuple[str, str]:
     if not uri.startswith(_PVC):
         return uri, ""
     claim, _, path = uri.removeprefix(_PVC).partition("/")
-    if not claim or not path:
+    if not path or not naming.is_object_name(claim):
         raise InvalidInput(f"spec.model.uri: {uri!r} must be pvc://claim/path")
     return f"file://{SOURCE_MOUNT}/{quote(path)}", claim
 

@@ -1,9 +1,13 @@
-"""Where each kind of object is in the API. Pure."""
+"""Where each kind of object is in the API. Pure.
+
+Every path is made here, and a name enters one as a single segment or not at all.
+"""
 
 from collections.abc import Mapping
 from typing import Final
 
-from corefit_core.naming import GROUP, PLURAL, VERSION
+from corefit_core.errors import InvalidInput
+from corefit_core.naming import GROUP, PLURAL, VERSION, is_object_name
 
 CUSTOM: Final = f"apis/{GROUP}/{VERSION}"
 PATHS: Final[Mapping[str, tuple[str, str]]] = {
@@ -23,15 +27,29 @@ PATHS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def path(kind: str, namespace: str | None, name: str | None = None) -> str:
-    """The path of a kind, or of one object of it."""
+    """The path of a kind, or of one object of it; None for all namespaces and for all objects.
+
+    Raises:
+        InvalidInput: the namespace or the name is none, and could lead to another object.
+    """
     base, plural = PATHS[kind]
-    within = f"/namespaces/{namespace}" if namespace else ""
-    return f"{base}{within}/{plural}" + (f"/{name}" if name else "")
+    within = "" if namespace is None else f"/namespaces/{_segment(namespace)}"
+    return f"{base}{within}/{plural}" + ("" if name is None else f"/{_segment(name)}")
+
+
+def _segment(name: str) -> str:
+    # No name holds a character that a URL would have to escape, so there is nothing to escape either.
+    if not is_object_name(name):
+        raise InvalidInput(f"{name[:80]!r} is not the name of a Kubernetes object")
+    return name
 
 
 def resource(path: str) -> str:
     """The plural that a path speaks of, with its subresource: a label of few values for the metrics."""
     parts = path.split("/")
+    if "namespaces" in parts[:-1]:  # a namespace may be called as a kind is
+        at = parts.index("namespaces")
+        parts = parts[:at] + parts[at + 2 :]
     plurals = {plural for _, plural in PATHS.values()}
     found = next((i for i, part in enumerate(parts) if part in plurals), None)
     if found is None:
