@@ -3,9 +3,11 @@
 import hashlib
 import io
 import json
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 import tomllib
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -27,6 +29,7 @@ from corefit_devcluster.programs import FAMILIES
 from corefit_devcluster.ranges import Ranges, allocate, candidates
 from corefit_devcluster.render import files
 from corefit_devcluster.settings import Settings
+from corefit_devcluster.supervisor import GATE_SECONDS
 
 NAMES = [program.name for family in FAMILIES for program in family.programs]
 
@@ -207,6 +210,31 @@ def test_the_supervisor_restarts_what_ends_and_stops_when_told(tmp_path: Path) -
         process.terminate()
         assert process.wait(300) == 0
     assert "stopping on SIGTERM" in log.read_text()
+
+
+def test_a_supervisor_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    """Python's `sigtimedwait` returns memory that nothing has written when its time runs out during a stop."""
+    waiting = Process("waits", ["/bin/true"], f"unix:{tmp_path / 'nothing-listens-here'}")
+    wanted = Plan([], {}, [waiting], {}, str(tmp_path), str(tmp_path / "report.json"))
+    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(wanted))
+    with subprocess.Popen(
+        supervisor_arguments(tmp_path / "plan.json"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.read() == ""
+        for _ in range(5):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(3 * GATE_SECONDS)  # longer than the supervisor's own wait
+            process.send_signal(signal.SIGCONT)
+            time.sleep(GATE_SECONDS)
+        assert process.poll() is None, (tmp_path / "supervisor.log").read_text()
+        process.terminate()
+        assert process.wait(300) == 0
+    assert "stopping on SIGTERM" in (tmp_path / "supervisor.log").read_text()
 
 
 def test_the_supervisor_ends_when_nobody_releases_it(tmp_path: Path) -> None:

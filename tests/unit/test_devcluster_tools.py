@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from corefit_devcluster import contexts, host, main, ready
+from corefit_devcluster import contexts, host, main, ready, record
 from corefit_devcluster.build import Builder, _go_names, link_programs, search_folders
 from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.errors import BuildError, DevclusterError, StartError, UnsupportedHostError
@@ -235,3 +235,21 @@ def test_a_process_that_only_bears_the_supervisors_command_line_is_not_it(home: 
             assert find(paths) is None
         finally:
             child.kill()
+
+
+def test_the_name_carries_from_env_to_the_other_commands(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = main.App(home, reporter()[0], Console())
+    paths = home.cluster("mine")
+    paths.root.mkdir(parents=True)
+    record.save(paths, record.Record("mine", "10.161.0.0/16", "1.36.3", [], []))
+    asked = main.parser(app).parse_args(["env", "--name", "mine"])
+    assert asked.run(asked) == 0
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in capsys.readouterr().out.splitlines())
+    monkeypatch.setenv("COREFIT_DEVCLUSTER", exported["COREFIT_DEVCLUSTER"])
+    for command in (["up"], ["status"], ["down"], ["env"], ["load-images", "x.tar"]):
+        assert main.parser(app).parse_args(command).name == "mine"
+    assert main.parser(app).parse_args(["down", "--name", "other"]).name == "other"
+    monkeypatch.setenv("COREFIT_DEVCLUSTER", "")
+    assert main.parser(app).parse_args(["down"]).name == "dev"

@@ -31,6 +31,8 @@ A tool for development and demo, not for production: nothing is kept, nothing is
 The cluster lives in namespaces of its own; the host sees one network interface and two routes. Needs Linux and root.
 """
 DEFAULT_NAME = "dev"
+# What `env` exports, so that the other commands in the same shell mean the same cluster.
+NAME_VARIABLE = "COREFIT_DEVCLUSTER"
 
 
 class App:
@@ -89,6 +91,7 @@ class App:
         paths, _ = self._known(arguments.name)
         print(f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}")
         print(f"export PATH={shlex.quote(str(paths.bin))}:$PATH")
+        print(f"export {NAME_VARIABLE}={arguments.name}")
         return 0
 
     def load_images(self, arguments: argparse.Namespace) -> int:
@@ -180,6 +183,10 @@ def parser(app: App) -> argparse.ArgumentParser:
         prog="corefit-devcluster", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND")
+    default_name = os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
+    named_help = (
+        f"the cluster's name (default: %(default)s); `env` exports it as {NAME_VARIABLE}, which all commands read"
+    )
 
     def command(
         name: str, run: Callable[[argparse.Namespace], int], text: str, *, named: bool = True
@@ -187,7 +194,7 @@ def parser(app: App) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
         if named:
-            sub.add_argument("--name", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
+            sub.add_argument("--name", default=default_name, help=named_help)
         return sub
 
     up = command("up", app.up, "start the cluster, building its programs once; does nothing when it is up")
@@ -200,7 +207,7 @@ def parser(app: App) -> argparse.ArgumentParser:
     command("down", app.down, "stop the cluster and remove every trace of it, also what a crash has left")
     status = command("status", app.status, "show the cluster's state; exit status 0 only when it is ready")
     status.add_argument("--json", action="store_true", help="for programs")
-    command("env", app.env, 'print KUBECONFIG and PATH for a shell: eval "$(corefit-devcluster env)"')
+    command("env", app.env, 'print KUBECONFIG, PATH and the name for a shell: eval "$(corefit-devcluster env)"')
     load = command("load-images", app.load_images, "import OCI image archives into the cluster")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
     files = command("files", app.files, "fetch files of others, such as CRDs; print the folder", named=False)

@@ -5,6 +5,7 @@ It knows nothing of Kubernetes: all it does is in the plan that it is given.
 """
 
 import os
+import select
 import signal
 import socket
 import ssl
@@ -26,7 +27,7 @@ ANSWER_SECONDS = 2.0
 # A process that ends is started again after this, doubled each time up to the longest.
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
-SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+ENDING = {signal.SIGTERM, signal.SIGINT}
 
 
 class State(msgspec.Struct):
@@ -38,11 +39,36 @@ class State(msgspec.Struct):
     last_status: int | None = None
 
 
+class Signals:
+    """The signals that arrive, as bytes in a pipe that `select` waits for.
+
+    Not `signal.sigtimedwait`: when the process is stopped (SIGSTOP) and its time runs out meanwhile, CPython 3.11
+    returns a structure that nothing has filled in.
+    """
+
+    def __init__(self) -> None:
+        self._arrived, writer = os.pipe()
+        os.set_blocking(writer, False)
+        for number in (signal.SIGCHLD, *ENDING):
+            signal.signal(number, _note)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def wait(self, seconds: float | None) -> set[int]:
+        """Wait for signals; None waits without limit. Return the numbers of those that came, maybe none."""
+        ready, _, _ = select.select([self._arrived], [], [], seconds)
+        return set(os.read(self._arrived, 4096)) if ready else set()
+
+
+def _note(number: int, frame: object) -> None:
+    """Do nothing: the interpreter writes the number into the pipe, but only for signals that have a handler."""
+
+
 class Supervisor:
     """Runs a plan until it is told to stop."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, signals: Signals) -> None:
         self._plan = plan
+        self._signals = signals
         self._states = {process.name: State(process.name) for process in plan.processes}
         # Monotonic time from which each process that is not running may be started.
         self._due = dict.fromkeys(self._states, 0.0)
@@ -50,10 +76,9 @@ class Supervisor:
     def run(self) -> None:
         """Start what is due, reap what has ended, until SIGTERM or SIGINT."""
         while True:
-            waiting = self._start_due()
-            signalled = signal.sigtimedwait(SIGNALS, waiting) if waiting is not None else signal.sigwaitinfo(SIGNALS)
-            if signalled is not None and signalled.si_signo != signal.SIGCHLD:
-                say(f"stopping on {signal.Signals(signalled.si_signo).name}")
+            ending = ENDING & self._signals.wait(self._start_due())
+            if ending:
+                say(f"stopping on {', '.join(signal.Signals(number).name for number in sorted(ending))}")
                 return
             self._reap()
 
@@ -175,10 +200,10 @@ def _wait_for_parent(log: Path) -> None:
 def main() -> NoReturn:
     """Read the plan named by the only argument, and run it."""
     plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signals = Signals()
     _wait_for_parent(Path(plan.logs) / "supervisor.log")
     _prepare(plan)
-    Supervisor(plan).run()
+    Supervisor(plan, signals).run()
     sys.exit(0)
 
 
