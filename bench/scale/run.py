@@ -27,8 +27,11 @@ import population
 import yaml
 from apiserver import Api, connected
 from population import PODS, SERVICES
+from rich.console import Console
 
 from corefit_devcluster.control_plane import ControlPlane
+from corefit_devcluster.host import program
+from corefit_devcluster.progress import Reporter
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench/results/scale/results.json"
@@ -53,7 +56,7 @@ def main() -> int:
         programs = [_program(name) for name in PROGRAMS]
         namespace = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         return subprocess.run([*namespace, sys.executable, *sys.argv, "--inside", *programs], check=False).returncode
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run([program("ip", Reporter(Console(stderr=True))), "link", "set", "lo", "up"], check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if options.profile is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from corefit_devcluster.host import program
 from corefit_devcluster.images import BASE_IMAGE, ImageBuilder
 from corefit_devcluster.keeper import find
 from corefit_devcluster.paths import Home
@@ -21,6 +22,7 @@ from corefit_devcluster.progress import Reporter
 pytestmark = pytest.mark.cluster
 
 NAME = "life"
+REPORTER = Reporter(Console(stderr=True))
 POD = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -87,10 +89,11 @@ def traces(tool: Devcluster) -> dict[str, list[str]]:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
         return [line for line in said if f"cf-{NAME}" in line]
 
+    ip = program("ip", REPORTER)
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     return {
-        "links": lines("ip", "-o", "link"),
-        "routes": lines("ip", "route", "show", "table", "all"),
+        "links": lines(ip, "-o", "link"),
+        "routes": lines(ip, "route", "show", "table", "all"),
         "mounts": [line for line in mounts if str(tool.home.state) in line or f"corefit-{NAME}" in line],
         # Not by a glob, which fails where a cgroup of somebody else's goes meanwhile.
         "cgroups": [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if Path(folder).name == f"corefit-{NAME}"],
@@ -100,7 +103,7 @@ def traces(tool: Devcluster) -> dict[str, list[str]]:
 
 def host_settings() -> dict[str, str]:
     """What a cluster that is not in namespaces of its own would have changed."""
-    chains = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    chains = subprocess.run([program("iptables-save", REPORTER)], capture_output=True, text=True, check=True).stdout
     return {
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
         "chains": "\n".join(line for line in chains.splitlines() if "KUBE" in line or "CNI" in line),
@@ -137,7 +140,7 @@ def _birth(pid: int) -> str:
 
 
 def start_pod(tool: Devcluster) -> None:
-    base = ImageBuilder(tool.home, Reporter(Console(stderr=True))).base()
+    base = ImageBuilder(tool.home, REPORTER).base()
     tool.ok("load-images", "--name", NAME, str(base))
     tool.kubectl("apply", "-f", "-", stdin=json.dumps(POD))
     tool.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=600s")

@@ -1,7 +1,6 @@
 """The example's page in a real browser: a person draws a digit, and the sidecar reads it."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from corefit_devcluster.host import BROWSER_PROGRAMS, install, missing_packages
+from corefit_devcluster.host import missing_packages, program
+from corefit_devcluster.needs import TESTS
 from corefit_devcluster.progress import Reporter
 
 pytestmark = pytest.mark.cluster
@@ -29,11 +29,11 @@ STROKES = {
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Debian's Chromium, which talks to nobody but the page."""
-    if missing_packages(BROWSER_PROGRAMS) and os.geteuid() != 0 and not os.environ.get("CI"):
+    if missing_packages(TESTS) and os.geteuid() != 0 and not os.environ.get("CI"):
         pytest.skip("Chromium is not installed (Debian: chromium, chromium-driver), and installing it needs root")
-    install(missing_packages(BROWSER_PROGRAMS), Reporter(Console(stderr=True)))
+    reporter = Reporter(Console(stderr=True))
     options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
+    options.binary_location = program("chromium", reporter)
     for switch in (
         "--headless",
         "--no-sandbox",
@@ -47,7 +47,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):
         options.add_argument(switch)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(program("chromedriver", reporter)))
     yield driver
     driver.quit()
 

@@ -3,19 +3,19 @@
 The only module that runs Go. What is built, and how, is decided in `programs`.
 """
 
-import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corefit_devcluster import needs
 from corefit_devcluster.errors import BuildError, DevclusterError
-from corefit_devcluster.host import BUILD_PROGRAMS, find_go, install, missing_packages, missing_seccomp
+from corefit_devcluster.host import find_go, install, missing_packages, missing_seccomp
+from corefit_devcluster.locks import locked
 from corefit_devcluster.paths import Home
 from corefit_devcluster.programs import Family, Program
 from corefit_devcluster.progress import Reporter, Step
@@ -70,7 +70,7 @@ class Builder:
 
     def _build_all(self, missing: Mapping[Family, Sequence[Program]]) -> dict[str, Path]:
         self._announce(missing)
-        wanted = missing_packages(BUILD_PROGRAMS) + missing_seccomp() if any(f.cgo for f in missing) else []
+        wanted = missing_packages(needs.BUILD) + missing_seccomp() if any(f.cgo for f in missing) else []
         install(wanted, self.reporter)
         go = find_go(self.home.cache, self.reporter)
         built: dict[str, Path] = {}
@@ -89,7 +89,7 @@ class Builder:
     def _build(self, go: Path, family: Family, programs: Sequence[Program]) -> dict[str, Path]:
         folder = self.folder(family)
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / ".lock"), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with locked(folder / ".lock"), tempfile.TemporaryDirectory(dir=folder) as scratch:
             lacking = [program for program in programs if not (folder / program.name).exists()]
             if lacking:  # another process may have built them while this one waited for the lock
                 self._compile(go, family, lacking, Path(scratch))
@@ -160,13 +160,6 @@ def _go_build(command: Sequence[str], module: Path, environment: Mapping[str, st
             step.at(len(said), line.strip())
     if process.returncode != 0:
         raise BuildError(f"building {module.name} failed:\n{tail(''.join(said))}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def search_folders(environment: Mapping[str, str]) -> list[Path]:

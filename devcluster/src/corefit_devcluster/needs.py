@@ -1,0 +1,29 @@
+"""What this machine must have from its distribution: each program, and the Debian package that brings it.
+
+The only such list: the devcluster, the tests and the benches install from it. A table; nothing is run here.
+"""
+
+from collections.abc import Mapping
+
+BUILD: Mapping[str, str] = {"gcc": "gcc", "pkg-config": "pkg-config"}
+CLUSTER: Mapping[str, str] = {
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "mount": "mount",
+}
+IMAGES: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+# What only tests and benches run.
+TESTS: Mapping[str, str] = {
+    "iptables-save": "iptables",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
+}
+PACKAGES: Mapping[str, str] = {**BUILD, **CLUSTER, **IMAGES, **TESTS}
+# Programs of Debian's essential packages, which every installation has.
+ESSENTIAL = frozenset(
+    {"apt-get", "cat", "echo", "env", "false", "kill", "mkdir", "mount", "nice", "nsenter", "rm", "setpriv", "sh"}
+    | {"sleep", "tail", "taskset", "true", "umount", "unshare"}
+)
