@@ -16,7 +16,7 @@ MOST: Final = "1500m"
 REPLICAS: Final = 6
 OBJECTIVE_MS: Final = 400
 """Four times what a run of 8 ms takes at most on a fraction of a core that has just used its quota up: 93 ms."""
-IMAGE: Final = "corefit/runtime:0.1.0"
+IMAGE: Final = "corefit.local/runtime:0.1.0"
 FAR: Final = "far"
 NEIGHBOURS: Final = "1"
 """What the busy neighbour requests: half of the node, which is his whoever wants more."""

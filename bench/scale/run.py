@@ -113,6 +113,7 @@ async def _programs(folder: Path, plane: ControlPlane) -> AsyncIterator[tuple[Ma
     operator = await asyncio.create_subprocess_exec(
         *("taskset", "--cpu-list", str(CORE), "prlimit", f"--nofile={USUAL_OPEN_FILES}:"),
         *(sys.executable, "-m", "corefit_operator", "run", "--kubeconfig", plane.user("operator")),
+        *("--runtime-image", "corefit.local/runtime:0.1.0"),
         *("--namespace", population.NAMESPACE, "--reports-via", "pod"),
         *("--metrics-host", "127.0.0.1", "--log-level", "warning"),
     )

@@ -1,7 +1,8 @@
 """The real cluster, once a run; a namespace a test, with restricted Pod Security enforced.
 
-KUBECONFIG names a cluster of one's own (the images must be pullable there); otherwise corefit-devcluster makes one
-and takes it down. Where neither can be had the tests are skipped on a person's machine and fail where CI is set.
+KUBECONFIG names a cluster of one's own, and COREFIT_TEST_VALUES then the chart's values with images that it can pull;
+otherwise corefit-devcluster makes one and takes it down. Where neither can be had the tests are skipped on a person's
+machine and fail where CI is set.
 """
 
 import functools
@@ -33,6 +34,8 @@ class Kube:
     """kubectl and helm against one cluster and namespace."""
 
     patience = f"--timeout={DEADLINE_S:.0f}s"
+    chart = ("charts/corefit", "--values", os.environ.get("COREFIT_TEST_VALUES", "devcluster/chart-values.yaml"))
+    """The chart with the names of the images: of the devcluster, or in the values of whoever brings a cluster."""
     """For a program that waits itself."""
 
     def __init__(self, environment: dict[str, str], namespace: str = "default") -> None:
@@ -203,7 +206,7 @@ def crds(cluster: Kube) -> Kube:
 @pytest.fixture(scope="session")
 def operator(crds: Kube) -> Kube:
     """The operator in the cluster, under its own ServiceAccount, by Helm."""
-    release = ("corefit", "charts/corefit", "--namespace", SYSTEM, "--create-namespace")
+    release = ("corefit", *crds.chart, "--namespace", SYSTEM, "--create-namespace")
     # The CRD is there already, by kubectl: a chart must be installable beside it.
     crds.run("helm", "upgrade", "--install", *release, "--set", "crds.install=false", "--wait", crds.patience)
     return crds

@@ -35,6 +35,12 @@ def _options(kube: Any, system: str) -> tuple[str, ...]:
     return ("--namespace", system, "--set", f"crds.install=false,watchNamespaces={{{kube.namespace}}}")
 
 
+def _images(kube: Any) -> tuple[str, ...]:
+    """Only the images: an older chart refuses values that it doesn't know."""
+    values = yaml.safe_load((ROOT / kube.chart[-1]).read_text())
+    return ("--set", f"image.repository={values['image']['repository']},runtimeImage={values['runtimeImage']}")
+
+
 def _uids(kube: Any) -> set[str]:
     return {p["metadata"]["uid"] for p in kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"]}
 
@@ -59,7 +65,7 @@ def test_rights_in_one_namespace_are_enough_and_every_way_in_and_out_leaves_the_
 ) -> None:
     kube, system = alone
     options = _options(kube, system)
-    rendered = kube.run("helm", "template", "plain", "charts/corefit", *options, "--skip-tests").stdout
+    rendered = kube.run("helm", "template", "plain", *kube.chart, *options, "--skip-tests").stdout
     assert not {d["kind"] for d in yaml.safe_load_all(rendered) if d} & {"ClusterRole", "ClusterRoleBinding"}
     kube.run("kubectl", "apply", "-f", "-", stdin=rendered)
     kube.apply(service())
@@ -70,8 +76,8 @@ def test_rights_in_one_namespace_are_enough_and_every_way_in_and_out_leaves_the_
     assert _crashes(operators) == []
     kube.run("kubectl", "delete", "-f", "-", "--wait", stdin=rendered)
 
-    kube.run("helm", "install", "release", PREVIOUS, *options, "--wait", kube.patience)
-    kube.run("helm", "upgrade", "release", "charts/corefit", *options, "--wait", kube.patience)
+    kube.run("helm", "install", "release", PREVIOUS, *_images(kube), *options, "--wait", kube.patience)
+    kube.run("helm", "upgrade", "release", *kube.chart, *options, "--wait", kube.patience)
     kube.kubectl("patch", "cfis", "digits", "--type=merge", "-p", '{"spec":{"scaling":{"replicas":2}}}')
     kube.until("two replicas", lambda: kube.condition("digits", "Progressing").get("observedGeneration") == 2)
     # Without --logs, which takes every hook for a pod. A test pod that fails is helm's failure.
@@ -87,7 +93,7 @@ def test_rights_in_one_namespace_are_enough_and_every_way_in_and_out_leaves_the_
 def test_the_api_server_takes_every_manifest_as_it_is(crds: Any) -> None:
     settings = [option for setting in EVERYTHING for option in ("--set", setting)]
     for values in ([], settings):
-        rendered = crds.run("helm", "template", "dry", "charts/corefit", "--namespace", "default", *values).stdout
+        rendered = crds.run("helm", "template", "dry", *crds.chart, "--namespace", "default", *values).stdout
         # The API server of a dry run says the same of a field that it doesn't know as of one that is wrong.
         crds.run(
             "kubectl",
@@ -96,18 +102,26 @@ def test_the_api_server_takes_every_manifest_as_it_is(crds: Any) -> None:
         )
 
 
+@pytest.mark.parametrize("given", ["image.repository=r.example/operator", "runtimeImage=r.example/runtime:1"])
+def test_the_chart_asks_for_both_images(crds: Any, given: str) -> None:
+    said = crds.run("helm", "template", "none", "charts/corefit", "--set", given, check=False)
+    assert said.returncode != 0
+    assert "is not set" in said.stderr
+    assert "image.repository and runtimeImage" in said.stderr
+
+
 @pytest.mark.parametrize(
     "typo", ["replica=2", "image.repo=x", "crds.keeps=false", "networkPolicy.enable=true", "alerts.label.a=b"]
 )
 def test_a_typo_in_the_values_is_refused(crds: Any, typo: str) -> None:
-    said = crds.run("helm", "template", "typo", "charts/corefit", "--set", typo, check=False)
+    said = crds.run("helm", "template", "typo", *crds.chart, "--set", typo, check=False)
     assert said.returncode != 0
     assert "additional properties" in said.stderr
 
 
 def test_what_is_for_the_prometheus_operator_names_what_is_there(crds: Any) -> None:
     both = "serviceMonitor.enabled=true,alerts.enabled=true,alerts.runbooks=https://wiki.example/corefit/"
-    text = crds.run("helm", "template", "watched", "charts/corefit", "--set", both).stdout
+    text = crds.run("helm", "template", "watched", *crds.chart, "--set", both).stdout
     documents = {d["kind"]: d for d in yaml.safe_load_all(text) if d}
     selector = documents["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
     assert selector.items() <= documents["Service"]["metadata"]["labels"].items()

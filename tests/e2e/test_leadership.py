@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from faults.operators import Nursery, Operator, failover_s
+from faults.operators import RUNTIME, Nursery, Operator, failover_s
 from faults.proxy import Proxy
 from faults.wire import Wire
 
@@ -39,7 +39,7 @@ def candidates(outside: Any, nursery: Nursery, tmp_path: Path) -> Iterator[list[
 
 def _arguments(kube: Any, proxy: Proxy, folder: Path) -> list[str]:
     where = ["--kubeconfig", proxy.kubeconfig(folder), "--namespace", kube.namespace]
-    return ["run", *where, "--metrics-host", "127.0.0.1", "--metrics-port", "0", "--round-seconds", "1"]
+    return ["run", *RUNTIME, *where, "--metrics-host", "127.0.0.1", "--metrics-port", "0", "--round-seconds", "1"]
 
 
 def _holder(kube: Any) -> str:

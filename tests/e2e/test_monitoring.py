@@ -41,7 +41,7 @@ def namespace(monitored: Any, api: Any) -> Any:
 def _rendered(namespace: Any, *settings: str) -> list[dict[str, Any]]:
     settings = ("--set", ",".join((EVERYTHING, *settings)), "--show-only", "templates/monitoring.yaml")
     text = namespace.run(
-        *("helm", "template", "watched", "charts/corefit", "--namespace", namespace.namespace, *settings)
+        *("helm", "template", "watched", *namespace.chart, "--namespace", namespace.namespace, *settings)
     ).stdout
     return [document for document in yaml.safe_load_all(text) if document]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.operators import RUNTIME
 
 pytestmark = pytest.mark.cluster
 Make = Callable[..., dict[str, Any]]
@@ -67,7 +68,7 @@ def test_it_runs_outside_the_cluster_with_a_kubeconfig_and_ends_on_sigterm(
     kube: Any, service: Make, tmp_path: Path
 ) -> None:
     kubeconfig = kube.environment["KUBECONFIG"]
-    command = [sys.executable, "-m", "corefit_operator", "run", "--kubeconfig", kubeconfig]
+    command = [sys.executable, "-m", "corefit_operator", "run", *RUNTIME, "--kubeconfig", kubeconfig]
     options = ["--namespace", kube.namespace, "--metrics-host", "127.0.0.1", "--metrics-port", "0"]
     log = tmp_path / "operator.log"
     # None in the cluster meanwhile: two would write against each other.

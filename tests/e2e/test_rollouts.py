@@ -160,7 +160,7 @@ def _forwarder(port: int) -> dict[str, Any]:
         "containers": [
             {
                 "name": "web",
-                "image": "corefit/operator:0.1.0",
+                "image": "corefit.local/operator:0.1.0",
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["python3", "-c", FORWARDER.replace("9000", str(port))],
                 "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},

@@ -20,7 +20,7 @@ from faults import others, state
 from faults.api import APPLY, JSON, MERGE, Api, Refused
 from faults.audit import Audit
 from faults.nodes import Nodes
-from faults.operators import Nursery, Operator
+from faults.operators import RUNTIME, Nursery, Operator
 from faults.proxy import Proxy
 from faults.wire import Wire
 
@@ -80,7 +80,7 @@ class Arena:
             at_once: without waiting for others, for what is one long chain and would end last.
         """
         namespace = f"{label}-{uuid.uuid4().hex[:6]}"
-        arguments = ["run", "--namespace", namespace, "--reports-via", "pod", *options]
+        arguments = ["run", *RUNTIME, "--namespace", namespace, "--reports-via", "pod", *options]
         arguments += ["--metrics-host", "127.0.0.1", "--metrics-port", "0"]
         arguments += ["--lease", f"{namespace}/corefit"] if leads else []
         free = nullcontext()

@@ -21,6 +21,8 @@ from corefit_operator.lease import JITTER
 
 PATIENCE_S = 600.0
 """Seconds that a process gets to start or to end, on a machine whose CPU others may have."""
+RUNTIME = ("--runtime-image", "corefit.local/runtime:0.1.0")
+"""What operators outside the cluster are started with: the image that the devcluster loads."""
 NURSERY = """
 import gc, json, os, sys, threading
 import corefit_operator.main, corefit_operator.program

@@ -27,7 +27,8 @@ DEPLOYMENTS = "apis/apps/v1/namespaces/{}/deployments"
 
 def install(api: Api, helm: Path) -> None:
     """Installs the chart's admission policies, and nothing else of it."""
-    command = [helm, "template", ACCOUNT, ROOT / "charts/corefit", "--set", "injection.install=Always"]
+    values = ("--values", ROOT / "devcluster/chart-values.yaml", "--set", "injection.install=Always")
+    command = [helm, "template", ACCOUNT, ROOT / "charts/corefit", *values]
     rendered = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     for document in yaml.safe_load_all(rendered):
         if document and document["kind"] in POLICIES:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from faults.api import APPLY
 from faults.arena import NAME, WATCHES, Arena, until
-from faults.operators import Operator, failover_s
+from faults.operators import RUNTIME, Operator, failover_s
 from faults.proxy import Proxy
 
 from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
@@ -52,7 +52,14 @@ class Pair:
 
     def _candidate(self, stack: ExitStack, name: str) -> Candidate:
         proxy = stack.enter_context(Proxy(self._arena.wire))
-        arguments = ["run", "--namespace", self.namespace, "--kubeconfig", proxy.kubeconfig(self._arena.folder)]
+        arguments = [
+            "run",
+            *RUNTIME,
+            "--namespace",
+            self.namespace,
+            "--kubeconfig",
+            proxy.kubeconfig(self._arena.folder),
+        ]
         arguments += ["--lease", f"{self.namespace}/corefit", "--metrics-host", "127.0.0.1", "--metrics-port", "0"]
         log = self._arena.folder / f"{self.namespace}-{name}.log"
         return Candidate(stack.enter_context(Operator(self._arena.nursery, arguments, log)), proxy)

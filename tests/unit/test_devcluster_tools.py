@@ -153,7 +153,7 @@ def test_an_images_key_follows_its_sources(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "uv.lock").write_text("")
     monkeypatch.setattr(contexts, "WORKSPACE", tmp_path)
     operator, runtime = IMAGES
-    assert runtime.reference() == "docker.io/corefit/runtime:0.1.0"
+    assert runtime.reference() == "corefit.local/runtime:0.1.0"
     before = (operator.key("base"), runtime.key("base"))
     (tmp_path / "runtime/src/a.py").write_text("two")
     assert operator.key("base") == before[0]

@@ -42,7 +42,10 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     service = tmp_path / "service.yaml"
     service.write_text(yaml.safe_dump(SERVICE))
 
-    def call(*documents: Any, options: tuple[str, ...] = ("--service", str(service))) -> Any:
+    def call(
+        *documents: Any,
+        options: tuple[str, ...] = ("--service", str(service), "--runtime-image", "r.example/runtime:1"),
+    ) -> Any:
         given = tmp_path / "given.yaml"
         given.write_text(yaml.safe_dump_all(documents))
         status = main(["inject", "-f", str(given), *options])
@@ -50,6 +53,11 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
         return list(yaml.safe_load_all(said.out)) if status == 0 else said.err
 
     return call
+
+
+def test_without_an_image_it_asks_for_one(run: Any, tmp_path: Path) -> None:
+    said = run(_kind("Pod", TEMPLATE), options=("--service", str(tmp_path / "service.yaml")))
+    assert "--runtime-image" in said
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
@@ -134,7 +142,7 @@ def test_a_service_with_pods_of_its_own_is_not_put_into_others(run: Any, tmp_pat
 def test_a_name_that_is_no_label_is_found_by_its_label(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "dotted.yaml"
     path.write_text(yaml.safe_dump({**SERVICE, "metadata": {"name": DOTTED, "annotations": None}}))
-    (found,) = run(_labelled(child_name(DOTTED)), options=("--service", str(path)))
+    (found,) = run(_labelled(child_name(DOTTED)), options=("--service", str(path), "--runtime-image", "r:1"))
     assert SIDECAR in json.dumps(found)
     assert f"labelled {child_name(DOTTED)}" in run(_labelled(DOTTED), options=("--service", str(path)))
 

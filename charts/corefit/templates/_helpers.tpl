@@ -6,6 +6,19 @@
 {{- .Values.serviceAccount.name | default (include "corefit.name" .) }}
 {{- end }}
 
+{{- /* The images have no defaults: a name in a public registry would belong to whoever registers it. */}}
+{{- define "corefit.operatorRepository" -}}
+{{- required (include "corefit.imageMissing" "image.repository") .Values.image.repository }}
+{{- end }}
+
+{{- define "corefit.runtimeImage" -}}
+{{- required (include "corefit.imageMissing" "runtimeImage") .Values.runtimeImage }}
+{{- end }}
+
+{{- define "corefit.imageMissing" -}}
+The value {{ . }} is not set. Corefit's images are in no public registry: build them with `make images`, push them to a registry of yours, and set image.repository and runtimeImage
+{{- end }}
+
 {{- define "corefit.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -23,7 +23,8 @@ WORKSPACE = Path(__file__).resolve().parents[3]
 PYTHON = "3.11"
 # bookworm's C library.
 _PLATFORM = "manylinux_2_36"
-_REGISTRY = "docker.io"
+# Of no public registry: what is not loaded must not be pulled from a namespace that anybody may register.
+_REGISTRY = "corefit.local"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Image:
         return str(document["project"]["version"])
 
     def reference(self) -> str:
-        """Name it as the kubelet does; pods may leave the registry out."""
-        return f"{_REGISTRY}/corefit/{self.folder}:{self.version()}"
+        """Name it as the kubelet does."""
+        return f"{_REGISTRY}/{self.folder}:{self.version()}"
 
     def key(self, base: str) -> str:
         """Hash everything that it is made of."""

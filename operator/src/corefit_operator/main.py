@@ -18,7 +18,6 @@ from corefit_core.quantity import parse_millicores
 from corefit_operator import connection
 from corefit_operator.manifests import Defaults
 
-DEFAULT_IMAGE: Final = "corefit/runtime:0.1.0"
 UPGRADES_AT_ONCE: Final = 5
 """Resources: each takes one pod more while it rolls; 500 of them are through in half an hour at 20 s each."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -84,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--context", help="context of the kubeconfig (default: its current one)")
     run.add_argument("--namespace", action="append", default=[], help="watch this namespace only; may be repeated")
-    run.add_argument("--runtime-image", default=DEFAULT_IMAGE, help="runtime image of resources that name none")
+    run.add_argument("--runtime-image", required=True, help="runtime image of resources that name none")
     run.add_argument(
         "--monitoring-namespace", action="append", default=[], help="may read the pods' metrics; repeatable"
     )

@@ -85,7 +85,8 @@ def _images(tools: Tools, cluster: str) -> None:
 
 
 def _install(tools: Tools, *options: str) -> None:
-    release = ("corefit", "charts/corefit", "--namespace", SYSTEM_NAMESPACE, "--create-namespace", *options)
+    values = ("--values", "devcluster/chart-values.yaml")
+    release = ("corefit", "charts/corefit", *values, "--namespace", SYSTEM_NAMESPACE, "--create-namespace", *options)
     try:
         tools.run("helm", "upgrade", "--install", *release, "--wait", "--timeout", "5m")
     except StepFailed as error:

@@ -2,14 +2,11 @@
 
 import argparse
 import sys
-from typing import Final
 
 import yaml
 
 from corefit.inject import documents, sources
 from corefit_core.naming import LABEL_INJECT
-
-DEFAULT_IMAGE: Final = "corefit/runtime:0.1.0"
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,7 +19,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("-f", "--filename", action="append", required=True, help="manifests in YAML; - for stdin")
     parser.add_argument("--service", help="an InferenceService in a file, instead of what the cluster has of that name")
-    parser.add_argument("--runtime-image", default=DEFAULT_IMAGE, help="with --service, where it names none")
+    parser.add_argument("--runtime-image", default="", help="with --service, where it names none")
     parser.add_argument("--namespace", "-n", default="", help="of the InferenceService, where a document names none")
     parser.add_argument("--context", default="", help="of kubectl")
     parser.set_defaults(run=_run)

@@ -54,6 +54,8 @@ def from_file(name: str, image: str) -> Source:
                 f"InferenceService {wanted} is of mode Service and has pods of its own, for which others with its "
                 "label would be taken: only one of mode Sidecar can be put into them"
             )
+        if not (service.image or image):
+            raise InvalidInput(f"InferenceService {wanted} names no image: name the runtime's by --runtime-image")
         return sidecar.stamped(sidecar.rendered(service, image), version("corefit"))
 
     return source
