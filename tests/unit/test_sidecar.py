@@ -142,6 +142,39 @@ def test_a_claim_and_what_the_template_adds_go_with_it() -> None:
     }
     source = _source(model={"uri": "pvc://claim/a.onnx"}, template=added)
     names = {v["name"] for v in source["spec"]["volumes"]}
-    assert {"corefit-model-source", "data"} <= names
+    assert {"corefit-model-source", "corefit-volume-data"} <= names
     assert {m["name"] for m in _runtime(source)["volumeMounts"]} <= names
     assert {"name": "TZ", "value": "UTC"} in _runtime(source)["env"]
+
+
+def _mounting(volume: str, **spec: Any) -> dict[str, Any]:
+    """A spec whose runtime mounts a volume of that name at /mnt/x."""
+    return {**spec, "template": {"volumeMounts": [{"name": volume, "mountPath": "/mnt/x"}]}}
+
+
+@pytest.mark.parametrize("volume", ["data", "kube-api-access-x2x4x", "corefit-socket", "token"])
+def test_a_volume_of_the_host_pod_cannot_be_mounted(volume: str) -> None:
+    with pytest.raises(InvalidInput, match=r"is not in spec\.template\.volumes"):
+        _service(**_mounting(volume))
+
+
+@given(name=NAMES, template=TEMPLATES)
+def test_the_sidecar_mounts_what_its_own_resource_declares_and_nothing_else(
+    name: str, template: dict[str, Any]
+) -> None:
+    theirs = [{"name": name, "secret": {"secretName": "theirs"}}]
+    template["spec"]["volumes"] = theirs
+    spec = _mounting(name)
+    spec["template"]["volumes"] = [{"name": name, "emptyDir": {}}]
+    pod = sidecar.injected(template, _source(**spec))
+    declared = _source(**spec)["spec"]["volumes"]
+    assert pod["spec"]["volumes"] == [*theirs, *declared]
+    assert len({volume["name"] for volume in pod["spec"]["volumes"]}) == len(theirs) + len(declared)
+    mounted = {mount["name"] for mount in _runtime(pod)["volumeMounts"]}
+    assert mounted <= {volume["name"] for volume in declared}
+    assert name not in mounted
+
+
+@given(name=st.from_regex(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True))
+def test_every_declared_volume_has_a_name_that_kubernetes_takes(name: str) -> None:
+    assert naming.is_rfc1035_label(naming.volume_name(name))

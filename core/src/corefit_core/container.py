@@ -51,6 +51,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         """The name of a volume here."""
         return f"{self.prefix}{name}"
 
+    def declared_volume(self, name: str) -> str:
+        """The name here of a volume that the resource declares.
+
+        In a pod of others it gets a name that no volume of the pod has, so that a mount by the resource never reaches
+        one of these: not the application's data, not its Secrets, not its token.
+        """
+        return naming.volume_name(name) if self.prefix else name
+
 
 ALONE: Final = Place(
     container=naming.CONTAINER,
@@ -116,7 +124,8 @@ def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manife
 def volumes(service: Service, place: Place) -> list[Manifest]:
     """The volumes that the container needs, the resource's own among them."""
     empty: list[Manifest] = [{"name": place.volume(v), "emptyDir": {}} for v in _empty(place)]
-    return [*empty, *(volume for volume, _ in _sources(service, place)), *service.template.volumes]
+    declared = [{**volume, "name": place.declared_volume(volume["name"])} for volume in service.template.volumes]
+    return [*empty, *(volume for volume, _ in _sources(service, place)), *declared]
 
 
 def _sources(service: Service, place: Place) -> list[tuple[Manifest, str]]:
@@ -146,7 +155,7 @@ def _mounts(service: Service, place: Place) -> list[Manifest]:
         {"name": place.volume("tmp"), "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
         *(beside if place is BESIDE else []),
         *({"name": volume["name"], "mountPath": path, "readOnly": True} for volume, path in _sources(service, place)),
-        *service.template.volume_mounts,
+        *({**mount, "name": place.declared_volume(mount["name"])} for mount in service.template.volume_mounts),
     ]
 
 

@@ -51,6 +51,7 @@ SIDECAR_PORT_ADMIN: Final = 18081
 SOCKET_DIR: Final = "/run/corefit"
 SOCKET: Final = f"{SOCKET_DIR}/runtime.sock"
 
+_VOLUME_PREFIX: Final = "corefit-volume-"
 _LABEL_MAX: Final = 63
 _CHILD_MAX: Final = 46
 _HASH_LEN: Final = 8
@@ -84,6 +85,18 @@ def child_name(service: str) -> str:
     stem = re.sub(r"[^a-z0-9-]+", "-", service.lower()).strip("-")
     stem = stem if stem[:1].isalpha() else f"s-{stem}"
     return f"{stem[: _CHILD_MAX - _HASH_LEN - 1].strip('-')}-{digest}"
+
+
+def volume_name(declared: str) -> str:
+    """The name, in a pod of others, of a volume that an InferenceService declares: `corefit-volume-` and its name.
+
+    A name that is too long for a volume then (63 characters) is cut and made unique by a hash.
+    """
+    name = f"{_VOLUME_PREFIX}{declared}"
+    if len(name) <= _LABEL_MAX:
+        return name
+    digest = hashlib.sha256(declared.encode()).hexdigest()[:_HASH_LEN]
+    return f"{name[: _LABEL_MAX - _HASH_LEN - 1].rstrip('-')}-{digest}"
 
 
 def label_value(service: str) -> str:

@@ -107,6 +107,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
     template = api.PodTemplate() if spec.template is UNSET else spec.template
     _field("spec.template.labels", _own_keys, template.labels)
     _field("spec.template.annotations", _own_keys, template.annotations)
+    _check_mounts(template)
     return Service(
         namespace=meta.get("namespace", ""),
         name=meta.get("name", ""),
@@ -134,6 +135,17 @@ def decode(resource: Mapping[str, Any]) -> Service:
         paused=meta.get("annotations", {}).get(naming.ANNOTATION_PAUSED) == "true",
         plan=sizing,
     )
+
+
+def _check_mounts(template: api.PodTemplate) -> None:
+    """Each mount is of a volume that the resource itself declares, never of another one of the pod."""
+    declared = {volume.get("name") for volume in template.volumes}
+    for mount in template.volume_mounts:
+        if mount.get("name") not in declared:
+            raise InvalidInput(
+                f"spec.template.volumeMounts: {mount.get('mountPath')} mounts the volume {mount.get('name')!r}, which "
+                "is not in spec.template.volumes. The runtime mounts no other volume of the pod: declare it there"
+            )
 
 
 def _stored(spec: Any) -> Any:
