@@ -6,6 +6,7 @@ Each pod has a loopback address of its own, as each has an address in a cluster.
 import asyncio
 import gzip
 import os
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from corefit_core import report
+from corefit_core import naming, report
 from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.naming import PORT_ADMIN
 from corefit_core.report import ModelIdentity, PlanInForce, Report
@@ -67,6 +68,42 @@ async def _endless(writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(b" " * 65536)
         await writer.drain()
+
+
+async def _endless_head(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X: y\r\n" * 4096)
+        await writer.drain()
+
+
+async def _endless_chunk_extension(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")
+    while True:
+        writer.write(b"x=y;" * 4096)
+        await writer.drain()
+
+
+async def _chunks_of_one(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"1\r\n{\r\n" * 4096)
+        await writer.drain()
+
+
+async def _endless_interim(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1024)
+        await writer.drain()
+
+
+async def _in_pieces(writer: asyncio.StreamWriter) -> None:
+    writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0)
 
 
 async def _dribbles(writer: asyncio.StreamWriter) -> None:
@@ -124,6 +161,15 @@ LIARS: dict[str, tuple[Answer, str]] = {
     "error": (_http(b"{}", "500 Oh"), "invalid"),
     "redirect": (_http(b"", "302 Found", f"Location: http://{SUBNET}.1:{PORT_ADMIN}/report\r\n"), "invalid"),
     "endless": (_endless, "invalid"),
+    "endless head": (_endless_head, "invalid"),
+    "endless chunk extension": (_endless_chunk_extension, "invalid"),
+    "chunks of one byte": (_chunks_of_one, "invalid"),
+    "endless interim answers": (_endless_interim, "invalid"),
+    "in pieces": (_in_pieces, "invalid"),
+    "impossible count": (
+        _http(report.encode(_report("u2")).replace(b'"clock_s":1.0', b'"clock_s":1' + b"0" * 400)),
+        "invalid",
+    ),
     "another protocol": (_http(b"", "101 Switching Protocols", "Upgrade: websocket\r\n"), "invalid"),
     # Nobody asked for it, and 64 KB of it could be 64 MB: it isn't unpacked, however small.
     "compressed": (_http(gzip.compress(report.encode(_report("u2"))), headers="Content-Encoding: gzip\r\n"), "invalid"),
@@ -203,6 +249,24 @@ async def test_what_comes_after_an_answer_is_not_taken_for_the_next() -> None:
         await client.get(place)
         await client.get(place)
         assert counts == [1, 1]
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "-1", "x", "9" * 5000])
+async def test_a_port_that_is_none_is_not_asked(port: str) -> None:
+    """99999 raised where connections are made, and the reports of all other pods of the resource were lost with it."""
+    raw = {"metadata": {"name": "p", "annotations": {naming.ANNOTATION_ADMIN_PORT: port}}}
+    assert objects.pod(raw).admin_port == PORT_ADMIN
+
+
+async def test_a_fault_at_one_pod_leaves_the_reports_of_others() -> None:
+    async def fetch(pod: Pod) -> bytes:
+        if pod.metadata.uid == "u2":
+            raise ZeroDivisionError
+        return report.encode(_report(pod.metadata.uid))
+
+    outcomes: list[str] = []
+    found = await collector.Collector(fetch, outcomes.append).collect([_pod(1), _pod(2), _pod(3)])
+    assert set(found) == {"u1", "u3"}
 
 
 async def test_a_pod_without_an_address_or_on_its_way_out_is_not_asked() -> None:

@@ -82,6 +82,26 @@ def test_what_is_left_is_what_pods_do_not_ask_for(pods: list[int], allocatable: 
     assert left(node, specs) == allocatable - sum(pods)
 
 
+def test_a_pod_that_asks_for_more_than_there_is_takes_one_node_and_no_decision() -> None:
+    """A request of 1E raised, and with it every decision for pods on that node."""
+    node = {"status": {"allocatable": {"cpu": "8"}}}
+    assert left(node, [{"spec": {"containers": [_container("1E")]}}, {"spec": {"containers": [_container("1")]}}]) < 0
+
+
+async def test_a_node_that_cannot_be_read_leaves_the_room_of_others() -> None:
+    headroom, cluster, _ = _headroom()
+    pods_on = cluster.pods_on
+
+    async def odd(node: str) -> list[dict[str, Any]]:
+        return [{"spec": {"containers": [_container("-1")]}}] if node == "odd" else await pods_on(node)
+
+    async def get(kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
+        return {"status": {"allocatable": {"cpu": "2"}}}
+
+    cluster.pods_on, cluster.get = odd, get  # type: ignore[method-assign]
+    assert await headroom.of(["here", "odd"]) == {"here": 1500, "odd": 0}
+
+
 async def test_a_node_is_looked_at_once_in_a_while_and_what_was_taken_is_counted_between() -> None:
     headroom, cluster, now = _headroom()
     assert await headroom.of(["here", "here"]) == {"here": 1500}

@@ -45,6 +45,11 @@ def test_unknown_fields_are_ignored() -> None:
         b" " * (reports.MAX_BYTES + 1),
         b'{"clock_s": -1}',
         b'{"version": 1, "pod_uid": "\xff"}',
+        reports.encode(report()).replace(b'"arrivals":3', b'"arrivals":1' + b"0" * 400),
+        reports.encode(report()).replace(b'"queue_full":1', b'"queue_full":1' + b"0" * 400),
+        reports.encode(report()).replace(b'"arrivals":3', b'"arrivals":%d' % 2**53),
+        reports.encode(report()).replace(b'"clock_s":1.5', b'"clock_s":1e300'),
+        reports.encode(report()).replace(b'"clock_s":1.5', b'"clock_s":1' + b"0" * 400),
     ],
 )
 def test_what_is_no_report_is_refused(body: bytes) -> None:

@@ -31,6 +31,8 @@ _FACTORS: Final = {
 }
 MAX_UNITS: Final = 2**63 - 1
 """Kubernetes caps a quantity at an int64; so do we, in the unit asked for."""
+MOST_MILLICORES: Final = 2**31 - 1
+"""Two million cores: more than any node has, and few enough to be added up."""
 
 
 def parse_millicores(text: str | float) -> int:
@@ -40,6 +42,15 @@ def parse_millicores(text: str | float) -> int:
         InvalidInput: not a quantity, negative, or over an int64.
     """
     return _scaled(text, 1000)
+
+
+def bounded_millicores(text: str | float) -> int:
+    """CPU in millicores of a quantity that others wrote: one that is larger than `MOST_MILLICORES` counts as that.
+
+    Raises:
+        InvalidInput: not a quantity, or negative.
+    """
+    return int(min(Decimal(MOST_MILLICORES), _value(text, 1000)).to_integral_value(ROUND_CEILING))
 
 
 def parse_bytes(text: str | float) -> int:
@@ -66,6 +77,13 @@ def format_bytes(count: int) -> str:
 
 
 def _scaled(text: str | float, units: int) -> int:
+    value = _value(text, units)
+    if value > MAX_UNITS:
+        raise InvalidInput(f"{text!r} is larger than Kubernetes can hold")
+    return int(value.to_integral_value(ROUND_CEILING))
+
+
+def _value(text: str | float, units: int) -> Decimal:
     match = _FORM.fullmatch(str(text).strip())
     if match is None:
         raise InvalidInput(f"{text!r} is not a quantity: a number with a suffix such as 250m, 2, 512Mi or 1Gi")
@@ -73,6 +91,4 @@ def _scaled(text: str | float, units: int) -> int:
     value = Decimal(number + (exponent or "")) * _FACTORS[suffix or ""] * units
     if value < 0:
         raise InvalidInput(f"{text!r} is negative")
-    if value > MAX_UNITS:
-        raise InvalidInput(f"{text!r} is larger than Kubernetes can hold")
-    return int(value.to_integral_value(ROUND_CEILING))
+    return value

@@ -36,10 +36,13 @@ A quantile read from them is off by at most 19 %, and by less with the interpola
 differences and sums of histograms need equal bounds.
 """
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""What a float holds exactly: a million requests a second need 285 years to count so far."""
 Small = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A count that goes into a status: what a pod claims must fit what the API server takes."""
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+"""A thousand threads that wait for 30 years. With larger numbers sums of squares would overflow."""
+SecondsSquared = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
 State = Literal["Loading", "Ready", "Draining", "Failed"]
 
 
@@ -54,7 +57,7 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=len(BOUNDS_S) + 1)] = ()
     sum_s: Seconds = 0.0
-    sum_sq_s2: Seconds = 0.0
+    sum_sq_s2: SecondsSquared = 0.0
 
     @property
     def count(self) -> int:
@@ -222,7 +225,7 @@ class Computed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     sum_s: Seconds = 0.0
-    sum_sq_s2: Seconds = 0.0
+    sum_sq_s2: SecondsSquared = 0.0
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -243,8 +246,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ServiceTime(msgspec.Struct, frozen=True, kw_only=True):
     """One calibrated point: seconds that one run of `rows` rows takes on `threads` threads."""
 
-    threads: Annotated[int, msgspec.Meta(ge=1)]
-    rows: Annotated[int, msgspec.Meta(ge=1)]
+    threads: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    rows: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
     seconds: Seconds
 
 

@@ -5,6 +5,7 @@ it holds up no other, and at most `report.MAX_BYTES` of what it says are read. M
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from corefit_operator.cluster import Cluster
 from corefit_operator.objects import Pod
 from corefit_operator.report_client import Place, ReportClient
 
+LOG: Final = logging.getLogger(__name__)
 DEADLINE_S: Final = 2.0
 """Seconds of one round: a report is one dictionary encoded in under a millisecond, so a pod that takes longer is
 short of CPU, and its last report still counts for `Policy.max_report_age_s`."""
@@ -71,15 +73,23 @@ class Collector:
         try:
             async with self._slots, asyncio.timeout(DEADLINE_S):
                 body = await self._fetch(pod)
-            found = report.decode(body)
-            if found.pod_uid and found.pod_uid != pod.metadata.uid:
-                raise InvalidInput(f"the report of pod {found.pod_uid}")
+            found = _report_of(pod, body)
         except TimeoutError:
             self._observe("timeout")
         except (ApiError, ClientError, OSError):
             self._observe("unreachable")
         except CorefitError:
             self._observe("invalid")
+        except Exception:  # a fault of ours included: it must not take the reports of other pods along
+            LOG.exception("pod %s/%s: a fault in the operator", pod.metadata.namespace, pod.metadata.name)
+            self._observe("invalid")
         else:
             self._observe("ok")
             reports[pod.metadata.uid] = found
+
+
+def _report_of(pod: Pod, body: bytes) -> report.Report:
+    found = report.decode(body)
+    if found.pod_uid and found.pod_uid != pod.metadata.uid:
+        raise InvalidInput(f"the report of pod {found.pod_uid}")
+    return found

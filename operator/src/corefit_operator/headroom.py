@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core.quantity import parse_millicores
+from corefit_core.errors import InvalidInput
+from corefit_core.quantity import bounded_millicores
 from corefit_operator.api_error import ApiError
 from corefit_operator.cluster import Cluster
 
@@ -78,16 +79,23 @@ class Headroom:
     async def _look(self, node: str) -> int:
         seen = self._seen.get(node)
         if seen is None or self._clock() - seen.at > FRESH_S:
-            raw = await self._cluster.get("Node", None, node)
-            pods = await self._cluster.pods_on(node) if raw else ()
-            self._seen[node] = seen = _Seen(left(raw or {}, pods), self._clock())
+            self._seen[node] = seen = _Seen(await self._asked(node), self._clock())
         return seen.millicores
+
+    async def _asked(self, node: str) -> int:
+        """What the API server says of one node; nothing where that makes no sense."""
+        try:
+            raw = await self._cluster.get("Node", None, node)
+            return left(raw, await self._cluster.pods_on(node)) if raw else 0
+        except InvalidInput as error:
+            LOG.warning("node %s: no room is counted on: %s", node, error)
+            return 0
 
 
 def left(node: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> int:
     """What a node has to give beyond what its pods ask for; below zero when it is overcommitted."""
     allocatable = node.get("status", {}).get("allocatable", {}).get("cpu", 0)
-    return parse_millicores(allocatable) - sum(requested(pod) for pod in pods)
+    return bounded_millicores(allocatable) - sum(requested(pod) for pod in pods)
 
 
 def requested(pod: Mapping[str, Any]) -> int:
@@ -121,4 +129,4 @@ def _request(container: Mapping[str, Any]) -> int:
 
 
 def _millicores(resources: Mapping[str, Any]) -> int:
-    return parse_millicores(resources.get("cpu", 0))
+    return bounded_millicores(resources.get("cpu", 0))

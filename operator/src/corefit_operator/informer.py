@@ -8,6 +8,7 @@ them are complete, so that no reconcile starts from half a view. May not decide 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import kopf
@@ -132,10 +133,14 @@ class Informer:
             self._dirty(key)
 
     def _put_pod(self, raw: Mapping[str, Any]) -> None:
-        self._view.put_pod(objects.pod(raw))
+        pod = objects.readable(objects.pod, raw)
+        if pod is not None:
+            self._view.put_pod(pod)
 
     def _pod_event(self, type_: str | None, raw: Mapping[str, Any]) -> None:
-        pod = objects.pod(raw)
+        pod = objects.readable(objects.pod, raw)
+        if pod is None:
+            return
         if type_ == "DELETED":
             self._view.drop_pod(pod)
         self._wake(pod.metadata)
@@ -143,11 +148,17 @@ class Informer:
     def _child_handlers(
         self, kind: str
     ) -> tuple[Callable[[Mapping[str, Any]], None], Callable[[str | None, Mapping[str, Any]], None]]:
+        read = partial(objects.child, kind)
+
         def put(raw: Mapping[str, Any]) -> None:
-            self._view.put_child(objects.child(kind, raw))
+            child = objects.readable(read, raw)
+            if child is not None:
+                self._view.put_child(child)
 
         def event(type_: str | None, raw: Mapping[str, Any]) -> None:
-            child = objects.child(kind, raw)
+            child = objects.readable(read, raw)
+            if child is None:
+                return
             if type_ == "DELETED":
                 self._view.drop_child(child)
             self._wake(child.metadata)

@@ -3,12 +3,18 @@
 Decoded from the API server's JSON; unknown fields are ignored. May not decide anything.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from corefit_core.naming import ANNOTATION_ADMIN_PORT, ANNOTATION_INJECTED, LABEL_SERVICE, PORT_ADMIN, PORT_NAME
+
+LOG: Final = logging.getLogger(__name__)
+_PORT_MAX: Final = 65535
+_PORT_DIGITS: Final = 5
+Read = TypeVar("Read")
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -149,7 +155,8 @@ class Pod(_Read, frozen=True, kw_only=True):
     def admin_port(self) -> int:
         """Where the runtime in it has its admin port."""
         said = self.metadata.annotations.get(ANNOTATION_ADMIN_PORT, "")
-        return int(said) if said.isdecimal() and len(said) <= 5 else PORT_ADMIN
+        port = int(said) if said.isdecimal() and len(said) <= _PORT_DIGITS else 0
+        return port if 0 < port <= _PORT_MAX else PORT_ADMIN
 
     @property
     def of_others(self) -> bool:
@@ -226,6 +233,16 @@ class _Partial(_Read, frozen=True, kw_only=True):
     """A child without spec and status."""
 
     metadata: ChildMeta
+
+
+def readable(read: Callable[[Mapping[str, Any]], Read], raw: Mapping[str, Any]) -> Read | None:
+    """What `read` makes of an object; None of one that it can't read, which is no trouble of any other object's."""
+    try:
+        return read(raw)
+    except (msgspec.ValidationError, KeyError, TypeError) as error:
+        found = raw.get("metadata") or {}
+        LOG.warning("object %s/%s can't be read: %s", found.get("namespace"), found.get("name"), error)
+        return None
 
 
 def pod(raw: Mapping[str, Any]) -> Pod:

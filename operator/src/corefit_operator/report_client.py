@@ -14,6 +14,10 @@ import httptools
 from corefit_core.errors import InvalidInput
 from corefit_core.report import REPORT_PATH
 
+HEAD_MAX: Final = 16 * 1024
+"""Bytes of an answer beyond its body, i.e. headers and the framing of chunks: the runtime sends about 200."""
+PIECES_MAX: Final = 1024
+"""Segments of an answer. The most that is read makes 60 segments of the usual size; each costs a turn of the loop."""
 IDLE_S: Final = 60.0
 """Seconds that a connection is kept without being used: its pod is gone, or no longer asked."""
 
@@ -108,6 +112,7 @@ class _Connection(asyncio.Protocol):
         self.open = True
         self.answered = False
         """Whether anything has come for the request that was sent last."""
+        self._received = self._pieces = 0
         self.used_at = 0.0
         self._max_bytes = max_bytes
         self._parser = httptools.HttpResponseParser(self)
@@ -121,6 +126,7 @@ class _Connection(asyncio.Protocol):
         """Sends a request; the body of its answer."""
         self._body.clear()
         self.answered = False
+        self._received = self._pieces = 0
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return self._answer
@@ -135,6 +141,11 @@ class _Connection(asyncio.Protocol):
             self.close()
             return
         self.answered = True
+        self._received += len(data)
+        self._pieces += 1
+        if self._received > self._max_bytes + HEAD_MAX or self._pieces > PIECES_MAX:
+            self._fail(InvalidInput(f"more than {self._max_bytes} bytes, or too many headers or pieces"))
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

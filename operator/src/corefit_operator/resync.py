@@ -10,6 +10,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from corefit_operator import objects
@@ -73,6 +74,9 @@ class Resync:
             except ApiError as error:
                 within_s = min(RETRY_S, self._period_s)
                 LOG.warning("no comparison with the cluster, again in %.0f s: %s", within_s, error)
+            except Exception:  # a fault of ours: the watches go on all the same
+                within_s = min(RETRY_S, self._period_s)
+                LOG.exception("no comparison with the cluster, again in %.0f s: a fault in the operator", within_s)
 
     def _pause_s(self) -> float:
         return min(self._period_s, max(LEAST_S, self._view.size() / OBJECTS_PER_S))
@@ -103,8 +107,8 @@ class Resync:
     def _children(self, kind: str, namespace: str | None, listed: Listed) -> None:
         present = {item["metadata"]["uid"] for item in listed.items}
         for item in listed.items:
-            child = objects.child(kind, item)
-            if self._view.put_child(child):
+            child = objects.readable(partial(objects.child, kind), item)
+            if child is not None and self._view.put_child(child):
                 self._wake(child.metadata)
         for child in self._view.all_children(kind):
             if _gone(child.metadata, present, namespace, listed):
@@ -114,8 +118,8 @@ class Resync:
     def _pods(self, namespace: str | None, listed: Listed) -> None:
         present = {item["metadata"]["uid"] for item in listed.items}
         for item in listed.items:
-            pod = objects.pod(item)
-            if self._view.put_pod(pod):
+            pod = objects.readable(objects.pod, item)
+            if pod is not None and self._view.put_pod(pod):
                 self._wake(pod.metadata)
         for pod in self._view.all_pods():
             if _gone(pod.metadata, present, namespace, listed):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from corefit_core.naming import CONTAINER, SIDECAR
-from corefit_core.quantity import format_millicores, parse_millicores
+from corefit_core.quantity import bounded_millicores, format_millicores
 from corefit_core.recommender import Decision
 from corefit_core.report import Report
 from corefit_core.service import Service
@@ -96,7 +96,7 @@ def granted(pod: Pod) -> int:
 def reserved(pod: Pod) -> int:
     """CPU that its node holds for the runtime: the request where the limit is more, what is granted elsewhere."""
     own = _own(_containers(pod))
-    request = parse_millicores(own.resources.requests.get("cpu", 0)) if own is not None else 0
+    request = bounded_millicores(own.resources.requests.get("cpu", 0)) if own is not None else 0
     return request if 0 < request < asked(pod) else granted(pod)
 
 
@@ -174,4 +174,4 @@ def _containers(pod: Pod) -> tuple[Container, ...]:
 
 def _cpu(resources: ContainerResources) -> int:
     value = resources.limits.get("cpu", resources.requests.get("cpu"))
-    return parse_millicores(value) if value is not None else 0
+    return bounded_millicores(value) if value is not None else 0
