@@ -82,11 +82,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts runtimes; ends them with the test."""
     running: list[Runtime] = []
 
-    def begin(*options: str, model: str, wait: str = "ready") -> Runtime:
+    def begin(*options: str, model: str, wait: str = "ready", within: Path | None = None) -> Runtime:
+        """Starts one; `within` names the cgroup that it is to be in from its first instruction on."""
         log = tmp_path / f"runtime{len(running)}.log"
+        inside = ("sh", "-c", f'echo $$ > {within}/cgroup.procs && exec "$@"', "sh") if within else ()
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [
+                    *inside,
                     *(sys.executable, "-m", "corefit_runtime", "--model", model, "--name", "m"),
                     *("--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--drain-seconds", "0"),
                     *("--model-dir", str(tmp_path / "cache"), *options),

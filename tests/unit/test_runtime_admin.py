@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from corefit_core.report import ATTENTION_PATH, LONG, LONG_WAIT, Gauges
-from corefit_runtime import admin, settings
+from corefit_runtime import admin, metrics, settings
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.grant import Cgroup
+from corefit_runtime.hierarchies import parse_hierarchies
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import Response, parse_head
 from corefit_runtime.meter import Meter
@@ -152,3 +153,11 @@ async def test_a_process_that_drains_holds_no_question() -> None:
     assert held.said == [(200, b"quiet\n")]
     assert Client(api, ATTENTION_PATH).said == [(200, b"quiet\n")]
     assert asked.on_long_queue is None
+
+
+@pytest.mark.parametrize(("stat", "shown"), [("usage_usec 5\n", False), ("nr_throttled 0\nthrottled_usec 0\n", True)])
+def test_throttling_is_exported_where_the_kernel_counts_it(stat: str, shown: bool) -> None:
+    mounted = parse_hierarchies("0::/own\n", "30 24 0:26 / /tree rw - cgroup2 cgroup2 rw\n")
+    cgroup = Cgroup(mounted, {"/tree/own/cpu.stat": stat}.__getitem__)
+    text = metrics.render(Service(settings.load(["--model", "m.onnx"], {}), cgroup, Meter()))
+    assert (b"corefit_throttled_seconds_total 0" in text) == shown

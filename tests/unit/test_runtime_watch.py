@@ -42,11 +42,11 @@ def save(path: Path, operator: str) -> Path:
 class Bench:
     """A runtime without ports, and a grant that the test sets."""
 
-    def __init__(self, model: Path, *options: str) -> None:
+    def __init__(self, model: Path, *options: str, unknown: str = "") -> None:
         self.model = model
         kept = str(model.parent / "kept")
         given = settings.load(["--model", model.as_uri(), "--watch-model", "--model-dir", kept, *options], {})
-        self.service = Service(given, Cgroup([], str), Meter())
+        self.service = Service(given, Cgroup([], str, unknown=unknown), Meter())
         nothing = Limits(workers=1, depth=1, objective_s=1, line=Line(a=1, b=1), chunk=0, batch=0)
         self.pool = self.service.pool = Pool(asyncio.get_running_loop(), self.service.meter, nothing)
         self.serving = Serving(self.service, self.pool)
@@ -76,6 +76,16 @@ async def test_a_grant_that_changed_while_the_model_was_loaded_is_followed(bench
     await bench.serving.load(Grant(quota_millicores=4000))
     await bench.grant(2000)
     assert (bench.service.plan.grant_millicores, bench.service.plan.workers) == (2000, 2)
+
+
+@pytest.mark.parametrize(("options", "said"), [((), True), (("--cpus", "2"), False)])
+async def test_the_plan_says_that_the_quota_is_unknown_unless_the_user_gives_the_limit(
+    tmp_path: Path, options: tuple[str, ...], said: bool
+) -> None:
+    made = Bench(save(tmp_path / "m.onnx", "Neg"), "--no-calibrate", *options, unknown="the quota is unknown")
+    await made.serving.load(Grant(cpus=4))
+    assert ("the quota is unknown" in made.service.plan.why) == said
+    await made.pool.close()
 
 
 async def test_a_grant_that_no_plan_fits_leaves_the_plan_and_is_tried_again(

@@ -77,6 +77,8 @@ class App:
 
     async def _serve(self) -> None:
         """Loads the model, then keeps its plan fitting."""
+        if self._service.cgroup.unknown and self._settings.cpus is None:
+            log.warning("all CPUs of the node may be used: %s", self._service.cgroup.unknown)
         await asyncio.to_thread(_import_heavy)
         self._compose()
         http = self._http

@@ -3,79 +3,76 @@
 A container's own view is used: `/proc/self/cgroup` says which cgroup, `/proc/self/mountinfo` where its hierarchy
 is mounted. Limits nest, so the smallest on the way up to the mount wins. The parsers are pure; only `Cgroup`
 reads files, and it keeps them open, since the poll that looks for a resize runs ten times a second.
+
+cgroups(7) and Documentation/admin-guide/cgroup-v2.rst describe the files. On v2 they come and go while a process
+runs: `cpu.max` exists only while the parent hands the cpu controller down, and systemd takes the controller away
+with the last quota.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from corefit_core.sizing import Grant
+from corefit_runtime.hierarchies import ROOT, Hierarchy, parse_hierarchies, parse_paths
 
 ReadText = Callable[[str], str]
-PROC_SELF: Final = Path("/proc/self")
-LOOKS_MISSING: Final = 100
-"""After so many looks, ten seconds, a file that was missing is looked for again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hierarchy:
-    """One mounted cgroup hierarchy that can limit CPU.
-
-    Attributes:
-        version: 1 or 2.
-        mount: where it is mounted.
-        root: which cgroup of the host is visible at the mount (`/` unless bind-mounted or namespaced).
-        path: the cgroup of this process, as `/proc/self/cgroup` names it.
-    """
-
-    version: int
-    mount: PurePosixPath
-    root: PurePosixPath
-    path: PurePosixPath
-
-    def folders(self) -> Iterator[PurePosixPath]:
-        """The process's cgroup and its parents, up to the mount."""
-        try:
-            inside = self.path.relative_to(self.root)
-        except ValueError:
-            # The process was moved, or the mount shows another subtree: only what is mounted can be read.
-            inside = PurePosixPath()
-        if ".." in inside.parts:
-            inside = PurePosixPath()
-        for part in (inside, *inside.parents):
-            yield self.mount / part
+PROC: Final = Path("/proc")
+FIRST_NAMESPACE: Final = 0xEFFFFFFB
+"""Inode number of the kernel's first cgroup namespace (include/uapi/linux/nsfs.h): its root is the real root."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Throttling:
-    """CFS bandwidth accounting of the process's own cgroup since it was made."""
+    """CFS bandwidth accounting of the process's own cgroup: monotonic, whatever the kernel does to its counters.
+
+    Attributes:
+        counted: whether the kernel has counted for this cgroup at any time; if not, the figures mean nothing.
+    """
 
     periods: int = 0
     seconds: float = 0.0
+    counted: bool = False
+
+    def and_since(self, earlier: "Throttling", now: "Throttling") -> "Throttling":
+        """This sum, with what came between two looks; counters that fell have begun anew at 0."""
+        if now.periods < earlier.periods or now.seconds < earlier.seconds:
+            earlier = Throttling()
+        return Throttling(
+            periods=self.periods + (now.periods - earlier.periods),
+            seconds=self.seconds + (now.seconds - earlier.seconds),
+            counted=True,
+        )
 
 
 class KeptFiles:
-    """Reads small files of /sys that stay open: one system call a look, and none for those that aren't there.
+    """Reads small files of /sys that stay open: one system call a look.
 
     Opened for each look, with the CPU's caches full of a model's weights, they took a sixth of the event loop's time.
+    A file that is missing is looked for each time (14 us): a quota that comes later is seen at the next look.
     """
 
     def __init__(self) -> None:
         self._descriptors: dict[str, int] = {}
-        self._missing: dict[str, int] = {}
 
     def __call__(self, path: str) -> str:
-        """The file's text now."""
-        if looks := self._missing.get(path, 0):
-            self._missing[path] = looks - 1
-            raise FileNotFoundError(path)
-        descriptor = self._descriptors.get(path)
-        if descriptor is None:
-            descriptor = self._opened(path)
+        """The file's text now.
+
+        Raises:
+            OSError: there is no such file, or it can't be read.
+        """
+        if path in self._descriptors:
+            try:
+                return self._text(path)
+            except OSError:
+                # Its controller was taken away (ENODEV). It may be back by now, with another file of the same name.
+                self._forget(path)
+        self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.pread(descriptor, 4096, 0).decode()
+            return self._text(path)
         except OSError:
             self._forget(path)
             raise
@@ -85,13 +82,8 @@ class KeptFiles:
         for path in list(self._descriptors):
             self._forget(path)
 
-    def _opened(self, path: str) -> int:
-        try:
-            descriptor = self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            self._missing[path] = LOOKS_MISSING
-            raise
-        return descriptor
+    def _text(self, path: str) -> str:
+        return os.pread(self._descriptors[path], 4096, 0).decode()
 
     def _forget(self, path: str) -> None:
         os.close(self._descriptors.pop(path))
@@ -119,35 +111,7 @@ def parse_throttling(text: str) -> Throttling | None:
     if "nr_throttled" not in values:
         return None
     seconds = int(values.get("throttled_usec", 0)) / 1e6 + int(values.get("throttled_time", 0)) / 1e9
-    return Throttling(periods=int(values["nr_throttled"]), seconds=seconds)
-
-
-def parse_hierarchies(cgroup: str, mountinfo: str) -> list[Hierarchy]:
-    """The hierarchies with a CPU controller, from the texts of `/proc/self/cgroup` and `/proc/self/mountinfo`.
-
-    On a hybrid system both v1 and v2 are mounted; the files that are missing tell later which one limits.
-    """
-    paths = {}
-    for line in cgroup.splitlines():
-        number, controllers, path = line.split(":", 2)
-        if number == "0" and not controllers:
-            paths[2] = PurePosixPath(path)
-        elif "cpu" in controllers.split(","):
-            paths[1] = PurePosixPath(path)
-    return [h for h in (_mount(line, paths) for line in mountinfo.splitlines()) if h is not None]
-
-
-def _mount(line: str, paths: dict[int, PurePosixPath]) -> Hierarchy | None:
-    # proc(5): ID parent major:minor root mount-point options [optional...] - type source super-options
-    before, _, after = line.partition(" - ")
-    fields, rest = before.split(), after.split()
-    if len(fields) < 5 or len(rest) < 3:
-        return None
-    version = {"cgroup2": 2, "cgroup": 1}.get(rest[0])
-    if version is None or version not in paths or (version == 1 and "cpu" not in rest[2].split(",")):
-        return None
-    root, mount = (PurePosixPath(f.replace("\\040", " ")) for f in fields[3:5])
-    return Hierarchy(version=version, mount=mount, root=root, path=paths[version])
+    return Throttling(periods=int(values["nr_throttled"]), seconds=seconds, counted=True)
 
 
 def _millicores(quota_us: int, period_us: int) -> int:
@@ -155,25 +119,34 @@ def _millicores(quota_us: int, period_us: int) -> int:
 
 
 _QUOTA: Final = {1: ("cpu.cfs_quota_us", "cpu.cfs_period_us"), 2: ("cpu.max",)}
+_ALWAYS: Final = {1: "cpu.shares", 2: "cgroup.controllers"}
+"""A file that a cgroup has whatever its limits: where it can't be read, neither can a limit."""
 
 
 class Cgroup:
-    """Reads the limits of this process."""
+    """Reads the limits of this process.
 
-    def __init__(self, hierarchies: list[Hierarchy], read: ReadText) -> None:
+    Args:
+        hierarchies: where to look.
+        read: reads a file.
+        unknown: why there may be a quota that can't be read here, and what to do; empty when what is read is all.
+    """
+
+    def __init__(self, hierarchies: list[Hierarchy], read: ReadText, *, unknown: str = "") -> None:
+        self.unknown = unknown
         self._read = read
         folders = [(h.version, f) for h in hierarchies for f in h.folders()]
         self._quotas = [(v, [str(f / name) for name in _QUOTA[v]]) for v, f in folders]
-        self._stats = [str(f / "cpu.stat") for _, f in folders]
+        self._stats = [str(h.own / "cpu.stat") for h in hierarchies if h.inside is not None]
+        self._seen: dict[str, Throttling] = {}
+        self._throttled = Throttling()
 
     @classmethod
-    def of_process(cls, proc: Path = PROC_SELF) -> "Cgroup":
-        """The cgroups of this process; none where `/proc` doesn't say (then only the affinity mask counts)."""
-        try:
-            hierarchies = parse_hierarchies((proc / "cgroup").read_text(), (proc / "mountinfo").read_text())
-        except OSError:
-            hierarchies = []
-        return cls(hierarchies, KeptFiles())
+    def of_process(cls, proc: Path = PROC) -> "Cgroup":
+        """The cgroups of this process; only the affinity mask counts where none can be read."""
+        read = KeptFiles()
+        hierarchies, unknown = _find(proc, read)
+        return cls(hierarchies, read, unknown=unknown)
 
     def quota_millicores(self) -> int | None:
         """The smallest quota on the way up; None when there is none."""
@@ -181,23 +154,81 @@ class Cgroup:
         return min(quotas, default=None)
 
     def throttling(self) -> Throttling:
-        """Of the innermost cgroup that counts it."""
+        """Of the process's own cgroup: never of a parent's, which counts the siblings' as well.
+
+        Where the controller is taken away the counters stay as they were; once it is back they go on from there.
+        """
         for path in self._stats:
             try:
-                found = parse_throttling(self._read(path))
+                now = parse_throttling(self._read(path))
             except (OSError, ValueError):
                 continue
-            if found is not None:
-                return found
-        return Throttling()
+            if now is None:
+                self._seen.pop(path, None)  # The next controller counts from 0.
+                continue
+            self._throttled = self._throttled.and_since(self._seen.get(path, Throttling()), now)
+            self._seen[path] = now
+        return self._throttled
 
     def _quota(self, version: int, files: list[str]) -> int | None:
         try:
             texts = [self._read(path) for path in files]
             return parse_cpu_max(*texts) if version == 2 else parse_cfs(*texts)
         except (OSError, ValueError):
-            # The root cgroup has no such file, and one that is being removed reads as an error.
+            # A cgroup without the controller has no such file, nor has the root; one that is removed reads as an error.
             return None
+
+
+def _find(proc: Path, read: ReadText) -> tuple[list[Hierarchy], str]:
+    """Where this process's limits can be read, and why there may be some that can't: empty when there are none."""
+    try:
+        cgroup = (proc / "self" / "cgroup").read_text()
+    except OSError as error:
+        return [], _unknown(f"{error.filename}: {error.strerror}")
+    paths = parse_paths(cgroup)
+    deciding = min(paths, default=0)  # A v1 hierarchy with the cpu controller leaves v2 without it.
+    own = _mounted(cgroup, proc / "self" / "mountinfo", ROOT)
+    if not paths or _is_readable(own, deciding, read):
+        return own, ""
+    # Without a mount of its own (a chroot, a mount namespace) the process may see that of process 1.
+    first = _mounted(cgroup, proc / "1" / "mountinfo", PurePosixPath(proc) / "1" / "root")
+    if _is_readable(first, deciding, read):
+        return first, ""
+    path = paths[deciding]
+    if path == ROOT and _in_first_namespace(proc):
+        return own, ""  # The root cgroup of the machine has no quota.
+    return own, _unknown(f"no mount shows its cgroup {path}" if own else "no cgroup file system is mounted")
+
+
+def _unknown(why: str) -> str:
+    return (
+        f"whether a CPU quota limits this process is unknown ({why}): "
+        "mount the cgroup file system at /sys/fs/cgroup, or set --cpus to the limit"
+    )
+
+
+def _mounted(cgroup: str, mountinfo: Path, root: PurePosixPath) -> list[Hierarchy]:
+    try:
+        return parse_hierarchies(cgroup, mountinfo.read_text(), root)
+    except OSError:  # Process 1 may be another user's.
+        return []
+
+
+def _is_readable(hierarchies: list[Hierarchy], version: int, read: ReadText) -> bool:
+    """Whether the process's cgroup in the hierarchy of this version can be read: mounts may hide mounts."""
+    for hierarchy in hierarchies:
+        if hierarchy.version == version and hierarchy.inside is not None:
+            with contextlib.suppress(OSError):
+                read(str(hierarchy.own / _ALWAYS[hierarchy.version]))
+                return True
+    return False
+
+
+def _in_first_namespace(proc: Path) -> bool:
+    try:
+        return (proc / "self" / "ns" / "cgroup").stat().st_ino == FIRST_NAMESPACE
+    except OSError:
+        return False
 
 
 def current(cgroup: Cgroup, cpus: int | None = None) -> Grant:

@@ -37,6 +37,8 @@ class _Collector:
         counters = service.counters()
         yield from _request_counters(counters, service.meter, model)
         yield from _cpu_counters(counters)
+        if service.cgroup.throttling().counted:
+            yield from _throttling_counters(counters)
         yield from _gauges(service, model)
         meter = service.meter
         for name, text, live in (
@@ -75,9 +77,15 @@ def _cpu_counters(counters: Counters) -> Iterator[Metric]:
     for name, text, value in (
         ("corefit_busy_worker_seconds", "Time that workers spent on requests.", counters.busy_worker_seconds),
         ("process_cpu_seconds", "User and system CPU time.", counters.cpu_seconds),
+        ("corefit_runqueue_wait_seconds", "Time runnable without a CPU.", counters.runqueue_wait_seconds),
+    ):
+        yield CounterMetricFamily(name, text, value=value)
+
+
+def _throttling_counters(counters: Counters) -> Iterator[Metric]:
+    for name, text, value in (
         ("corefit_throttled_periods", "CFS periods in which the quota ran out.", counters.throttled_periods),
         ("corefit_throttled_seconds", "Time stopped for lack of quota.", counters.throttled_seconds),
-        ("corefit_runqueue_wait_seconds", "Time runnable without a CPU.", counters.runqueue_wait_seconds),
     ):
         yield CounterMetricFamily(name, text, value=value)
 

@@ -113,6 +113,7 @@ class Service:
 
     def look_at_cpu(self) -> None:
         """Counts what was used, and kept from us, since the last look: once a second."""
+        self.cgroup.throttling()  # What is counted is lost with the controller unless it was looked at.
         if self._burst is not None:
             self._burst.look(time.monotonic(), self._usage())
 

@@ -169,11 +169,16 @@ class Serving:
         if text:
             notes[key] = text
 
+    def _doubt(self) -> str:
+        """Why the plan may be for more than is granted: where nobody says the limit and the kernel doesn't show it."""
+        return self._service.cgroup.unknown if self._service.settings.cpus is None else ""
+
     def _publish(self, model: Model, grant: Grant, plan: SizingPlan, limits: Limits) -> None:
         service, findings = self._service, self._findings
         service.model = model
         service.codec = _codec(service.settings, model)
         service.profile = findings.profile
+        why = "; ".join(filter(None, (plan.why, self._doubt())))
         service.plan = PlanInForce(
             grant_millicores=grant.millicores,
             workers=plan.workers,
@@ -181,7 +186,7 @@ class Serving:
             queue_depth=plan.queue_depth,
             chunk_rows=limits.chunk,
             batch_rows=limits.batch,
-            why=plan.why,
+            why=why,
         )
         service.notes["rows"] = findings.why
         log.info(
@@ -191,7 +196,7 @@ class Serving:
             plan.queue_depth,
             limits.chunk,
             limits.batch,
-            plan.why,
+            why,
             findings.why,
         )
 
