@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 from corefit_runtime.http_body import BodyReader
+from corefit_runtime.http_chunks import ChunkedBody
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_inbox import END, Inbox
 from corefit_runtime.http_memory import Share
@@ -40,6 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         self._inbox = Inbox(server.limits.max_header)
         self._head: Head | None = None
         self._body = BodyReader(server.view)
+        self._chunks: ChunkedBody | None = None
         self._refusal: Response | None = None
         self._exchange: Exchange | None = None
         self._keep_alive = True
@@ -94,8 +96,8 @@ class Connection(asyncio.BufferedProtocol):
             # The client sends its next request before it has this answer: it is kept, up to a bound.
             if not self._inbox.keep(bytes(self._server.view[:nbytes])) and self._transport is not None:
                 self._transport.pause_reading()
-        elif self._head is not None:
-            self._read_chunked(self._head, bytes(self._server.view[:nbytes]))
+        elif self._chunks is not None:
+            self._read_chunked(self._chunks, bytes(self._server.view[:nbytes]))
         else:
             self._read_head(nbytes)
 
@@ -189,11 +191,14 @@ class Connection(asyncio.BufferedProtocol):
         if head.length > limits.max_body:
             raise BadHead(413, f"a body of {head.length} bytes; at most {limits.max_body} are taken (--max-body)")
         self._share.begin(head.length)
-        self._keep_alive = head.keep_alive
+        # Where a proxy finds another end of a chunked body than we do, nothing behind it is a request.
+        self._keep_alive = head.keep_alive and not head.chunked
         if head.headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
             self._transport.write(CONTINUE)
         if head.chunked:
-            self._begin_chunked(head, rest)
+            self._chunks = ChunkedBody(limits.max_body, limits.max_header)
+            self._patience.expect(limits.body_timeout_s)
+            self._read_chunked(self._chunks, bytes(rest))
         elif head.length == 0:
             self._inbox.pending = bytes(rest)
             self._dispatch(memoryview(b""))
@@ -227,21 +232,14 @@ class Connection(asyncio.BufferedProtocol):
             self._inbox.pending += more
             self._dispatch(body)
 
-    def _begin_chunked(self, head: Head, rest: memoryview) -> None:
-        # What follows the last chunk can't be told from it by this parser: the connection ends with the answer.
-        self._keep_alive = False
-        self._patience.expect(self._server.limits.body_timeout_s)
-        self._read_chunked(head, bytes(rest))
-
-    def _read_chunked(self, head: Head, data: bytes) -> None:
+    def _read_chunked(self, chunks: ChunkedBody, data: bytes) -> None:
         self._share.charge(len(data))
-        head.feed(data, self._server.limits.max_body)
-        body = head.chunked_body()
-        if body is not None:
-            self._dispatch(body)
+        chunks.feed(data)
+        if chunks.complete:
+            self._dispatch(memoryview(chunks.body))
 
     def _dispatch(self, body: memoryview) -> None:
-        head, self._head = self._head, None
+        head, self._head, self._chunks = self._head, None, None
         if head is None:
             return
         exchange = self._exchange = Exchange(self, head, body, self._started_s)
@@ -263,7 +261,7 @@ class Connection(asyncio.BufferedProtocol):
         In two steps: a close with unread bytes is a reset, which may reach the client before the answer does.
         """
         transport, head = self._transport, self._head
-        self._exchange = self._head = None
+        self._exchange = self._head = self._chunks = None
         self._inbox.pending = b""
         self._release()
         if self._refused or transport is None:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 from urllib.parse import unquote
 
 import httptools
@@ -20,6 +20,7 @@ STATUS: Final = {
     429: b"429 Too Many Requests",
     431: b"431 Request Header Fields Too Large",
     500: b"500 Internal Server Error",
+    501: b"501 Not Implemented",
     503: b"503 Service Unavailable",
     504: b"504 Gateway Timeout",
 }
@@ -27,9 +28,13 @@ JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 OCTETS: Final = b"application/octet-stream"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_GRAMMAR: Final = re.compile(
+    rb"%b [\x21-\x7e]+ HTTP/1\.[01]\r\n(?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n" % (_TOKEN, _TOKEN)
+)
+"""RFC 9112, sections 3 and 5, to the letter. The parser is laxer: it takes several spaces, and LF for CRLF."""
 JOIN_BELOW: Final = 16384
 """Bytes up to which head and body are sent as one piece: a copy of 1 us against a longer vector of buffers."""
-_UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -61,7 +66,7 @@ def error_body(message: str) -> bytes:
 
 
 class BadHead(Exception):
-    """The head of a request is not one that can be answered: the status to refuse it with, and why."""
+    """A request that can't be read to its end: the status to refuse it with, and why."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -75,69 +80,33 @@ class Head:
         facts: what the handler has worked out from it; equal heads are one object, so that it is there the next time.
     """
 
-    __slots__ = (
-        "chunked",
-        "complete",
-        "facts",
-        "headers",
-        "hosts",
-        "keep_alive",
-        "length",
-        "method",
-        "parser",
-        "received",
-        "url",
-    )
+    __slots__ = ("chunked", "facts", "headers", "hosts", "keep_alive", "length", "messages", "method", "url")
 
     def __init__(self) -> None:
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
         self.hosts = 0
+        self.messages = 0
         self.method = b""
         self.keep_alive = True
         self.length = 0
         self.chunked = False
-        self.parser: httptools.HttpRequestParser | None = None
-        self.received = bytearray()
-        self.complete = False
         self.facts: object = None
+
+    def on_message_begin(self) -> None:
+        """A request begins: one, where the bytes are a head."""
+        self.messages += 1
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target; it may come in several."""
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header. Of a repeated one the last counts; lengths are checked by the parser itself."""
+        """One header. A repeated one is a list (RFC 9110, 5.3); the parser itself checks those of lengths."""
         name = name.lower()
-        self.headers[name] = value
+        known = self.headers.get(name)
+        self.headers[name] = value if known is None else known + b", " + value
         self.hosts += name == b"host"
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of a chunked body; bodies with a length don't come by the parser."""
-        if not self.complete:
-            self.received += data
-
-    def on_message_complete(self) -> None:
-        """The end of a chunked body. What comes after it is ignored: its connection is closed."""
-        self.complete = True
-
-    def chunked_body(self) -> memoryview | None:
-        """The whole chunked body; None before it is complete."""
-        return memoryview(self.received) if self.complete else None
-
-    def feed(self, data: bytes, limit: int) -> None:
-        """More bytes of a chunked body.
-
-        Raises:
-            BadHead: they aren't chunks, or more than `limit` bytes.
-        """
-        try:
-            cast("httptools.HttpRequestParser", self.parser).feed_data(data)
-        except httptools.HttpParserError as error:
-            if not self.complete:
-                raise BadHead(400, f"not a chunked body: {error}") from error
-        if len(self.received) > limit:
-            raise BadHead(413, f"the body is larger than {limit} bytes (--max-body)")
 
     def number(self, name: bytes) -> int:
         """A header's value where it is a number, else 0."""
@@ -160,43 +129,50 @@ class Head:
 
 
 def parse_head(data: bytes) -> Head:
-    """The head from its bytes, the empty line included.
+    """The head that these bytes are, with the empty line that ends it.
 
     Raises:
-        BadHead: it isn't HTTP/1, or it says something about its body that can't be followed.
+        BadHead: they are none, or say of the body what can't be trusted.
     """
+    if _GRAMMAR.fullmatch(data.lstrip(b"\r\n")) is None:
+        raise BadHead(400, "not an HTTP/1.1 request: a line of its head isn't as RFC 9112 has it")
     head = Head()
     parser = httptools.HttpRequestParser(head)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
-        # RFC 9110, 7.8: a server may ignore Upgrade, and answers over HTTP/1.1. The parser would take the chunks for
-        # another protocol (Java's HttpClient asks for h2c by default).
-        if b"transfer-encoding" in head.headers:
-            return _without_upgrade(data)
+        pass  # RFC 9110, 7.8: a server may ignore Upgrade, and answers over HTTP/1.1.
     except httptools.HttpParserError as error:
         raise BadHead(400, f"not an HTTP/1.1 request: {error}") from error
-    if not head.url:
-        raise BadHead(400, "not an HTTP/1.1 request: it has no target")
+    if head.messages != 1 or not head.url:
+        raise BadHead(400, "not an HTTP/1.1 request: it has no target, or an empty line before its end")
     version = parser.get_http_version()
     if head.hosts > 1 or (head.hosts == 0 and version != "1.0"):
         raise BadHead(400, f"{head.hosts} Host headers; a request has one (RFC 9112, 3.2)")
     head.method = parser.get_method()
+    if head.method == b"CONNECT":  # What follows it would be a tunnel's, and no request.
+        raise BadHead(405, "CONNECT is not taken: this server is no proxy")
     # Not the parser's `should_keep_alive`: it forgets the headers when a request without a body is complete.
     closing = b"close" in head.headers.get(b"connection", b"").lower()
     head.keep_alive = not closing and version != "1.0"
-    head.chunked = b"transfer-encoding" in head.headers
+    head.chunked = _chunked(head.headers, version)
     head.length = int(head.headers.get(b"content-length", b"0") or b"0")
-    if head.chunked:
-        head.parser = parser
     return head
 
 
-def _without_upgrade(data: bytes) -> Head:
-    plain = _UPGRADE.sub(b"", data)
-    if plain == data:
-        raise BadHead(400, "a request to become another protocol can't have a chunked body")  # CONNECT
-    return parse_head(plain)
+def _chunked(headers: dict[bytes, bytes], version: str) -> bool:
+    """Whether the body is chunked. What would leave its end in doubt is refused (RFC 9112, 6.1 and 6.3)."""
+    codings = headers.get(b"transfer-encoding")
+    if codings is None:
+        return False
+    names = [name.strip() for name in codings.lower().split(b",")]
+    if b"content-length" in headers or version == "1.0":
+        raise BadHead(400, "Transfer-Encoding goes with HTTP/1.1 and without Content-Length (RFC 9112, 6.1)")
+    if names == [b"chunked"]:
+        return True
+    if names[-1] != b"chunked" or names.count(b"chunked") > 1:
+        raise BadHead(400, "Transfer-Encoding has to end with chunked, once: else the body has no end (RFC 9112, 6.3)")
+    raise BadHead(501, f"Transfer-Encoding {codings.decode('latin-1')!r} is not known: chunked is")
 
 
 def rendered(response: Response, *, keep_alive: bool, bare: bool) -> list[bytes | memoryview]:

@@ -112,7 +112,7 @@ class Server:
         head = self._heads.get(raw)
         if head is None:
             head = parse_head(raw)
-            if not head.chunked and len(raw) <= MAX_KEY:  # That of a chunked body holds its parser and what has come.
+            if len(raw) <= MAX_KEY:
                 self._heads.put(raw, head)
         return head
 
