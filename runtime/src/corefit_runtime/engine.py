@@ -5,6 +5,7 @@ may be called by many threads at once: W workers share one session and one copy 
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +15,34 @@ from typing import Any, Final
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
-from corefit_core.errors import InvalidInput, ModelInvalid
+from corefit_core.errors import InvalidInput, ModelInvalid, TooLarge
 from corefit_runtime import datatypes
 
 Tensors = Mapping[str, datatypes.Array]
 WARNING: Final = 2
+FATAL: Final = 4
 """onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
+
+_NO_MEMORY: Final = re.compile(r"[Ff]ailed to allocate memory|bad_alloc")
+_SAID: Final = {"stod": "a string is not a number", "stoll": "a string is not an integer"}
+"""What the C++ library says of a string that it can't convert, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One input or output: its protocol datatype, and its shape with -1 where any size goes."""
+    """One input or output: its protocol datatype, and its shape with -1 where any size goes.
+
+    Attributes:
+        dimensions: the model's names of the dimensions that any size goes for; empty for the others.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     leading: str = ""
+    dimensions: tuple[str, ...] = ()
 
     @property
     def numpy(self) -> datatypes.DType:
@@ -76,17 +87,37 @@ class Engine:
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
+        self._quiet = ort.RunOptions()
+        self._quiet.log_severity_level = FATAL  # What an operator refuses is answered to its client, and no fault.
 
     def run(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
         """The named outputs (None: all of them) for these inputs.
 
         Raises:
-            InvalidInput: onnxruntime finds the inputs unfit, such as sizes that don't go together.
+            InvalidInput: onnxruntime, or an operator, finds the inputs unfit, such as sizes that don't go together.
+            TooLarge: an operator finds no memory for what it makes of them.
         """
         try:
-            return self._run(names or self._names, feeds, None)  # type: ignore[no-any-return]  # onnxruntime ships no types
+            return self._run(names or self._names, feeds, self._quiet)  # type: ignore[no-any-return]  # onnxruntime ships no types
         except InvalidArgument as error:
-            raise InvalidInput(f"the model can't take this input: {_first_line(error)}") from error
+            raise InvalidInput(f"the model can't take this input: {_first_line(error)}{self._hint(feeds)}") from error
+        except (Fail, RuntimeException) as error:
+            if (text := _of_node(error)) is None:
+                raise
+            if _NO_MEMORY.search(text):
+                raise TooLarge(f"the model needs more memory for this input than there is: {text}") from error
+            raise InvalidInput(f"the model can't take this input: {text}{self._hint(feeds)}") from error
+
+    def _hint(self, feeds: Tensors) -> str:
+        """Which inputs break what the model declares, where one does: a dimension of one name has one size."""
+        sizes: dict[str, tuple[str, int]] = {}
+        for spec in self.inputs:
+            given = feeds[spec.name].shape if spec.name in feeds else ()
+            for name, size in zip(spec.dimensions, given, strict=False):
+                other, known = sizes.setdefault(name, (spec.name, size)) if name else (spec.name, size)
+                if known != size:
+                    return f" (dimension {name!r} is {known} in input {other!r} and {size} in {spec.name!r})"
+        return ""
 
     def with_threads(self, threads: Threads) -> "Engine":
         """The same model in a new session."""
@@ -136,7 +167,18 @@ def _spec(node: Any) -> TensorSpec:
         ) from None
     shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in node.shape)
     leading = "" if not node.shape or isinstance(node.shape[0], int) else (node.shape[0] or "?")
-    return TensorSpec(name=node.name, datatype=datatype, shape=shape, leading=leading)
+    dimensions = tuple(d if isinstance(d, str) else "" for d in node.shape)
+    return TensorSpec(name=node.name, datatype=datatype, shape=shape, leading=leading, dimensions=dimensions)
+
+
+def _of_node(error: Exception) -> str | None:
+    """What an operator says of the inputs that it got; None for an error of another kind."""
+    _, mark, text = _first_line(error).partition("Non-zero status code returned while running ")
+    if not mark:
+        return None
+    node, _, said = text.partition(". Name:")
+    said = said.partition("Status Message: ")[2]
+    return f"{node}: {_SAID.get(said, said)}"
 
 
 def _first_line(error: BaseException) -> str:
