@@ -29,6 +29,8 @@ ACCEPTED = {
     "startup-cpu": {"resources": {"cpu": "250m"}, "startup": {"cpu": "1500m"}},
     "startup-equals-cpu": {"startup": {"cpu": 1}},
     "percentile-edges": {"objective": {"percentile": 50, "latencyMilliseconds": 1}},
+    "revision": {"model": {"uri": URI, "revision": "2026-11-28 / third try"}},
+    "replicas-from-the-start": {"scaling": {"mode": "Auto", "replicas": 3}},
     "min-equals-max": {"scaling": {"minReplicas": 3, "maxReplicas": 3}},
     "manual-zero": {"scaling": {"mode": "Manual", "replicas": 0}},
     "recommend": {"scaling": {"mode": "Recommend"}},
@@ -81,6 +83,9 @@ REFUSED = {
     "percentile-low": ({"objective": {"percentile": 49}}, "spec.objective.percentile"),
     "percentile-high": ({"objective": {"percentile": 100}}, "spec.objective.percentile"),
     "latency-zero": ({"objective": {"latencyMilliseconds": 0}}, "spec.objective.latencyMilliseconds"),
+    "revision-empty": ({"model": {"uri": URI, "revision": ""}}, "spec.model.revision"),
+    "revision-long": ({"model": {"uri": URI, "revision": "x" * 257}}, "spec.model.revision"),
+    "revision-number": ({"model": {"uri": URI, "revision": 2}}, "spec.model.revision"),
     "min-above-max": ({"scaling": {"minReplicas": 5, "maxReplicas": 2}}, "minReplicas must not be above maxReplicas"),
     "min-zero": ({"scaling": {"minReplicas": 0}}, "spec.scaling.minReplicas"),
     "mode": ({"scaling": {"mode": "Magic"}}, "spec.scaling.mode"),
@@ -222,11 +227,31 @@ def test_names_and_columns_that_people_use(api: Any, service: Callable[..., dict
     assert "digits" in api.kubectl("get", "cfis")
     assert "digits" in api.kubectl("get", "corefit")
     header = api.kubectl("get", "cfis").splitlines()[0].upper()
-    for column in ("READY", "REPLICAS", "MODE", "AGE"):
+    for column in ("READY", "STATUS", "CPU", "LATENCY", "COST/H", "SCALING", "AGE"):
         assert column in header
+    wide = api.kubectl("get", "cfis", "--output", "wide").splitlines()[0].upper()
+    for column in ("MODE", "WORKERS", "MODEL", "REVISION", "WHY"):
+        assert column in wide
 
 
 def test_kubectl_scale_goes_through_the_scale_subresource(api: Any, service: Callable[..., dict[str, Any]]) -> None:
     api.apply(service())
     api.kubectl("scale", "inferenceservice/digits", "--replicas=3")
     assert api.get("inferenceservice", "digits")["spec"]["scaling"]["replicas"] == 3
+
+
+@pytest.mark.parametrize("mode", ["Auto", "Recommend"])
+def test_replicas_that_the_mode_would_ignore_are_refused_and_never_kept_for_later(
+    api: Any, service: Callable[..., dict[str, Any]], mode: str
+) -> None:
+    """`kubectl scale` was stored, ignored, and took effect when the mode changed, weeks later."""
+    api.apply(service(scaling={"mode": mode, "minReplicas": 2}))
+    said = api.kubectl("scale", "cfis/digits", "--replicas=5", check=False)
+    assert "replicas counts in mode Manual only" in said
+    assert api.get("cfis", "digits")["spec"]["scaling"]["replicas"] == 1
+    patch = ("patch", "cfis", "digits", "--type=merge", "-p")
+    api.kubectl(*patch, '{"spec":{"scaling":{"mode":"Manual","replicas":3}}}')
+    # Whoever goes back need not know of it, whether the number is left, taken out or put at its default.
+    api.kubectl(*patch, f'{{"spec":{{"scaling":{{"mode":"{mode}"}}}}}}')
+    api.kubectl(*patch, '{"spec":{"scaling":{"replicas":null}}}')
+    assert api.get("cfis", "digits")["spec"]["scaling"]["replicas"] == 1

@@ -23,9 +23,9 @@ from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import decode
 from corefit_operator import collector, objects, status
 from corefit_operator.diagnosis import problem
+from corefit_operator.found import Found
 from corefit_operator.objects import Pod
 from corefit_operator.report_client import Place, ReportClient
-from corefit_operator.status import Found
 
 SUBNET = f"127.{os.getpid() % 40 + 20}.{os.getpid() // 40 % 250}"
 """Of this process, so that test runs side by side don't take each other's ports; from 127.64 on are control planes."""

@@ -3,9 +3,9 @@
 import msgspec
 
 from corefit_core.burst import Verdict
+from corefit_operator.found import Found
 from corefit_operator.metrics import Metrics
 from corefit_operator.sizes import Sized
-from corefit_operator.status import Found
 from corefit_operator.view import Key
 
 KEY, OTHER = Key("n", "a"), Key("n", "b")

@@ -5,11 +5,13 @@ import itertools
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from corefit_core.naming import ANNOTATION_INJECTED, ANNOTATION_PAUSED, FIELD_MANAGER, LABEL_SERVICE
-from corefit_core.report import LONG, Report
-from corefit_operator import objects
+from corefit_core.report import LONG, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket
+from corefit_core.service import decode
+from corefit_operator import children, objects
 from corefit_operator.api_error import ApiError
 from corefit_operator.attention import Attention
 from corefit_operator.children import REFUSED_S
@@ -40,6 +42,7 @@ class World:
         self.held: set[str] = set()
         self.says: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.looks: list[float] = []
+        self.recorded: list[tuple[str, str]] = []
         self._versions = itertools.count(10)
         self.raw: dict[str, Any] = {
             "metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 1, "resourceVersion": "5"},
@@ -122,7 +125,11 @@ class World:
         return self.raw
 
     async def create(self, _: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.recorded.append((body["reason"], body["note"]))
         return dict(body)
+
+    def events(self, reason: str) -> list[str]:
+        return [note for each, note in self.recorded if each == reason]
 
     def condition(self, kind: str) -> tuple[str, str]:
         return next((c["status"], c["reason"]) for c in self.status["conditions"] if c["type"] == kind)
@@ -261,3 +268,121 @@ async def test_a_reconcile_that_failed_is_not_hurried_by_pods() -> None:
     world.says.set_result(LONG)
     await settled()
     assert world.looks == []
+
+
+class Busy(World):
+    """One pod of a quarter of a core with more to do than it can, on a node with room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resized: list[str] = []
+        self.asks(resources={"cpu": "250m", "maxCPU": "2"}, scaling={"mode": "Recommend"})
+        self.view.put_pod(objects.pod(self.pod("250m")))
+
+    def pod(self, cpu: str) -> dict[str, Any]:
+        meta = {"name": "p", "uid": "p", "namespace": "n", "labels": {LABEL_SERVICE: "a"}}
+        limits = {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}
+        ready = {"podIP": "10.0.0.1", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        spec = {"nodeName": "node", "containers": [{"name": "runtime", "resources": limits}]}
+        return {"metadata": meta, "spec": spec, "status": ready}
+
+    async def collect(self, _: object) -> dict[str, Report]:
+        """Busy for all of its quarter of a core, and as many refused as answered."""
+        done = int(5 * (self.now - 1000.0)) + 1
+        times = Histogram(counts=(*[0] * bucket(0.05), done), sum_s=0.05 * done, sum_sq_s2=0.05**2 * done)
+        counters = Counters(
+            arrivals=2 * done,
+            admitted=done,
+            completed=done,
+            rejected={"queue_full": done},
+            busy_worker_seconds=0.25 * (self.now - 1000.0),
+            cpu_seconds=0.25 * (self.now - 1000.0),
+        )
+        plan = PlanInForce(grant_millicores=250, workers=1, threads_per_worker=1, queue_depth=4)
+        model = ModelIdentity(name="a")
+        report = Report(
+            boot_id="b",
+            state="Ready",
+            model=model,
+            plan=plan,
+            clock_s=self.now,
+            counters=counters,
+            service_time=times,
+            total=times,
+        )
+        return {"p": report}
+
+    async def get(self, kind: str, *_: object) -> dict[str, Any] | None:
+        return {"status": {"allocatable": {"cpu": "4"}}} if kind == "Node" else await super().get(kind)
+
+    async def pods_on(self, _: str) -> list[dict[str, Any]]:
+        return [self.pod("250m")]
+
+    async def resize(self, _: str, __: str, ___: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.resized.append(body["containers"][0]["resources"]["limits"]["cpu"])
+        return self.pod(self.resized[-1])
+
+
+async def test_pods_are_grown_at_once_when_mode_recommend_ends() -> None:
+    """An Event said 1000m of CPU a pod, there was room, and no resize followed for up to a minute.
+
+    What was recommended for ten seconds counted as asked for and not granted.
+    """
+    world = Busy()
+    async for _ in world.rounds(20):
+        assert world.resized == []
+    assert world.status["recommendedReplicas"] >= 1
+    world.asks(scaling={"mode": "Auto", "maxReplicas": 1})
+    async for _ in world.rounds(3):
+        pass
+    assert world.resized
+
+
+async def test_replicas_that_the_mode_ignores_are_told_of_once() -> None:
+    world = World()
+    world.asks(scaling={"mode": "Auto", "replicas": 5})
+    async for _ in world.rounds(3):
+        pass
+    [note] = world.events("ReplicasIgnored")
+    assert note.startswith("spec.scaling.replicas is 5 and has no effect in mode Auto.")
+    world.asks(scaling={"mode": "Manual", "replicas": 5})
+    await world.reconcile()
+    assert len(world.events("ReplicasIgnored")) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words", "never"),
+    [
+        ("ServiceAccount", "default", "Kubernetes itself makes the ServiceAccount default", "delete it instead"),
+        ("Service", "kubernetes", "Kubernetes itself makes the Service kubernetes", "delete it instead"),
+        ("Service", "web", "Create this InferenceService under another name.", "Kubernetes itself"),
+    ],
+)
+async def test_a_name_that_kubernetes_needs_is_never_to_be_freed(kind: str, name: str, words: str, never: str) -> None:
+    """A resource named default was advised to have the namespace's ServiceAccount deleted."""
+    manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "n", "annotations": {}}}
+    taken = objects.child(kind, {"metadata": {"name": name, "namespace": "n", "uid": "x"}})
+    view = View()
+    meta = {"name": name, "namespace": "n", "uid": "u"}
+    service = decode({"metadata": meta, "spec": {"model": {"uri": "http://x/y"}}})
+
+    class Api:
+        async def get(self, *_: str) -> dict[str, Any]:
+            return {"metadata": msgspec.to_builtins(taken.metadata)}
+
+    async def confirm() -> None:
+        pytest.fail("nothing is written")
+
+    outcome = await children.settle(
+        Api(),  # type: ignore[arg-type]
+        view,
+        service,
+        [manifest],
+        memory=children.Memory(),
+        confirm=confirm,
+        now=0.0,
+    )
+    assert outcome.refused is not None
+    assert outcome.refused.reason == "NameTaken"
+    assert words in outcome.refused.message
+    assert never not in outcome.refused.message

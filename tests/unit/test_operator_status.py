@@ -5,15 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from corefit_core.api_status import Condition, CpuStatus, InferenceServiceStatus
+from corefit_core import naming
+from corefit_core.api_status import Condition, CpuStatus, InferenceServiceStatus, LastDecision, ModelStatus
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision
+from corefit_core.recommender.types import Reason
 from corefit_core.report import ModelIdentity, PlanInForce, Report
-from corefit_core.service import Service, decode
-from corefit_operator import diagnosis, objects, status
+from corefit_core.service import SOURCE_MOUNT, Service, decode
+from corefit_operator import diagnosis, objects, observing, status
 from corefit_operator.diagnosis import Problem
+from corefit_operator.found import Found
 from corefit_operator.sizes import Sized
-from corefit_operator.status import Found
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -23,9 +25,10 @@ def _service(**spec: Any) -> Service:
     return decode({"metadata": meta, "spec": {"model": {"uri": "http://m/a.onnx"}, **spec}})
 
 
-def _pod(name: str = "p", *, ready: bool = False, **state: Any) -> objects.Pod:
+def _pod(name: str = "p", *, ready: bool = False, model: tuple[str, str] = ("", ""), **state: Any) -> objects.Pod:
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}, *state.pop("conditions", [])]
-    return objects.pod({"metadata": {"name": name, "uid": name}, "status": {"conditions": conditions, **state}})
+    meta = {"name": name, "uid": name, "annotations": naming.model_annotations(*model) if model[0] else {}}
+    return objects.pod({"metadata": meta, "status": {"conditions": conditions, **state}})
 
 
 def _deployment(replicas: int = 1, **state: Any) -> objects.Child:
@@ -70,7 +73,8 @@ def test_a_service_that_serves() -> None:
     assert (new.observed_generation, new.replicas, new.ready_replicas) == (4, 1, 1)
     assert new.latency == "p99 12ms/100ms"
     assert new.plan != msgspec.UNSET
-    assert new.plan.shape == "2x1"
+    assert (new.plan.workers, new.plan.threads_per_worker) == (2, 1)
+    assert (new.ready, new.state) == ("1/1", "Serving")
 
 
 def test_a_pod_that_has_only_just_become_ready_does_not_serve_yet() -> None:
@@ -85,7 +89,215 @@ def test_a_rollout_that_fails_leaves_ready_true_and_says_why() -> None:
     conditions = _conditions(found)
     assert conditions["Ready"].status == "True"
     assert (conditions["Progressing"].status, conditions["Progressing"].reason) == ("False", "ModelInvalid")
-    assert "go on serving" in conditions["Progressing"].message
+    assert conditions["Progressing"].message == "not ONNX. The pods of the previous spec go on serving."
+
+
+MISSING = "can't be read: No such file or directory"
+OLD, NEW = "http://m/old.onnx", "http://m/a.onnx"
+
+
+@pytest.mark.parametrize(
+    ("pods", "updated", "problem", "seen"),
+    [
+        (
+            (_pod("old", ready=True, model=(OLD, "")), _pod("new", model=(NEW, ""))),
+            1,
+            True,
+            ("1/1", "ModelInvalid", OLD),
+        ),
+        (
+            (_pod("old", ready=True, model=(OLD, "")), _pod("new", model=(NEW, ""))),
+            1,
+            False,
+            ("1/1", "RollingOut", OLD),
+        ),
+        ((_pod("new", ready=True, model=(NEW, "")),), 1, False, ("1/1", "Serving", NEW)),
+        ((_pod("new", model=(NEW, "")),), 1, False, ("0/1", "Starting", None)),
+        ((_pod("new", model=(NEW, "")),), 1, True, ("0/1", "ModelInvalid", None)),
+    ],
+)
+def test_what_kubectl_get_shows_tells_a_rollout_that_is_stuck_and_the_model_that_serves(
+    pods: tuple[objects.Pod, ...], updated: int, problem: bool, seen: tuple[str, str, str | None]
+) -> None:
+    """READY was True, the reason Serving, and the model the broken one."""
+    serving = sum(pod.ready for pod in pods)
+    deployment = _deployment(replicas=len(pods), updatedReplicas=updated, availableReplicas=serving)
+    wrong = Problem(reason="ModelInvalid", message="x.") if problem else None
+    new = status.of(_service(), _found(pods=pods, deployment=deployment, problem=wrong), InferenceServiceStatus(), NOW)
+    model = None if new.model is msgspec.UNSET else new.model.uri
+    assert (new.ready, new.state, model) == seen
+
+
+def test_the_revision_and_the_checksum_are_those_of_the_pods_that_serve() -> None:
+    pods = (
+        _pod("a", ready=True, model=(NEW, "1")),
+        _pod("b", ready=True, model=(NEW, "1")),
+        _pod("c", model=(NEW, "2")),
+    )
+    reports = {name: _report(model=ModelIdentity(name="a", sha256="5" * 64)) for name in ("a", "b")}
+    service = _service(model={"uri": NEW, "revision": "2"})
+    new = status.of(service, _found(pods=pods, reports=reports), InferenceServiceStatus(), NOW)
+    assert new.model == ModelStatus(uri=NEW, revision="1", sha256="5" * 64)
+
+
+def test_pods_without_a_range_are_shown_with_their_cpu_too() -> None:
+    """The column was empty."""
+    spec = {"containers": [{"name": "runtime", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}]}
+    raw = {"metadata": {"name": "p", "uid": "p"}, "spec": spec, "status": {"conditions": [_ready_condition()]}}
+    new = status.of(_service(), _found(pods=(objects.pod(raw),)), InferenceServiceStatus(), NOW)
+    assert new.cpu == CpuStatus(wanted="1", granted="1")
+
+
+def _ready_condition() -> dict[str, str]:
+    return {"type": "Ready", "status": "True"}
+
+
+def test_sized_says_what_the_pods_measured_and_so_does_the_plan() -> None:
+    """Sized said a queue of 1 (assumed) for good, the plan the one that was measured."""
+    assert "assumed" in _conditions(_found())["Sized"].message
+    found = _found(pods=(_pod(ready=True),), reports={"p": _report()})
+    new = status.of(_service(), found, InferenceServiceStatus(), NOW)
+    assert new.plan is not msgspec.UNSET
+    assert {c.type: c.message for c in new.conditions}["Sized"] == new.plan.why == "measured"
+
+
+def test_the_last_decision_is_the_last_with_the_time_since_when_it_is_the_same() -> None:
+    def after(before: InferenceServiceStatus, now: str, reason: Reason, message: str) -> InferenceServiceStatus:
+        decision = Decision(replicas=1, uncapped=len(message), reason=reason, message=message)
+        return status.of(_service(), _found(decision=decision), before, now)
+
+    first = after(InferenceServiceStatus(), NOW, "LoadUp", "a")
+    again = after(first, LATER, "LoadUp", "bb")
+    assert again.last_decision == LastDecision(time=NOW, replicas=1, uncapped=2, reason="LoadUp", message="bb")
+    other = after(again, LATER, "Steady", "c")
+    assert other.last_decision == LastDecision(time=LATER, replicas=1, uncapped=1, reason="Steady", message="c")
+
+
+NO_PODS = _deployment(0)
+NEVER_SEEN = _deployment(1, observedGeneration=0, updatedReplicas=0, availableReplicas=0)
+REPLACED = _deployment(2, updatedReplicas=1, availableReplicas=2)
+TWO = Decision(replicas=2, uncapped=2, millicores=500, reason="LoadUp", message="busy")
+FULL = Problem(reason="Unschedulable", message="full.")
+MESSAGES: list[tuple[str, Found, dict[str, Any], list[str]]] = [
+    ("Ready", _found(pods=(_pod(ready=True),)), {}, ["1 of 1 replicas serve requests."]),
+    ("Ready", _found(deployment=None, desired=0), {}, ["Corefit has yet to create the Deployment."]),
+    ("Ready", _found(desired=0, deployment=NO_PODS), {"mode": "Manual"}, ["spec.scaling.replicas is 0", "Set it to 1"]),
+    ("Ready", _found(desired=0, deployment=NO_PODS), {"mode": "Recommend"}, ["mode Recommend leaves them", "to Auto"]),
+    (
+        "Progressing",
+        _found(desired=0, deployment=NO_PODS),
+        {"mode": "Manual"},
+        ["No replica is wanted, and none runs."],
+    ),
+    ("Progressing", _found(pods=(_pod(ready=True),)), {}, ["The replica runs the current spec."]),
+    ("Progressing", _found(deployment=NEVER_SEEN), {}, ["0 of 1 replicas are ready."]),
+    (
+        "Progressing",
+        _found(pods=(_pod(ready=True), _pod("b")), desired=2, deployment=REPLACED),
+        {},
+        ["1 of 2 replicas run the new spec", "older pods serve until the new ones are ready"],
+    ),
+    (
+        "Progressing",
+        _found(desired=3, pods=(_pod(ready=True),), problem=FULL),
+        {},
+        ["full. 1 of 3 replicas go on serving."],
+    ),
+    ("ScalingActive", _found(), {"mode": "Recommend"}, ["has no recommendation yet", "to Auto"]),
+    (
+        "ScalingActive",
+        _found(decision=TWO),
+        {"mode": "Recommend"},
+        ["changes nothing", "It recommends 2 replicas with 500m of CPU each: busy."],
+    ),
+    ("ScalingActive", _found(), {"mode": "Manual", "replicas": 2}, ["is spec.scaling.replicas (2)", "to Auto"]),
+    (
+        "ScalingActive",
+        _found(contended=True),
+        {"mode": "Manual", "replicas": 2},
+        ["replicas of the Deployment", "changed them back", "kubectl scale cfis/a --replicas=N"],
+    ),
+    (
+        "ScalingActive",
+        _found(contended=True),
+        {},
+        ["replicas of the Deployment", "changed them back", "to Manual and spec.scaling.replicas", "in one change"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "found", "scaling", "words"), MESSAGES)
+def test_each_message_fits_its_case(kind: str, found: Found, scaling: dict[str, Any], words: list[str]) -> None:
+    message = _conditions(found, _service(scaling=scaling))[kind].message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("cpu", "message"),
+    [
+        (Sized(wanted=250), "No pod serves yet; a pod gets its CPU when it is ready."),
+        (Sized(wanted=250, granted=(250, 250)), "Every serving pod has the CPU that Corefit wants for it (250m)."),
+        (Sized(wanted=250, granted=(250,), waiting=1), "1 pod waits for a change of CPU."),
+    ],
+)
+def test_what_is_said_of_cpu_fits_its_case(cpu: Sized, message: str) -> None:
+    assert _conditions(_found(cpu=cpu))["Resized"].message == message
+
+
+def test_a_deployment_that_was_just_created_is_not_rolling_out() -> None:
+    """The first pods of a resource were said to replace older ones, and the recommender held for a rollout."""
+    assert not NEVER_SEEN.rolling_out
+    assert not observing.observation([], {}, NEVER_SEEN, {}, 0.0).rollout
+    assert _deployment(1, updatedReplicas=0).rolling_out
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('0/1 nodes are available: persistentvolumeclaim "models" not found. preemption: no.', "ClaimNotFound"),
+        ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "ClaimNotBound"),
+        ("0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.", "ClaimNotBound"),
+        ("0/1 nodes are available: 1 Insufficient cpu.", "Unschedulable"),
+    ],
+)
+def test_a_claim_that_is_missing_is_not_a_lack_of_nodes(message: str, reason: str) -> None:
+    pod = _pod(conditions=[{"type": "PodScheduled", "status": "False", "message": message}])
+    found = diagnosis.problem([pod], {}, None)
+    assert found is not None
+    assert found.reason == reason
+    assert ("nodes, or ask for less" in found.message) == (reason == "Unschedulable")
+
+
+@pytest.mark.parametrize(
+    ("uri", "told", "words"),
+    [
+        ("file:///mnt/a.onnx", f"file:///mnt/a.onnx {MISSING}", ("volumeMounts", "file:///mnt/a.onnx")),
+        (
+            "pvc://claim/a.onnx",
+            f"file://{SOURCE_MOUNT}/a.onnx {MISSING}",
+            ("root of the claim", "pvc://claim/a.onnx can't"),
+        ),
+        ("http://m/a.onnx", "http://m/a.onnx can't be fetched: 404", ("reach its server", "404")),
+    ],
+)
+def test_what_to_do_about_a_model_that_is_not_there_depends_on_where_it_comes_from(
+    uri: str, told: str, words: tuple[str, ...]
+) -> None:
+    """Of a missing file people were advised to see that pods can reach it."""
+    report = _report(state="Failed", reason="ModelUnavailable", message=told)
+    found = diagnosis.problem([_pod()], {"p": report}, None, _service(model={"uri": uri}))
+    assert found is not None
+    assert found.reason == "ModelUnavailable"
+    assert all(word in found.message for word in words)
+    assert "model-source" not in found.message
+
+
+def test_a_pod_of_another_model_is_diagnosed_by_its_own() -> None:
+    report = _report(state="Failed", reason="ModelUnavailable", message="http://m/old.onnx can't be fetched: 404")
+    pod = _pod(model=(OLD, ""))
+    found = diagnosis.problem([pod], {"p": report}, None, _service(model={"uri": "pvc://claim/a.onnx"}))
+    assert found is not None
+    assert "reach its server" in found.message
 
 
 @pytest.mark.parametrize(
@@ -134,7 +346,7 @@ def test_figures_and_the_reasons_that_follow_them_alone_are_not_urgent() -> None
         for why, s in (("Steady", 0.01), ("StabilisationWindow", 0.02))
     )
     assert old != new
-    assert not status.urgent(new, msgspec.structs.replace(old, last_decision=new.last_decision))
+    assert not status.urgent(new, old)
 
 
 def test_what_cannot_be_read_keeps_what_was_said_of_serving() -> None:
@@ -243,7 +455,7 @@ def test_ready_pods_have_no_problem() -> None:
 
 
 def test_a_pod_that_is_resized_in_place_is_seen_with_its_size_and_why_it_has_not_the_one_wanted() -> None:
-    assert "Resized" not in _conditions(_found())
+    assert "Resized" not in _conditions(_found())  # nor is there a condition where CPU never changes in place
     cpu = Sized(wanted=1000, granted=(250, 1000), waiting=1)
     new = status.of(_service(), _found(cpu=cpu), InferenceServiceStatus(), NOW)
     assert new.cpu == CpuStatus(wanted="1", granted="250m-1")

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from corefit_core.api_application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
+from corefit_core.api_model import MODEL_RULES, Model, Named
 from corefit_core.api_part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
 from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api_status import InferenceServiceStatus
@@ -17,74 +18,7 @@ RESERVED_ENV_PREFIX: Final = "COREFIT_"
 RESERVED_VOLUMES: Final = ("models", "tmp", "model-source", "model-credentials")
 RESERVED_MOUNTS: Final = ("/models", "/tmp", "/mnt/model-source", "/mnt/model-credentials")  # noqa: S108 - paths in the pod, none is opened here
 
-_URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/\\S+)$"
-
-
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
-
-
-Sha256 = Annotated[
-    str,
-    Meta(
-        description="SHA-256 of the file; another file is refused.",
-        max_length=64,
-        extra_json_schema=rules(
-            ("self.matches('^[0-9a-f]{64}$')", "sha256 must be 64 lower-case hexadecimal digits, as sha256sum says")
-        ),
-    ),
-]
-ModelName = Annotated[
-    str,
-    Meta(
-        description="Name in the protocol's paths, /v2/models/NAME; the resource's name when it is left out.",
-        max_length=63,
-        extra_json_schema=rules(
-            (
-                "self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",
-                "name must be letters, digits, '.', '_' and '-', and begin and end with a letter or digit",
-            )
-        ),
-    ),
-]
-
-
-class Named(Part, frozen=True, kw_only=True):
-    """A reference by name within the namespace."""
-
-    name: Annotated[ObjectName, Meta(description="Its name.")]
-
-
-class Model(Part, frozen=True, kw_only=True):
-    """Which model is served."""
-
-    uri: Annotated[
-        str,
-        Meta(
-            description="Where the ONNX file is: http(s)://host/path, file:///path in a volume of the pod "
-            "template, or pvc://claim/path (the claim is mounted read-only).",
-            min_length=1,
-            max_length=2048,
-            extra_json_schema=rules(
-                (f"self.matches('{_URI}')", "uri must be http(s)://host/path, file:///path or pvc://claim/path"),
-                (
-                    "!self.matches('^https?://[^/]*@')",
-                    "uri must not hold a user or password: name a Secret in credentialsSecret",
-                ),
-            ),
-        ),
-    ]
-    sha256: Sha256 | UnsetType = UNSET
-    name: ModelName | UnsetType = UNSET
-    credentials_secret: (
-        Annotated[
-            Named,
-            Meta(
-                description="Secret with token, or username and password, for the server that uri names. The kubelet "
-                "mounts it into the pods; the operator does not read it."
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
 
 
 class Objective(Part, frozen=True, kw_only=True):
@@ -116,8 +50,8 @@ class Scaling(Part, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=1000,
-            description="Replicas in mode Manual; not looked at otherwise. Set it before, or together with, the mode: "
-            "its default of 1 takes the others away.",
+            description="Replicas in mode Manual, and refused in another mode. Set it together with the mode: its "
+            "default of 1 takes the others away.",
         ),
     ] = 1
     down_stabilization_seconds: Annotated[
@@ -233,12 +167,7 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
         Model,
         Meta(
             description="Which model is served.",
-            extra_json_schema=rules(
-                (
-                    "!has(self.credentialsSecret) || self.uri.startsWith('http')",
-                    "credentialsSecret is for a uri that begins with http:// or https://",
-                )
-            ),
+            extra_json_schema=rules(*MODEL_RULES),
         ),
     ]
     resources: Annotated[
@@ -255,7 +184,11 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
         Meta(
             description="How many pods there are, and who says so.",
             extra_json_schema=rules(
-                ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas")
+                ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
+                (
+                    "self.mode == 'Manual' || oldSelf.mode == 'Manual' || self.replicas in [1, oldSelf.replicas]",
+                    "replicas counts in mode Manual only: set minReplicas and maxReplicas, or mode together with it",
+                ),
             ),
         ),
     ] = Scaling()

@@ -29,12 +29,19 @@ class PlanStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
     workers: int
     threads_per_worker: int
     queue_depth: int
-    shape: Annotated[str, Meta(description="Workers x threads.", max_length=32)]
     why: Text
 
 
+class ModelStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """The model that ready pods serve; while a rollout goes on or is stuck another one than spec.model names."""
+
+    uri: Annotated[str, Meta(max_length=2048)]
+    revision: Annotated[str, Meta(description="spec.model.revision of these pods.", max_length=256)] | UnsetType = UNSET
+    sha256: Annotated[str, Meta(description="Of the file, where the pods agree.", max_length=64)] | UnsetType = UNSET
+
+
 class CpuStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """CPU of each pod, where it may be changed in place."""
+    """CPU of each pod."""
 
     wanted: Annotated[str, Meta(description="What each pod is to have.", max_length=32)]
     granted: Annotated[
@@ -43,9 +50,15 @@ class CpuStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class LastDecision(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """The last change of replicas that was decided, and from what."""
+    """The newest decision, and from what; mode says whether it is carried out."""
 
-    time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    time: Annotated[
+        str,
+        Meta(
+            description="Since when replicas, cpu and reason have been the same.",
+            extra_json_schema={"format": "date-time"},
+        ),
+    ]
     replicas: int
     cpu: Annotated[str, Meta(description="CPU of each pod.", max_length=32)] | UnsetType = UNSET
     uncapped: Annotated[int, Meta(description="Before bounds and windows.")] | UnsetType = UNSET
@@ -58,6 +71,15 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
 
     observed_generation: int = 0
     replicas: int = 0
+    ready: Annotated[str, Meta(description="Ready and desired replicas, as `kubectl get` shows.", max_length=32)] = ""
+    state: Annotated[
+        str,
+        Meta(
+            description="In one word: Serving, RollingOut, or what keeps a rollout from going on; the conditions "
+            "say more.",
+            max_length=128,
+        ),
+    ] = ""
     ready_replicas: int = 0
     stale_replicas: (
         Annotated[int, Meta(description="Pods injected from an older state of the resource, or by another version.")]
@@ -70,6 +92,7 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
     desired_replicas: Annotated[int, Meta(description="What the Deployment is to have.")] = 0
     recommended_replicas: Annotated[int, Meta(description="What the recommender would choose.")] | UnsetType = UNSET
     selector: Annotated[str, Meta(description="Label selector of the pods, for the scale subresource.")] = ""
+    model: ModelStatus | UnsetType = UNSET
     plan: PlanStatus | UnsetType = UNSET
     cpu: CpuStatus | UnsetType = UNSET
     latency: Annotated[str, Meta(description="Measured against the objective.", max_length=64)] | UnsetType = UNSET

@@ -16,17 +16,18 @@ SHORT_NAME: Final = "cfis"
 CATEGORY: Final = "corefit"
 
 _COLUMNS: Final = (
-    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
-    ("Replicas", "string", ".status.readyReplicas", 0),
-    ("Desired", "integer", ".status.desiredReplicas", 0),
+    ("Ready", "string", ".status.ready", 0),
+    ("Status", "string", ".status.state", 0),
     ("CPU", "string", ".status.cpu.granted", 0),
-    ("Workers", "string", ".status.plan.shape", 0),
     ("Latency", "string", ".status.latency", 0),
     ("Cost/h", "string", ".status.costPerHour", 0),
-    ("Mode", "string", ".spec.scaling.mode", 0),
+    ("Scaling", "string", '.status.conditions[?(@.type=="ScalingActive")].reason', 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
-    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 1),
-    ("Model", "string", ".spec.model.uri", 1),
+    ("Mode", "string", ".spec.scaling.mode", 1),
+    ("Workers", "integer", ".status.plan.workers", 1),
+    ("Model", "string", ".status.model.uri", 1),
+    ("Revision", "string", ".status.model.revision", 1),
+    ("Why", "string", '.status.conditions[?(@.type=="ScalingActive")].message', 1),
 )
 """Name, type, path, priority: those above 0 are shown by `kubectl get -o wide`."""
 

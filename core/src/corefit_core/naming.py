@@ -26,6 +26,11 @@ ANNOTATION_ASKED: Final = f"{GROUP}/asked-hash"
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 """On an InferenceService: `"true"` stops every write that the operator would make for it."""
 
+ANNOTATION_MODEL: Final = f"{GROUP}/model-uri"
+"""On every runtime pod: spec.model.uri of the resource when the pod's template was made."""
+ANNOTATION_REVISION: Final = f"{GROUP}/model-revision"
+"""On a runtime pod: spec.model.revision, another value of which makes another template, so that pods are replaced."""
+
 PORT_HTTP: Final = 8080
 """Open Inference Protocol. 8080: what KServe's and Seldon's servers and their users' probes take."""
 PORT_NAME: Final = "http"
@@ -102,6 +107,11 @@ def volume_name(declared: str) -> str:
 def label_value(service: str) -> str:
     """The value of `LABEL_SERVICE`: equal to the child's name, which is a valid label value always."""
     return child_name(service)
+
+
+def model_annotations(uri: str, revision: str) -> dict[str, str]:
+    """The annotations by which a pod says which model it serves."""
+    return {ANNOTATION_MODEL: uri, **({ANNOTATION_REVISION: revision} if revision else {})}
 
 
 def selector(service: str) -> dict[str, str]:

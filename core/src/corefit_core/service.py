@@ -34,6 +34,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         generation: of the resource's spec; conditions say which one they speak of.
         model_uri: what the runtime fetches; a `pvc://` model is a file below `SOURCE_MOUNT` for it.
+        source_uri: spec.model.uri.
+        model_revision: spec.model.revision; empty when there is none.
         model_claim: the claim to mount for that; empty when there is none.
         model_name: in the protocol's paths.
         credentials_secret: mounted for the runtime, for the model's web server; empty when there is none.
@@ -54,6 +56,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     generation: int
     model_uri: str
+    source_uri: str
+    model_revision: str
     model_claim: str
     model_sha256: str
     model_name: str
@@ -114,6 +118,8 @@ def decode(resource: Mapping[str, Any]) -> Service:
         uid=meta.get("uid", ""),
         generation=meta.get("generation", 0),
         model_uri=uri,
+        source_uri=spec.model.uri,
+        model_revision="" if spec.model.revision is UNSET else spec.model.revision,
         model_claim=claim,
         model_sha256="" if spec.model.sha256 is UNSET else spec.model.sha256,
         model_name=meta.get("name", "") if spec.model.name is UNSET else spec.model.name,

@@ -32,7 +32,10 @@ def rendered(service: Service, image: str, *, link_local: bool = False) -> Manif
     return {
         "metadata": {
             "labels": naming.selector(service.name),
-            "annotations": {naming.ANNOTATION_ADMIN_PORT: str(BESIDE.admin_port)},
+            "annotations": {
+                naming.ANNOTATION_ADMIN_PORT: str(BESIDE.admin_port),
+                **naming.model_annotations(service.source_uri, service.model_revision),
+            },
         },
         "spec": {
             "initContainers": [container.sidecar(service, image, link_local=link_local)],

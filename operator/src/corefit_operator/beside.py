@@ -54,7 +54,7 @@ def stale(pods: Sequence[Pod], stamp: str) -> int:
 def ready(service: Service, serving: int, present: int, trouble: Problem | None) -> Statement:
     """The condition Ready."""
     if serving:
-        return "Ready", "True", "Serving", f"{serving} of {present} pods with the sidecar serve."
+        return "Ready", "True", "Serving", f"The sidecar serves in {serving} of {present} pods."
     if trouble:
         return "Ready", "False", trouble.reason, trouble.message
     if not present:
@@ -68,10 +68,12 @@ def progressing(beside: Beside, present: int, trouble: Problem | None) -> Statem
     if trouble:
         return "Progressing", "False", trouble.reason, trouble.message
     if beside.stale:
-        renew = "restart their workload to renew them (kubectl rollout restart)"
-        found = f"{beside.stale} of {present} pods have the sidecar of before: {renew}."
-        return "Progressing", "True", "StalePods", found
-    return "Progressing", "True", "Complete", "All pods with the sidecar have the one that the resource asks for."
+        renew = "Restart their workload to replace them: kubectl rollout restart."
+        older = f"{beside.stale} of {present} pods run an older sidecar"
+        return "Progressing", "True", "StalePods", f"{older} than the current spec gives. {renew}"
+    if not present:
+        return "Progressing", "True", "Complete", "No pod has the sidecar yet."
+    return "Progressing", "True", "Complete", f"The current sidecar runs in every pod that has one ({present})."
 
 
 def injectable(beside: Beside) -> Statement:
@@ -88,13 +90,18 @@ def not_scaling(service: Service, beside: Beside) -> Statement | None:
             "ScalingActive",
             "False",
             "NoTarget",
-            "Without spec.scaling.targetRef status only says what would be done.",
+            "spec.scaling.targetRef is not set, so Corefit only recommends replicas, in status.recommendedReplicas.",
         )
     named = f"{target.kind} {target.name}"
     if beside.workload is None:
-        return "ScalingActive", "False", "TargetNotFound", f"There is no {named}, which spec.scaling.targetRef names."
+        return (
+            "ScalingActive",
+            "False",
+            "TargetNotFound",
+            f"spec.scaling.targetRef names {named}, which does not exist in this namespace.",
+        )
     if beside.autoscaler:
-        already = f"HorizontalPodAutoscaler {beside.autoscaler} scales {named} already, so Corefit leaves it alone."
-        mend = "Delete it, or take spec.scaling.targetRef out."
+        already = f"HorizontalPodAutoscaler {beside.autoscaler} scales {named} already, so Corefit does not scale it."
+        mend = "Delete that HorizontalPodAutoscaler, or remove spec.scaling.targetRef."
         return "ScalingActive", "False", "OtherAutoscaler", f"{already} {mend}"
     return None

@@ -31,6 +31,8 @@ REFUSED_S: Final = 10.0
 pause a policy that refuses what all resources want would be asked by each of them in every round of reports."""
 RETRY_S: Final = 1.0
 """Seconds until another look at a child of a deleted namesake: the garbage collector takes about as long."""
+OF_KUBERNETES: Final = frozenset({("ServiceAccount", "default"), ("Service", "kubernetes")})
+"""Children's kinds and names that the control plane makes: an account in each namespace, the API server's Service."""
 _LEAVING: Final = "because it is being terminated"
 """In the refusal to make something in a namespace that is being deleted: the resource goes with it in a moment."""
 
@@ -192,12 +194,20 @@ def _blocked(child: Child | None, service: Service) -> Outcome | None:
         return Outcome(retry_s=RETRY_S)  # of a deleted namesake: the garbage collector is on its way
     if owner is None and child.metadata.annotations.get(ANNOTATION_APPLIED):
         return None  # ours, with its owner edited away
-    return Outcome(
-        refused=described(
-            "NameTaken",
-            f"a {child.kind} named {child.metadata.name} exists already and is not Corefit's. "
-            "Rename this resource or delete that object.",
+    return Outcome(refused=described("NameTaken", _taken(child)))
+
+
+def _taken(child: Child) -> str:
+    """What to do about an object of others in a child's place; never to delete one that Kubernetes needs."""
+    kind, name = child.kind, child.metadata.name
+    if (kind, name) in OF_KUBERNETES:
+        return (
+            f"Kubernetes itself makes the {kind} {name}, so an InferenceService can't have that name. "
+            "Delete this InferenceService and create it under another name."
         )
+    return (
+        f"A {kind} named {name} exists already, and Corefit did not make it. Create this InferenceService under "
+        f"another name. If nothing needs that {kind}, you can delete it instead."
     )
 
 

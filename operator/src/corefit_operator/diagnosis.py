@@ -3,19 +3,28 @@
 Pure. Says the reason as a CamelCase word for conditions, and in the message what to do about it.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from corefit_core.report import Report
+from corefit_core.service import Service
 from corefit_operator.objects import Child, ContainerStatus, Pod
 
 MESSAGE_MAX: Final = 1024
 """Characters of a message that others wrote, a pod among them: status must not grow without bound."""
 
 _FIXES: Final[Mapping[str, str]] = {
-    "ModelUnavailable": "Check spec.model.uri, and that the pods can reach it.",
+    "ModelUnavailable": "Check spec.model.uri, and that the pods can reach its server.",
+    "ModelFileMissing": "Check the path in spec.model.uri, and that spec.template.volumes and volumeMounts mount a "
+    "volume with that file where the path says.",
+    "ModelFileMissingInClaim": "Check the path after the claim's name in spec.model.uri; it begins at the root of the "
+    "claim's volume.",
+    "ClaimNotFound": "Create the PersistentVolumeClaim in this namespace, or correct the claim's name in "
+    "spec.model.uri or spec.template.volumes.",
+    "ClaimNotBound": "See why with kubectl describe pvc: a StorageClass or a PersistentVolume may be missing.",
     "ChecksumMismatch": "Check spec.model.sha256 against the file (sha256sum), or leave it out.",
     "ModelInvalid": "Check that spec.model.uri is an ONNX file that onnxruntime loads.",
     "ImagePullFailed": "Check spec.image and spec.template.imagePullSecrets.",
@@ -55,7 +64,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-def problem(pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Child | None) -> Problem | None:
+def problem(
+    pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Child | None, service: Service | None = None
+) -> Problem | None:
     """What keeps pods from serving; None when nothing is known to.
 
     Models first, since their message is the most telling; then what the kubelet and the scheduler say of pods
@@ -64,7 +75,7 @@ def problem(pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Chil
     waiting = [pod for pod in pods if pod.live and not pod.ready]
     return _first(
         [
-            *(_of_report(reports.get(pod.metadata.uid)) for pod in waiting),
+            *(_of_report(reports.get(pod.metadata.uid), pod, service) for pod in waiting),
             *(_of_containers(pod) for pod in waiting),
             *(_of_scheduler(pod) for pod in waiting),
             *_of_deployment(deployment),
@@ -73,9 +84,9 @@ def problem(pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Chil
     )
 
 
-def described(reason: str, message: str) -> Problem:
-    """A problem with its fix, cut to what a status may hold."""
-    fix = _FIXES.get(reason, "")
+def described(reason: str, message: str, fix: str = "") -> Problem:
+    """A problem with its fix (that of its reason when none is given), cut to what a status may hold."""
+    fix = fix or _FIXES.get(reason, "")
     text = message.strip()[: MESSAGE_MAX - len(fix) - 2].rstrip()
     ended = text if text.endswith((".", "!", "?")) or not text else f"{text}."
     return Problem(reason=reason, message=f"{ended} {fix}".strip())
@@ -85,10 +96,18 @@ def _first(found: Iterable[Problem | None]) -> Problem | None:
     return next((p for p in found if p is not None), None)
 
 
-def _of_report(report: Report | None) -> Problem | None:
+def _of_report(report: Report | None, pod: Pod, service: Service | None) -> Problem | None:
     if report is None or report.state != "Failed":
         return None
-    return described(_word(report.reason) or "ModelError", report.message)
+    reason, message = _word(report.reason) or "ModelError", report.message
+    if reason != "ModelUnavailable" or service is None:
+        return described(reason, message)
+    # The pod's own model: after a change of the spec older pods have another one.
+    uri = pod.model_uri or service.source_uri
+    if uri == service.source_uri:
+        message = message.replace(service.model_uri, uri)  # of a claim the pod knows the path in the container only
+    fix = {"file": "ModelFileMissing", "pvc": "ModelFileMissingInClaim"}.get(uri.partition("://")[0], reason)
+    return described(reason, message, _FIXES[fix])
 
 
 def _word(text: str) -> str:
@@ -120,8 +139,18 @@ def _of_container(pod: str, status: ContainerStatus) -> Problem | None:
 def _of_scheduler(pod: Pod) -> Problem | None:
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
-            return described("Unschedulable", f"pod {pod.metadata.name}: {condition.message}")
+            reason = _unscheduled(condition.message)
+            return described(reason, f"pod {pod.metadata.name}: {condition.message}")
     return None
+
+
+def _unscheduled(message: str) -> str:
+    """The reason in what the scheduler says (its volumebinding plugin's words where a claim is the matter)."""
+    if re.search(r'persistentvolumeclaim "[^"]*" not found', message):
+        return "ClaimNotFound"
+    if "unbound immediate PersistentVolumeClaims" in message or "persistent volumes to bind" in message:
+        return "ClaimNotBound"
+    return "Unschedulable"
 
 
 def _of_deployment(deployment: Child | None) -> Iterable[Problem]:

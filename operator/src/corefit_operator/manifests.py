@@ -200,7 +200,10 @@ def _pod_template(service: Service, defaults: Defaults) -> Manifest:
     template, application = service.template, service.application
     metadata = {
         "labels": {**template.labels, **_labels(service)},
-        "annotations": dict(template.annotations),
+        "annotations": {
+            **template.annotations,
+            **naming.model_annotations(service.source_uri, service.model_revision),
+        },
     }
     if application is None:
         grace = container.DRAIN_S + GRACE_MARGIN_S + round(service.objective.latency_s)

@@ -6,7 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from corefit_core.recommender import Decision
-from corefit_operator.status import Found
+from corefit_operator.found import Found
 from corefit_operator.view import Key
 
 _SERVICE: Final = ("namespace", "name")

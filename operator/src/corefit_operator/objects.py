@@ -9,7 +9,15 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from corefit_core.naming import ANNOTATION_ADMIN_PORT, ANNOTATION_INJECTED, LABEL_SERVICE, PORT_ADMIN, PORT_NAME
+from corefit_core.naming import (
+    ANNOTATION_ADMIN_PORT,
+    ANNOTATION_INJECTED,
+    ANNOTATION_MODEL,
+    ANNOTATION_REVISION,
+    LABEL_SERVICE,
+    PORT_ADMIN,
+    PORT_NAME,
+)
 
 LOG: Final = logging.getLogger(__name__)
 _PORT_MAX: Final = 65535
@@ -164,6 +172,16 @@ class Pod(_Read, frozen=True, kw_only=True):
         return ANNOTATION_INJECTED in self.metadata.annotations
 
     @property
+    def model_uri(self) -> str:
+        """spec.model.uri that it was made from; empty for a pod of an operator that didn't say it."""
+        return self.metadata.annotations.get(ANNOTATION_MODEL, "")
+
+    @property
+    def model_revision(self) -> str:
+        """spec.model.revision that it was made from; empty when there was none."""
+        return self.metadata.annotations.get(ANNOTATION_REVISION, "")
+
+    @property
     def names_its_port(self) -> bool:
         """Whether the Service finds the port in it by name."""
         return any(port.name == PORT_NAME for container in self.spec.containers for port in container.ports)
@@ -214,8 +232,13 @@ class Child(_Read, frozen=True, kw_only=True):
 
     @property
     def rolling_out(self) -> bool:
-        """Whether pods of an older template are still there, or the Deployment's controller hasn't looked yet."""
+        """Whether pods of an older template are still there, or the Deployment's controller hasn't looked yet.
+
+        One that the controller has never looked at is new, and has no pods of an older template.
+        """
         status, strategy = self.status, self.spec.update_strategy
+        if status.observed_generation == 0:
+            return False
         if status.observed_generation < self.metadata.generation:
             return True
         # What is held back by partition, or until somebody deletes it, stays: waiting for it would be for ever.

@@ -26,15 +26,15 @@ from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
 from corefit_operator.confirm import confirm
 from corefit_operator.diagnosis import Problem, described
+from corefit_operator.found import Found
 from corefit_operator.manifests import Defaults
 from corefit_operator.metrics import Metrics
 from corefit_operator.objects import Child, Pod
-from corefit_operator.recorder import Recorder, Said, changes
+from corefit_operator.recorder import Recorder, Said, changes, ignored_replicas
 from corefit_operator.remembered import Asked, Remembered
 from corefit_operator.resizing import Blocked, Resizer
 from corefit_operator.sidecars import Sidecars
 from corefit_operator.sizes import Scene
-from corefit_operator.status import Found
 from corefit_operator.upgrades import Upgrades
 from corefit_operator.view import Key, View
 
@@ -190,7 +190,7 @@ class Reconciler:
             contended=remembered.contention.look(deployment, now),
             beside=around,
             burst=lending.look(reports, remembered.lent, now) if service.burst_millicores is not None else None,
-            problem=diagnosis.problem(pods, reports, deployment),
+            problem=diagnosis.problem(pods, reports, deployment, service),
         )
 
     async def _decide(
@@ -205,6 +205,9 @@ class Reconciler:
         now = self._clock()
         observation = observing.observation(pods, remembered.reports, deployment, room, now)
         decision, remembered.state = decide(policy, remembered.state, observation, now)
+        if service.mode != "Auto":
+            # Nobody carries it out: what it would give to pods must not count as asked for and not arrived.
+            remembered.state = msgspec.structs.replace(remembered.state, asked=())
         return decision
 
     async def _resize(self, key: Key, service: Service, found: Found, remembered: Remembered) -> Found:
@@ -263,7 +266,7 @@ class Reconciler:
         if not self._due(new, before, remembered):
             return
         await self._write_status(key, raw, new, remembered)
-        for said in changes(before, new):
+        for said in (*changes(before, new), *ignored_replicas(service, before)):
             await self._recorder.record(service, remembered.budget, said)
 
     async def _say_unreadable(

@@ -116,3 +116,17 @@ def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list
         )
         for c in changed.values()
     ]
+
+
+def ignored_replicas(service: Service, before: InferenceServiceStatus) -> list[Said]:
+    """A number of replicas that the mode does not look at, said once for each state of the spec.
+
+    The API server refuses to change it in such a mode, so it came with the resource, or was left by mode Manual.
+    """
+    if service.mode == "Manual" or service.manual_replicas == 1 or service.generation == before.observed_generation:
+        return []
+    note = (
+        f"spec.scaling.replicas is {service.manual_replicas} and has no effect in mode {service.mode}. "
+        "It takes effect when mode becomes Manual; remove it if that is not meant."
+    )
+    return [Said(reason="ReplicasIgnored", action="Reconcile", note=note)]
