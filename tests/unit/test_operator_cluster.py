@@ -56,6 +56,31 @@ async def test_a_request_that_waits_for_its_turn_is_not_late() -> None:
     assert got == [{}] * 25
 
 
+async def test_requests_of_one_namespace_that_take_for_ever_hold_up_no_other() -> None:
+    """Three hundred held requests of one namespace made a change in another take 225 s."""
+    hold = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if b"/namespaces/greedy/" in head:
+                    await hold.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    configuration = Configuration(host=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    configuration.connection_pool_maxsize = 4
+    async with server, ApiClient(configuration) as client:
+        cluster = Cluster(client, lambda *_: None, timeout_s=600.0)
+        greedy = [asyncio.create_task(cluster.get("Pod", "greedy", str(number))) for number in range(300)]
+        for number in range(20):
+            await asyncio.wait_for(cluster.get("Pod", "honest", str(number)), 60)
+        hold.set()
+        await asyncio.gather(*greedy)
+
+
 async def test_a_request_without_an_answer_is_counted_as_well() -> None:
     """An API server that is away was not to be seen in the operator's own metrics."""
     seen: list[tuple[str, str, int]] = []

@@ -74,6 +74,26 @@ async def test_a_due_key_that_something_happens_to_moves_forward_and_comes_once(
     assert len(queue) == 0
 
 
+async def test_a_namespace_with_many_dirty_keys_holds_up_no_other() -> None:
+    queue: WorkQueue[Key] = WorkQueue(lambda key: key.namespace, share=2)
+    for number in range(300):
+        queue.add(Key("greedy", str(number)))
+    queue.add(Key("honest", "a"))
+    queue.add(Key("honest", "b"))
+    handed = [await queue.get() for _ in range(4)]
+    assert [key.namespace for key in handed] == ["greedy", "honest", "greedy", "honest"]
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not waiting.done()  # both have their share
+    queue.add(Key("another", "a"))
+    assert await waiting == Key("another", "a")
+    queue.done(handed[1])
+    queue.add(Key("honest", "a"))
+    assert await queue.get() == Key("honest", "a")
+    queue.done(handed[0])
+    assert (await queue.get()).namespace == "greedy"
+
+
 async def test_an_error_of_one_resource_does_not_disturb_another() -> None:
     queue: WorkQueue[Key] = WorkQueue()
     good, bad, broken = Key("n", "good"), Key("n", "bad"), Key("n", "broken")

@@ -46,6 +46,13 @@ def test_another_operator_rolls_only_so_many_at_a_time_and_the_next_when_one_is_
     assert not upgrades.waits(C, wanted, before)
 
 
+def test_a_namespace_whose_pods_are_broken_leaves_a_turn_to_others() -> None:
+    upgrades = Upgrades(at_once=3)
+    wanted, before = _wanted(NEW), _found(_wanted(OLD))
+    assert [upgrades.waits(key, wanted, before) for key in (A, B, C)] == [False, False, True]
+    assert not upgrades.waits(Key("other", "a"), wanted, before)
+
+
 def test_what_a_resource_asks_for_never_waits() -> None:
     upgrades = Upgrades(at_once=1)
     assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))

@@ -4,7 +4,6 @@ Plain JSON in and out: the generated models cost more to build than the requests
 wants to send exactly the fields that are meant. May not decide anything.
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,6 +20,7 @@ from corefit_core.naming import FIELD_MANAGER, GROUP, LABEL_SERVICE, PLURAL, VER
 from corefit_operator import paths
 from corefit_operator.api_error import ApiError, excerpt, refusal
 from corefit_operator.fence import Fence
+from corefit_operator.turns import Turns
 
 REQUEST_TIMEOUT_S: Final = 15.0
 """Seconds: API servers answer in milliseconds; a request that takes so long is retried with backoff."""
@@ -63,7 +63,8 @@ class Cluster:
         self._observe = observe
         self._fence = fence or Fence()
         self._timeout_s = timeout_s
-        self._turns = asyncio.Semaphore(client.configuration.connection_pool_maxsize)
+        places = client.configuration.connection_pool_maxsize
+        self._turns: Turns[str] = Turns(places, share=max(1, places // 2))
 
     async def served(self) -> bool:
         """Whether the API server serves our resource, i.e. whether the CRD is installed and established."""
@@ -232,7 +233,9 @@ class Cluster:
         body: Mapping[str, Any] | Sequence[Any] | None = None,
         content_type: str | None = None,
     ) -> dict[str, Any]:
-        async with self._turns:  # before any limit counts: a request that waits for its turn is not late
+        async with self._turns.of(
+            paths.namespace(path)
+        ):  # before any limit counts: a request that waits for its turn is not late
             response, data = await self._answer(method, path, query or {}, body, content_type)
         self._observe(method, paths.resource(path), response.status)
         if response.status >= HTTPStatus.BAD_REQUEST:

@@ -19,6 +19,8 @@ LOG: Final = logging.getLogger(__name__)
 AT_ONCE: Final = 256
 """Reconciles at once. One of them waits for a silent pod for `collector.DEADLINE_S`; were they 16, as they once were,
 forty resources with a silent pod each would make every round of all others last 5 s. Each is 10 KB."""
+SHARE: Final = 128
+"""Of them those of one namespace, however many resources it has."""
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
 

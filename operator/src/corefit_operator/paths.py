@@ -44,6 +44,12 @@ def _segment(name: str) -> str:
     return name
 
 
+def namespace(path: str) -> str:
+    """The namespace that a path leads into; empty for none."""
+    _, _, rest = path.partition("/namespaces/")
+    return rest.partition("/")[0]
+
+
 def resource(path: str) -> str:
     """The plural that a path speaks of, with its subresource: a label of few values for the metrics."""
     parts = path.split("/")

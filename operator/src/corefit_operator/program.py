@@ -19,7 +19,7 @@ from corefit_operator.api_error import ApiError
 from corefit_operator.attention import Attention
 from corefit_operator.cluster import Cluster
 from corefit_operator.collector import Collector
-from corefit_operator.controller import Controller
+from corefit_operator.controller import SHARE, Controller
 from corefit_operator.fence import Fence
 from corefit_operator.headroom import Headroom
 from corefit_operator.informer import Informer
@@ -92,7 +92,7 @@ async def run(settings: Settings) -> None:
         lease = _lease(settings, lease_client, metrics)
         fence = Fence(lease.left_s) if lease else Fence()
         cluster = Cluster(client, metrics.request, fence=fence)
-        view, queue = View(), WorkQueue[Key]()
+        view, queue = View(), WorkQueue[Key](lambda key: key.namespace, SHARE)
         resync = Resync(cluster, view, queue.add, settings.namespaces, settings.resync_s)
         login = partial(connection.kopf_login, configuration)
         informer = Informer(view, queue.add, resync.relisted, login)

@@ -13,6 +13,8 @@ from corefit_operator.view import Key
 class Upgrades:
     """Hands out the turns; they are forgotten with the process, and each resource holds at most one.
 
+    One namespace never holds the last of several: were its pods broken, it would hold it for as long as they are.
+
     Args:
         at_once: how many resources may be rolled at a time on the operator's account.
     """
@@ -29,12 +31,17 @@ class Upgrades:
         """
         complete = found is not None and found.complete
         if complete and found is not None and _by_operator(wanted, found):
-            if key not in self._rolling and len(self._rolling) >= self._at_once:
+            if key not in self._rolling and self._taken(key.namespace):
                 return True
             self._rolling.add(key)
         elif complete:
             self._rolling.discard(key)
         return False
+
+    def _taken(self, namespace: str) -> bool:
+        """Whether there is no turn for another resource of a namespace."""
+        own = sum(key.namespace == namespace for key in self._rolling)
+        return len(self._rolling) >= self._at_once or own >= max(1, self._at_once - 1)
 
     def forget(self, key: Key) -> None:
         """The resource is gone or paused: its turn goes to another."""
