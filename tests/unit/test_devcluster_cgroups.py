@@ -1,9 +1,12 @@
 """Where the pods' cgroups go, from the texts that real machines show."""
 
+import errno
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from corefit_devcluster import cgroups
 from corefit_devcluster.cgroups import locate, make, remove
 from corefit_devcluster.errors import UnsupportedHostError
 
@@ -60,9 +63,13 @@ def v2_tree(folder: Path, controllers: str) -> str:
 
 
 def test_v2_hands_controllers_down_and_is_removed_again(tmp_path: Path) -> None:
-    layout = locate("dev", "0::/\n", v2_tree(tmp_path, "cpuset cpu io memory hugetlb pids\n"))
-    assert make(layout) == []
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +cpuset +io +memory +pids"
+    """All that are offered: the kubelet asks for hugetlb where there is one, and its next version may for another."""
+    said: list[str] = []
+    layout = locate("dev", "0::/\n", v2_tree(tmp_path, "cpuset cpu io memory hugetlb pids rdma misc\n"))
+    assert make(layout, said.append) == []
+    handed = (tmp_path / "cgroup.subtree_control").read_text()
+    assert handed == "+cpuset +cpu +io +memory +hugetlb +pids +rdma +misc"
+    assert said == []
     (tmp_path / "corefit-dev" / "kubepods" / "pod1").mkdir(parents=True)
     remove(layout.folders(), [])
     assert not (tmp_path / "corefit-dev").exists()
@@ -71,15 +78,57 @@ def test_v2_hands_controllers_down_and_is_removed_again(tmp_path: Path) -> None:
 
 def test_v2_without_the_controllers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedHostError, match=r"no cpu controller.*"):
-        make(locate("dev", "0::/\n", v2_tree(tmp_path, "memory pids\n")))
+        make(locate("dev", "0::/\n", v2_tree(tmp_path, "memory pids\n")), print)
+
+
+class Kernel:
+    """A v2 root that refuses some controllers; like the kernel it takes all that are in one write, or none."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, refused: dict[str, int]) -> None:
+        self.handed: list[str] = []
+        self._refused = refused
+        monkeypatch.setattr(cgroups, "_control", self.write)
+
+    def write(self, _mount: Path, text: str) -> None:
+        names = [part.removeprefix("+") for part in text.split()]
+        for name in names:
+            if number := self._refused.get(name):
+                raise OSError(number, os.strerror(number))
+        self.handed += names
+
+
+def test_v2_controllers_that_are_not_handed_down_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch, {"misc": errno.EOPNOTSUPP, "io": errno.EINVAL})
+    said: list[str] = []
+    make(locate("dev", "0::/\n", v2_tree(tmp_path, "cpuset cpu io memory hugetlb pids misc\n")), said.append)
+    assert kernel.handed == ["cpuset", "cpu", "memory", "hugetlb", "pids"]
+    [line] = said
+    assert "io (Invalid argument), misc (Operation not supported)" in line
+
+
+@pytest.mark.parametrize(
+    ("refused", "error", "said"),
+    [
+        (("hugetlb",), errno.EINVAL, r"does not hand the cgroup controller hugetlb down.*"),
+        (("cpu",), errno.EINVAL, r"real-time"),
+        (("cpu", "memory", "pids", "hugetlb"), errno.EBUSY, r"processes live in .*"),
+        (("cpu", "memory", "pids", "hugetlb"), errno.EROFS, r"--privileged"),
+    ],
+)
+def test_v2_controllers_that_the_kubelet_needs_must_be_handed_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], error: int, said: str
+) -> None:
+    Kernel(monkeypatch, dict.fromkeys(refused, error))
+    with pytest.raises(UnsupportedHostError, match=said):
+        make(locate("dev", "0::/\n", v2_tree(tmp_path, "cpu memory hugetlb pids\n")), print)
 
 
 def test_parents_that_we_made_go_unless_they_are_in_use(tmp_path: Path) -> None:
     mounts = f"25 1 0:23 / {tmp_path} rw - cgroup cgroup rw,memory\n"
     one, two = (locate(name, "4:memory:/a/b\n", mounts) for name in ("one", "two"))
-    made = make(one)
+    made = make(one, print)
     assert made == [tmp_path / "a", tmp_path / "a/b"]
-    assert make(two) == []
+    assert make(two, print) == []
     remove(one.folders(), made)
     assert (tmp_path / "a/b/corefit-two").is_dir()
     remove(two.folders(), made)

@@ -126,6 +126,9 @@ def test_configurations_say_where_things_are(settings: Settings) -> None:
     assert kubelet["cgroupRoot"] == "/a/corefit-dev"
     assert kubelet["clusterDNS"] == ["10.160.128.10"]
     assert kubelet["failCgroupV1"] is False
+    assert kubelet["runtimeRequestTimeout"] == "120s"
+    slower = json.loads(files(replace(settings, deadline_scale=5.0))["kubelet.json"])
+    assert slower["runtimeRequestTimeout"] == "600s"
     assert "failCgroupV1" not in json.loads(files(replace(settings, cgroup_v1=False))["kubelet.json"])
     runtime = tomllib.loads(texts["containerd.toml"])["plugins"]["io.containerd.cri.v1.runtime"]
     assert runtime["containerd"]["runtimes"]["runc"]["options"]["BinaryName"] == "/programs/runc"

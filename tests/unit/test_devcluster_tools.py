@@ -13,6 +13,7 @@ from rich.console import Console
 from corefit_devcluster import contexts, host, main, ready, record
 from corefit_devcluster.build import Builder, _go_names, link_programs, search_folders
 from corefit_devcluster.contexts import IMAGES
+from corefit_devcluster.deadlines import VARIABLE, scale, stretched
 from corefit_devcluster.errors import BuildError, DevclusterError, StartError, UnsupportedHostError
 from corefit_devcluster.keeper import find
 from corefit_devcluster.modules import MODULES, Module, fetch
@@ -253,3 +254,16 @@ def test_the_name_carries_from_env_to_the_other_commands(
     assert main.parser(app).parse_args(["down", "--name", "other"]).name == "other"
     monkeypatch.setenv("COREFIT_DEVCLUSTER", "")
     assert main.parser(app).parse_args(["down"]).name == "dev"
+
+
+def test_deadlines_are_stretched_by_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert stretched(300) == 300
+    monkeypatch.setenv(VARIABLE, "5")
+    assert stretched(300) == 1500
+
+
+@pytest.mark.parametrize("text", ["0.5", "-1", "nan", "inf", "slow"])
+def test_a_factor_that_makes_no_sense_is_refused_by_name(text: str) -> None:
+    with pytest.raises(DevclusterError, match=VARIABLE):
+        scale({VARIABLE: text})

@@ -7,17 +7,21 @@ own process in, on v2 the root of what we see. `locate` is pure; `make` and `rem
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from corefit_devcluster.deadlines import stretched
 from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
 
 # A killed process may still be leaving its cgroup; seconds until that is an error, and between two looks.
 REMOVE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 0.05
-V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+# Without these no pod can have requests and limits.
+LEAST = frozenset({"cpu", "memory", "pids"})
+# Those of the offered ones that the kubelet does not start without (pkg/kubelet/cm/cgroup_v2_manager_linux.go).
+KUBELETS = LEAST | {"cpuset", "hugetlb"}
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,15 @@ def _below_mount(path: str, mount_root: str) -> PurePosixPath:
     return PurePosixPath("/")
 
 
-def make(layout: Layout) -> list[Path]:
-    """Create the cluster's cgroup in every tree; return the parents that did not exist before."""
+def make(layout: Layout, say: Callable[[str], None]) -> list[Path]:
+    """Create the cluster's cgroup in every tree; return the parents that did not exist before.
+
+    UnsupportedHostError when this machine does not let us; `say` is given what is worth knowing and no error.
+    """
     created = []
     for hierarchy in layout.hierarchies:
         if layout.unified_only:
-            _delegate(hierarchy.mount)
+            _delegate(hierarchy.mount, say)
         folder = hierarchy.mount
         for part in layout.root.parts[1:]:
             parent, folder = folder, folder / part
@@ -139,26 +146,59 @@ def _inherit_cpuset(parent: Path, folder: Path) -> None:
             (folder / name).write_text((parent / name).read_text())
 
 
-def _delegate(mount: Path) -> None:
-    """Hand the v2 controllers down from the root; a container's root refuses while processes are in it."""
+def _delegate(mount: Path, say: Callable[[str], None]) -> None:
+    """Hand every v2 controller that there is down from the root: which ones the kubelet wants, versions decide."""
     offered = (mount / "cgroup.controllers").read_text().split()
-    lacking = {"cpu", "memory", "pids"} - set(offered)
+    lacking = LEAST - set(offered)
     if lacking:
         raise UnsupportedHostError(
             f"{mount} offers no {', '.join(sorted(lacking))} controller",
             hint="In a container: start it with the host's cgroup namespace, or with these controllers delegated.",
         )
-    wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS if name in offered)
+    refused = _hand_down(mount, offered)
+    for name in sorted(KUBELETS & set(refused)):
+        raise _not_handed_down(mount, name, refused[name]) from refused[name]
+    if refused:
+        reasons = ", ".join(f"{name} ({error.strerror})" for name, error in sorted(refused.items()))
+        say(f"Pods go without these cgroup controllers, which {mount} does not hand down: {reasons}")
+
+
+def _hand_down(mount: Path, controllers: Sequence[str]) -> dict[str, OSError]:
+    """Hand controllers to the cgroups below; return those that the kernel refuses, with its reasons."""
     try:
-        (mount / "cgroup.subtree_control").write_text(wanted)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        raise UnsupportedHostError(
+        _control(mount, " ".join(f"+{name}" for name in controllers))
+    except OSError:  # The kernel takes all of them or none: one by one tells which it refuses.
+        refused = {}
+        for name in controllers:
+            try:
+                _control(mount, f"+{name}")
+            except OSError as error:
+                refused[name] = error
+        return refused
+    return {}
+
+
+def _control(mount: Path, text: str) -> None:
+    (mount / "cgroup.subtree_control").write_text(text)
+
+
+def _not_handed_down(mount: Path, name: str, error: OSError) -> UnsupportedHostError:
+    if error.errno == errno.EBUSY:
+        return UnsupportedHostError(
             f"processes live in {mount} itself, so that controllers cannot be handed to cgroups below it",
             hint=f"In a container, move them once:  mkdir {mount}/init; "
             f"for p in $(cat {mount}/cgroup.procs); do echo $p > {mount}/init/cgroup.procs; done",
-        ) from error
+        )
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        return UnsupportedHostError(
+            f"{mount} may not be written to ({error.strerror}), so that the pods get no cgroups",
+            hint="In a container: start it with --privileged, or with a cgroup file system that is writable.",
+        )
+    return UnsupportedHostError(
+        f"the kernel does not hand the cgroup controller {name} down from {mount}: {error.strerror}",
+        hint="The kubelet does not start without it. Processes with a real-time scheduling policy, for one, keep the "
+        "cpu controller where it is (Documentation/admin-guide/cgroup-v2.rst).",
+    )
 
 
 def remove(folders: Sequence[Path], parents: Sequence[Path]) -> None:
@@ -172,7 +212,7 @@ def remove(folders: Sequence[Path], parents: Sequence[Path]) -> None:
 
 
 def _remove_one(folder: Path) -> None:
-    deadline = time.monotonic() + REMOVE_SECONDS
+    deadline = time.monotonic() + stretched(REMOVE_SECONDS)
     while True:
         try:
             folder.rmdir()

@@ -5,7 +5,7 @@ Everything that is made is in the record before it is made, or recognisable by t
 
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import msgspec
 from corefit_devcluster import cgroups, credentials, network, ready, record, render
 from corefit_devcluster.build import link_programs
 from corefit_devcluster.containers import import_archive
+from corefit_devcluster.deadlines import scale
 from corefit_devcluster.errors import UnsupportedHostError
 from corefit_devcluster.host import cni_folder
 from corefit_devcluster.keeper import Birth, end, find
@@ -41,7 +42,7 @@ def up(home: Home, name: str, programs: Mapping[str, Path], reporter: Reporter) 
         clean(home, name)
         try:
             with reporter.step(f"Starting cluster {name!r} (about 20 s)", total=5) as step:
-                ready.wait(_start(home, name, programs), step)
+                ready.wait(_start(home, name, programs, reporter.say), step)
         except BaseException:  # ^C included: half a cluster is of use to nobody, its logs are
             clean(home, name, keep_logs=True)
             raise
@@ -86,12 +87,12 @@ def _layout(name: str) -> cgroups.Layout:
     return cgroups.locate(name, Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
 
 
-def _start(home: Home, name: str, programs: Mapping[str, Path]) -> Settings:
+def _start(home: Home, name: str, programs: Mapping[str, Path], say: Callable[[str], None]) -> Settings:
     paths = home.cluster(name)
     _refuse_hidden(paths.root, *programs.values())
     for folder in (paths.logs, paths.data, paths.config / "cni"):
         folder.mkdir(parents=True, exist_ok=True)
-    settings = _settings(paths, _prepare_record(home, name), programs)
+    settings = _settings(paths, _prepare_record(home, name, say), programs)
     _write_files(settings)
     birth = Birth(paths)
     pid = birth.begin()
@@ -101,12 +102,12 @@ def _start(home: Home, name: str, programs: Mapping[str, Path]) -> Settings:
     return settings
 
 
-def _prepare_record(home: Home, name: str) -> record.Record:
+def _prepare_record(home: Home, name: str, say: Callable[[str], None]) -> record.Record:
     """Choose addresses and make the cgroups; one cluster at a time, so that no two choose the same."""
     paths, layout = home.cluster(name), _layout(name)
     with locked(home.state / ".lock"):
         taken = [other.ranges.block for other in record.load_all(home)] + network.taken()
-        made = {*cgroups.make(layout), *_shared_parents(home, layout)}
+        made = {*cgroups.make(layout, say), *_shared_parents(home, layout)}
         fresh = record.Record(
             name=name,
             block=str(allocate(taken).block),
@@ -138,6 +139,7 @@ def _settings(paths: ClusterPaths, known: record.Record, programs: Mapping[str, 
         snapshotter="native" if on_overlay(paths.root) else "overlayfs",
         programs=programs,
         metrics_server="metrics-server" in programs,
+        deadline_scale=scale(),
     )
 
 

@@ -5,6 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from corefit_devcluster.deadlines import stretched
 from corefit_devcluster.errors import DevclusterError
 from corefit_devcluster.keeper import enter
 from corefit_devcluster.paths import ClusterPaths
@@ -37,11 +38,11 @@ def import_archive(paths: ClusterPaths, archive: Path) -> str:
 
 def _wait_for_containerd(paths: ClusterPaths) -> None:
     """Wait for its socket, which only exists inside of the cluster's mount namespace."""
-    deadline = time.monotonic() + LISTEN_SECONDS
+    deadline = time.monotonic() + stretched(LISTEN_SECONDS)
     inside = Path(f"/proc/{namespaces(paths).supervisor}/root{CONTAINERD_SOCKET}")
     while not _listens(inside):
         if time.monotonic() > deadline:
-            raise failure(paths, f"containerd did not listen within {LISTEN_SECONDS:.0f} s", "containerd")
+            raise failure(paths, f"containerd did not listen within {stretched(LISTEN_SECONDS):.0f} s", "containerd")
         namespaces(paths)
         time.sleep(LOOK_AGAIN_SECONDS)
 

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Self
 
+from corefit_devcluster.deadlines import stretched
 from corefit_devcluster.errors import StartError
 from corefit_devcluster.pki import Authority, kubeconfig, signing_key
 from corefit_devcluster.run import tail
@@ -70,7 +71,7 @@ class ControlPlane:
     def __exit__(self, *_: object) -> None:
         for process in reversed(self._running.values()):
             process.send_signal(signal.SIGKILL)
-            process.wait(END_SECONDS)
+            process.wait(stretched(END_SECONDS))
 
     def user(self, name: str) -> Path:
         """A kubeconfig of a user of this name, who may do everything."""
@@ -86,7 +87,7 @@ class ControlPlane:
 
     def wait(self) -> None:
         """Until the API server is ready."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + stretched(READY_SECONDS)
         while not self._ready():
             ended = [name for name, process in self._running.items() if process.poll() is not None]
             if ended or time.monotonic() > deadline:
@@ -95,7 +96,7 @@ class ControlPlane:
 
     def _ready(self) -> bool:
         context = ssl.create_default_context(cafile=str(self._folder / "ca.crt"))
-        connection = http.client.HTTPSConnection(str(self.address), API_PORT, timeout=5, context=context)
+        connection = http.client.HTTPSConnection(str(self.address), API_PORT, timeout=stretched(5), context=context)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.client.OK

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from corefit_devcluster.deadlines import stretched
 from corefit_devcluster.errors import DevclusterError, StartError
 from corefit_devcluster.paths import ClusterPaths
 from corefit_devcluster.processes import supervisor_arguments, supervisor_command
@@ -57,7 +58,8 @@ class Birth:
                 cwd="/",
             )
         out = self._process.stdout
-        ready = out is not None and bool(select.select([out], [], [], BEGIN_SECONDS)[0]) and out.readline() == "ready\n"
+        patience = stretched(BEGIN_SECONDS)
+        ready = out is not None and bool(select.select([out], [], [], patience)[0]) and out.readline() == "ready\n"
         keeper = find(self._paths)
         if not ready or keeper is None:
             raise StartError(f"the supervisor did not start: {log}\n{tail(log.read_text())}")
@@ -134,11 +136,12 @@ def _watch(pid: int) -> int | None:
 
 
 def _wait(descriptors: Sequence[int]) -> None:
-    deadline = time.monotonic() + END_SECONDS
+    patience = stretched(END_SECONDS)
+    deadline = time.monotonic() + patience
     for descriptor in descriptors:
         ended, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         if not ended:
-            raise DevclusterError(f"the cluster's processes did not end within {END_SECONDS:.0f} s of SIGKILL")
+            raise DevclusterError(f"the cluster's processes did not end within {patience:.0f} s of SIGKILL")
 
 
 def enter(keeper: Keeper, *, network: bool = True) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from corefit_devcluster.deadlines import stretched
 from corefit_devcluster.errors import DevclusterError, StartError
 from corefit_devcluster.keeper import Keeper, find
 from corefit_devcluster.paths import ClusterPaths
@@ -59,7 +60,7 @@ def checks(paths: ClusterPaths, node: str, address: str) -> list[Check]:
 def _node_check(paths: ClusterPaths, node: str) -> Check:
     jsonpath = '{.status.conditions[?(@.type=="Ready")].status}'
     try:
-        said = run([*kubectl(paths), "get", "node", node, "-o", f"jsonpath={jsonpath}"], timeout=30)
+        said = run([*kubectl(paths), "get", "node", node, "-o", f"jsonpath={jsonpath}"], timeout=stretched(30))
     except DevclusterError as error:
         return Check("node", good=False, detail=tail(str(error), 1))
     return Check("node", said == "True", f"{node} Ready={said or 'unknown'}")
@@ -68,10 +69,11 @@ def _node_check(paths: ClusterPaths, node: str) -> Check:
 def wait(settings: Settings, step: Step) -> None:
     """Wait until pods can be created and resolve names; StartError, with the end of a log, when that cannot be."""
     paths, address = settings.paths, str(settings.address)
-    deadline = time.monotonic() + READY_SECONDS
+    patience = stretched(READY_SECONDS)
+    deadline = time.monotonic() + patience
     step.at(1, "API server")
     _until(paths, lambda: api_ready(paths, address), deadline, "kube-apiserver")
-    run([*kubectl(paths), "apply", "--server-side", "-f", paths.config / "addons.json"], timeout=READY_SECONDS)
+    run([*kubectl(paths), "apply", "--server-side", "-f", paths.config / "addons.json"], timeout=patience)
     step.at(2, "node")
     _kubectl_wait(paths, deadline, "create", f"node/{settings.node}", "kubelet")
     _kubectl_wait(paths, deadline, "condition=Ready", f"node/{settings.node}", "kubelet")
@@ -92,12 +94,12 @@ def api_ready(paths: ClusterPaths, address: str) -> bool:
     if not authority.exists():
         return False
     context = ssl.create_default_context(cafile=str(authority))
-    return _answers(http.client.HTTPSConnection(address, API_PORT, timeout=5, context=context), "/readyz")
+    return _answers(http.client.HTTPSConnection(address, API_PORT, timeout=stretched(5), context=context), "/readyz")
 
 
 def dns_ready(address: str) -> bool:
     """Ask CoreDNS whether it has read the cluster's services."""
-    return _answers(http.client.HTTPConnection(address, DNS_READY_PORT, timeout=5), "/ready")
+    return _answers(http.client.HTTPConnection(address, DNS_READY_PORT, timeout=stretched(5)), "/ready")
 
 
 def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
@@ -118,7 +120,7 @@ def _until(paths: ClusterPaths, condition: Callable[[], bool], deadline: float, 
 
 def _kubectl_wait(paths: ClusterPaths, deadline: float, condition: str, target: str, culprit: str) -> None:
     """Watch for a condition in slices, so that a process that has died meanwhile is noticed."""
-    while not succeeds([*kubectl(paths), "wait", f"--for={condition}", target, "--timeout=5s"], timeout=60):
+    while not succeeds([*kubectl(paths), "wait", f"--for={condition}", target, "--timeout=5s"], timeout=stretched(60)):
         _refuse_hopeless(paths, deadline, culprit)
 
 
@@ -131,7 +133,7 @@ def _refuse_hopeless(paths: ClusterPaths, deadline: float, culprit: str) -> None
             paths, f"{broken.name} was started {broken.starts} times, last status {broken.last_status}", broken.name
         )
     if time.monotonic() > deadline:
-        raise failure(paths, f"not ready after {READY_SECONDS:.0f} s: waiting for {culprit}", culprit)
+        raise failure(paths, f"not ready after {stretched(READY_SECONDS):.0f} s: waiting for {culprit}", culprit)
 
 
 def failure(paths: ClusterPaths, what: str, culprit: str) -> StartError:

@@ -8,6 +8,9 @@ from typing import Any
 
 from corefit_devcluster.settings import API_PORT, CONTAINERD_SOCKET, DNS_READY_PORT, DOMAIN, SANDBOX_IMAGE, Settings
 
+# The kubelet's own default for one call to containerd.
+KUBELET_RUNTIME_SECONDS = 120
+
 
 def files(settings: Settings) -> dict[str, str]:
     """Return each file of the config folder: name -> text."""
@@ -46,6 +49,7 @@ def kubelet(settings: Settings) -> dict[str, Any]:
         "cgroupsPerQOS": True,
         "enforceNodeAllocatable": [],
         "cpuManagerPolicy": "none",
+        "runtimeRequestTimeout": f"{KUBELET_RUNTIME_SECONDS * settings.deadline_scale:.0f}s",
         "podLogsDir": str(data / "pod-logs"),
         "volumePluginDir": str(data / "volume-plugins"),
         "failSwapOn": False,

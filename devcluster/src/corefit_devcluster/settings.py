@@ -29,6 +29,7 @@ class Settings:
         cni: the folder of the CNI plugins.
         snapshotter: how containerd lays image layers over each other.
         programs: where each program is.
+        deadline_scale: how many times as long as on other machines its parts wait for each other.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Settings:
     snapshotter: str
     programs: Mapping[str, Path]
     metrics_server: bool = False
+    deadline_scale: float = 1.0
 
     @property
     def node(self) -> str:
