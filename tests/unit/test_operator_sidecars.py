@@ -13,12 +13,14 @@ from corefit_operator.beside import Beside
 from corefit_operator.cluster import Cluster, Listed
 from corefit_operator.diagnosis import Problem
 from corefit_operator.manifests import Defaults
-from corefit_operator.sidecars import FRESH_S, Sidecars, names
+from corefit_operator.sidecars import FRESH_S, LIST_MAX, Sidecars, names
 from corefit_operator.view import Key, View
 
 DEFAULTS = Defaults(image="i", version="1", operator_namespace="corefit-system")
 TARGET = {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}}
-WEB = {"metadata": {"name": "web", "namespace": "n", "uid": "w"}, "spec": {"replicas": 3}}
+LABELLED = {"metadata": {"labels": {naming.LABEL_INJECT: "digits"}}}
+STRANGER = {"metadata": {"name": "web", "namespace": "n", "uid": "w"}, "spec": {"replicas": 3}}
+WEB = {**STRANGER, "spec": {"replicas": 3, "template": LABELLED}}
 
 
 def _raw(name: str = "digits", **spec: Any) -> dict[str, Any]:
@@ -106,6 +108,36 @@ async def test_a_workload_that_an_hpa_scales_is_left_to_it(autoscaler: tuple[str
     said = beside.not_scaling(service, found)
     assert (said is None) == scalable
     assert said is None or (said[2] == "OtherAutoscaler" and "hpa" in said[3])
+
+
+@pytest.mark.parametrize(
+    ("workload", "consents"),
+    [
+        (STRANGER, False),
+        (WEB, True),
+        ({**STRANGER, "spec": {"template": {"metadata": {"labels": {naming.LABEL_INJECT: "other"}}}}}, False),
+        ({**STRANGER, "metadata": {"name": "web", "labels": {naming.LABEL_INJECT: "digits"}}}, False),
+        ({**STRANGER, "metadata": {"name": "web", "annotations": {naming.ANNOTATION_SCALED_BY: "digits"}}}, True),
+        ({**STRANGER, "metadata": {"name": "web", "annotations": {naming.ANNOTATION_SCALED_BY: "other"}}}, False),
+    ],
+)
+async def test_a_workload_is_scaled_only_where_it_names_the_resource(workload: Any, consents: bool) -> None:
+    """A stranger's Deployment was scaled to 0, and its replicas were shown."""
+    service = decode(_raw(**TARGET))
+    found = await _sidecars(_Api(workload=workload)).look(service, [])
+    assert found.scalable == consents
+    assert (found.workload is not None) == consents
+    said = beside.not_scaling(service, found)
+    assert (said is None) == consents
+    assert said is None or said[2] == "TargetNotConsenting"
+    assert said is None or "serving.corefit.dev/inject: digits" in said[3]
+
+
+def test_a_namespace_with_many_names_leaves_room_for_those_of_others() -> None:
+    many = [Key("greedy", f"{number:05d}" + "x" * 30) for number in range(10_000)]
+    found = names([*many, Key("honest", "digits")])
+    assert "honest/digits" in found
+    assert len(",".join(found)) <= LIST_MAX
 
 
 async def test_no_target_and_a_missing_one_are_told_apart() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
+from corefit_core import naming
 from corefit_core.api_application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
 from corefit_core.api_model import MODEL_RULES, Model, Named
 from corefit_core.api_part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
@@ -60,7 +61,11 @@ class Scaling(Part, frozen=True, kw_only=True):
     ] = 60
     target_ref: Annotated[
         TargetRef | UnsetType,
-        Meta(description="In mode Sidecar: the workload that is scaled; without it status only says what would be."),
+        Meta(
+            description="In mode Sidecar: the workload that is scaled; without it status only says what would be. It "
+            f"must consent: by the label {naming.LABEL_INJECT}: NAME on its pod template, or by the annotation "
+            f"{naming.ANNOTATION_SCALED_BY}: NAME on itself."
+        ),
     ] = UNSET
 
 

@@ -47,6 +47,8 @@ ANNOTATION_INJECTABLE: Final = f"{GROUP}/injectable"
 """On the operator's ServiceAccount: the resources of mode Sidecar as ",NAMESPACE/NAME,...,", by which the admission
 policies warn of names that are not there. A ServiceAccount, since API servers watch those for themselves: the watch
 of another built-in kind ends for good when the policy that it was begun for is deleted (seen on 1.36.3)."""
+ANNOTATION_SCALED_BY: Final = f"{GROUP}/scaled-by"
+"""On a workload of others: the InferenceService that may scale it, where its pod template has no `LABEL_INJECT`."""
 ANNOTATION_ADMIN_PORT: Final = f"{GROUP}/admin-port"
 """On a pod whose runtime has its admin port elsewhere than `PORT_ADMIN`."""
 SIDECAR: Final = "corefit-runtime"

@@ -30,7 +30,8 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
         template: what goes into pods.
         offer: how pods come by it.
         stale: live pods that were injected from an older state of the resource, or by another version.
-        workload: what scaling.targetRef names; None when it names none, or one that isn't there.
+        workload: what scaling.targetRef names; None when it names none, or one that isn't there or doesn't consent.
+        consents: False when the workload is there and doesn't name the resource.
         autoscaler: the HorizontalPodAutoscaler that scales it already; empty when there is none.
     """
 
@@ -38,12 +39,22 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     offer: Offer
     stale: int = 0
     workload: Child | None = None
+    consents: bool = True
     autoscaler: str = ""
 
     @property
     def scalable(self) -> bool:
         """Whether there is a workload that nobody else scales."""
         return self.workload is not None and not self.autoscaler
+
+
+def consents(workload: Child, service: Service) -> bool:
+    """Whether whoever owns a workload lets the resource scale it.
+
+    Whoever may create a resource could otherwise stop any workload of the namespace, and read its figures.
+    """
+    injects = workload.spec.template.metadata.labels.get(naming.LABEL_INJECT) == naming.label_value(service.name)
+    return injects or workload.metadata.annotations.get(naming.ANNOTATION_SCALED_BY) == service.name
 
 
 def stale(pods: Sequence[Pod], stamp: str) -> int:
@@ -93,6 +104,8 @@ def not_scaling(service: Service, beside: Beside) -> Statement | None:
             "spec.scaling.targetRef is not set, so Corefit only recommends replicas, in status.recommendedReplicas.",
         )
     named = f"{target.kind} {target.name}"
+    if not beside.consents:
+        return "ScalingActive", "False", "TargetNotConsenting", _consent(service, named)
     if beside.workload is None:
         return (
             "ScalingActive",
@@ -105,3 +118,12 @@ def not_scaling(service: Service, beside: Beside) -> Statement | None:
         mend = "Delete that HorizontalPodAutoscaler, or remove spec.scaling.targetRef."
         return "ScalingActive", "False", "OtherAutoscaler", f"{already} {mend}"
     return None
+
+
+def _consent(service: Service, named: str) -> str:
+    label = f"{naming.LABEL_INJECT}: {naming.label_value(service.name)}"
+    annotation = f"{naming.ANNOTATION_SCALED_BY}: {service.name}"
+    return (
+        f"{named} does not name this InferenceService, so Corefit does not scale it. Add the label {label} to its pod "
+        f"template, or the annotation {annotation} to its metadata."
+    )

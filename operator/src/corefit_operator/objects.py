@@ -205,11 +205,24 @@ class UpdateStrategy(_Read, frozen=True, kw_only=True):
     rolling_update: RollingUpdate = RollingUpdate()
 
 
+class TemplateMeta(_Read, frozen=True, kw_only=True):
+    """Metadata of a pod template."""
+
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Template(_Read, frozen=True, kw_only=True):
+    """What pods are made from."""
+
+    metadata: TemplateMeta = TemplateMeta()
+
+
 class DeploymentSpec(_Read, frozen=True, kw_only=True):
     """What the Deployment or StatefulSet was asked for; absent replicas are 1, as in apps/v1."""
 
     replicas: int = 1
     update_strategy: UpdateStrategy = UpdateStrategy()
+    template: Template = Template()
 
 
 class DeploymentStatus(_Read, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,9 @@ LOG: Final = logging.getLogger(__name__)
 FRESH_S: Final = 30.0
 """Seconds that an answer about autoscalers and about the API server's version is taken for true: both are changed
 by people, and a reconcile comes every few seconds."""
+
+LIST_MAX: Final = 200_000
+"""Characters of the list of names: annotations of an object may have 256 KiB together."""
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -64,13 +68,16 @@ class Sidecars:
         Raises:
             ApiError: the API server can't be asked.
         """
-        workload = await self._workload(service)
+        found = await self._workload(service)
+        consents = found is None or beside.consents(found, service)
+        workload = found if consents else None
         template = manifests.beside(service, self._defaults)
         return Beside(
             template=template,
             offer=await self._offer(),
             stale=beside.stale(pods, sidecar.stamp_of(template)),
             workload=workload,
+            consents=consents,
             autoscaler=await self._autoscaler(service) if workload is not None else "",
         )
 
@@ -141,5 +148,18 @@ class Sidecars:
 
 
 def names(keys: Iterable[Key]) -> list[str]:
-    """Resources as the admission policy looks them up: NAMESPACE/NAME, by the label's value."""
-    return sorted(f"{key.namespace}/{child_name(key.name)}" for key in keys)
+    """Resources as the admission policy looks them up: NAMESPACE/NAME, by the label's value.
+
+    An object has room for about 2,000. Where there are more, namespaces take turns: those with few keep all of theirs.
+    """
+    by_namespace: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        by_namespace.setdefault(key.namespace, []).append(f"{key.namespace}/{child_name(key.name)}")
+    turns = (name for turn in zip_longest(*by_namespace.values()) for name in turn if name is not None)
+    kept, left = [], LIST_MAX
+    for name in turns:
+        left -= len(name) + 1
+        if left < 0:
+            break
+        kept.append(name)
+    return sorted(kept)
