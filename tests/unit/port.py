@@ -58,8 +58,7 @@ class Port:
         self.pool.apply(limits)
         self.service.pool = self.pool
         self.service.model = Model(engine, name="m:v2", version="1", sha256="")
-        inputs, outputs = ({spec.name: spec for spec in specs} for specs in (engine.inputs, engine.outputs))
-        self.service.codec = Codec("m:v2", "1", Signature(inputs, outputs), max_tensors=8, max_depth=16)
+        self.service.codec = Codec("m:v2", "1", Signature.of(engine), max_tensors=8, max_depth=16)
         self.api = InferenceApi(self.service, self.pool, self.offload)
         self.seen: list[tuple[str, int]] = []
         self.server = Server(

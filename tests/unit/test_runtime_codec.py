@@ -311,3 +311,88 @@ def test_what_counts_as_unused_is_measured_on_the_interpreter(monkeypatch: pytes
     assert not any(np.shares_memory(np.asarray(a), np.asarray(b)) for a, b in itertools.combinations(held, 2))
     freed = np.asarray(held.pop()).__array_interface__["data"][0]
     assert np.asarray(rooms(1000, 0)).__array_interface__["data"][0] == freed
+
+
+# --- what JSON has no words for, and extensions ---------------------------------------------------------------
+
+
+def answered(datatype: str, data: str, shape: list[int], wish: dict[str, Any] | None = None, more: str = "") -> Any:
+    """What a model that gives back what it gets answers to that data."""
+    used = codec(datatype, len(shape))
+    asked = f', "outputs": [{json.dumps({"name": "y", "parameters": wish})}]' if wish else ""
+    text = f'{{"inputs": [{{"name": "x", "datatype": "{datatype}", "shape": {shape}, "data": {data}{more}}}]{asked}}}'
+    form, given = parsed(used, text.encode(), None)
+    length, pieces = used.render(form, [given["x"]])
+    whole = b"".join(pieces)
+    return json.loads(whole if length is None else whole[:length])["outputs"][0], whole[length or len(whole) :]
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+@pytest.mark.parametrize("count", [3, 300])
+def test_infinity_and_nan_go_through_json(datatype: str, count: int) -> None:
+    """They were refused in requests, and came as null in responses, which clients take for NaN."""
+    bare = json.dumps([math.inf, -math.inf, math.nan] * (count // 3))
+    for data in (bare, bare.replace("-Infinity", '"-Infinity"').replace("NaN", '"NaN"')):
+        output, _ = answered(datatype, data, [count])
+        assert output["data"] == ["Infinity", "-Infinity", "NaN"] * (count // 3)
+    assert np.array(output["data"], np.float32).tolist()[:2] == [math.inf, -math.inf]
+    with pytest.raises(InvalidInput, match="element 1"):
+        answered(datatype, '[1, "Infinite"]', [2])
+
+
+@pytest.mark.parametrize("words", [[math.inf], ["Infinity"], ["-Infinity, NaN"]])
+def test_infinity_in_a_string_or_for_an_integer_is_none(words: list[Any]) -> None:
+    with pytest.raises(InvalidInput):
+        answered("INT32", json.dumps(words), [1])
+    if isinstance(words[0], str):
+        assert answered("BYTES", json.dumps(words), [1])[0]["data"] == words
+
+
+@pytest.mark.parametrize(("datatype", "number"), [("FP32", "1e39"), ("FP16", "70000"), ("FP32", "1" + 40 * "0")])
+def test_a_number_that_the_datatype_does_not_hold_is_refused(datatype: str, number: str) -> None:
+    """It became infinity."""
+    with pytest.raises(InvalidInput, match="out of range"):
+        answered(datatype, f"[0, {number}]", [2])
+
+
+def test_data_may_be_null_where_there_is_binary_data() -> None:
+    """As clients send it that write down all fields of a tensor."""
+    used = codec("FP32", 1)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": None, "parameters": {"binary_data_size": 4}}
+    text = message(tensor)
+    _, given = parsed(used, text + np.float32(7).tobytes(), len(text))
+    assert given["x"].tolist() == [7.0]
+    with pytest.raises(InvalidInput, match="neither data"):
+        parsed(used, message({**tensor, "parameters": None}), None)
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "classes", "expected"),
+    [
+        ("[0.1, 0.7, 0.2, 0.5, 0.5, 0]", [2, 3], 2, ["0.700000:1", "0.200000:2", "0.500000:0", "0.500000:1"]),
+        ("[0.1, 0.7]", [2], 5, ["0.700000:1", "0.100000:0"]),
+        ("[1, 2, 3, 4]", [1, 2, 2], 1, ["4.000000:3"]),
+    ],
+)
+def test_the_classification_extension(data: str, shape: list[int], classes: int, expected: list[str]) -> None:
+    """`class_count` of Triton's clients: it was ignored."""
+    output, _ = answered("FP32", data, shape, {"classification": classes})
+    assert (output["datatype"], output["data"]) == ("BYTES", expected)
+    assert math.prod(output["shape"]) == len(expected)
+    output, binary = answered("FP32", data, shape, {"classification": classes, "binary_data": True})
+    assert output["parameters"] == {"binary_data_size": len(binary)}
+    assert binary[4:14].decode() == expected[0]
+
+
+@pytest.mark.parametrize(("datatype", "value"), [("FP32", 0), ("FP32", True), ("FP32", "2"), ("BYTES", 1), ("BOOL", 1)])
+def test_a_classification_that_makes_no_sense_is_refused(datatype: str, value: object) -> None:
+    data = {"FP32": "[1]", "BYTES": '["a"]', "BOOL": "[true]"}[datatype]
+    with pytest.raises(InvalidInput, match="classification"):
+        answered(datatype, data, [1], {"classification": value})
+
+
+@pytest.mark.parametrize("wish", [{"shared_memory_region": "a"}, {}])
+def test_shared_memory_is_refused_in_so_many_words(wish: dict[str, Any]) -> None:
+    more = "" if wish else ', "parameters": {"shared_memory_region": "a"}'
+    with pytest.raises(InvalidInput, match="shared memory"):
+        answered("FP32", "[1]", [1], wish, more)

@@ -91,8 +91,7 @@ async def converse(engine: Engine, data: bytes, run_s: float) -> bytes:
     model = Model(engine, name="m", version="1", sha256="")
     model.rows_independent = True
     service.pool, service.model = pool, model
-    inputs, outputs = ({spec.name: spec for spec in specs} for specs in (engine.inputs, engine.outputs))
-    service.codec = Codec("m", "1", Signature(inputs, outputs), max_tensors=8, max_depth=16)
+    service.codec = Codec("m", "1", Signature.of(engine), max_tensors=8, max_depth=16)
     api = InferenceApi(service, pool, offload)
     server = Server(
         api, LIMITS, error_body=error_body, allocate=Rooms(), align_header=b"inference-header-content-length"

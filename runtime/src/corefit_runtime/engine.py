@@ -18,13 +18,15 @@ import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from corefit_core.errors import InvalidInput, ModelInvalid, TooLarge
-from corefit_runtime import datatypes
+from corefit_runtime import datatypes, locales
 
 Tensors = Mapping[str, datatypes.Array]
 WARNING: Final = 2
 FATAL: Final = 4
 """onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
 
+ONLY_TENSORS: Final = f"the protocol carries tensors of {', '.join(datatypes.NUMPY)} only"
+NO_ZIPMAP: Final = "a scikit-learn classifier gives a tensor if it is converted with options={'zipmap': False}"
 _NO_MEMORY: Final = re.compile(r"[Ff]ailed to allocate memory|bad_alloc")
 _SAID: Final = {"stod": "a string is not a number", "stoll": "a string is not an integer"}
 """What the C++ library says of a string that it can't convert, in words."""
@@ -70,25 +72,52 @@ class Engine:
     Args:
         path: the model's file.
         threads: how it computes.
+        source: what people know the file by.
         trace: where the time of each operator is written to, its beginning; None: nowhere.
+
+    Attributes:
+        inputs: what a run needs.
+        optional: what a run may be given as well: initializers that inputs may override (ONNX IR, "Graphs").
+        outputs: what a run gives, as far as tensors can carry it.
+        notes: findings that a person should see, by a short key.
+
+    Raises:
+        ModelInvalid: onnxruntime refuses it, or the protocol can't carry what it takes, or anything of what it gives.
     """
 
-    def __init__(self, path: Path, threads: Threads, *, trace: Path | None = None) -> None:
+    def __init__(self, path: Path, threads: Threads, *, trace: Path | None = None, source: str = "") -> None:
         self.path = path
+        self._source = source or path.name
         self.threads = threads
-        try:
-            self._session = ort.InferenceSession(
-                os.fspath(path), _options(threads, trace), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own classes share no base below Exception
-            raise ModelInvalid(f"onnxruntime refuses {path.name}: {_first_line(error)}") from error
+        self.notes: dict[str, str] = {}
+        self._session = self._loaded(_options(threads, trace))
         # Behind the wrapper's `run`, which checks again what the protocol has checked: 6 us, as much as a small model.
         self._run = self._session._sess.run  # noqa: SLF001 - see above
-        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
-        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self.inputs = tuple(map(_spec, self._session.get_inputs()))
+        self.optional = tuple(_spec(node) for node in self._session.get_overridable_initializers() if _carried(node))
+        self.outputs = tuple(_spec(node) for node in self._session.get_outputs() if _carried(node))
+        self._leave_out([node for node in self._session.get_outputs() if not _carried(node)])
         self._names = [spec.name for spec in self.outputs]
         self._quiet = ort.RunOptions()
         self._quiet.log_severity_level = FATAL  # What an operator refuses is answered to its client, and no fault.
+
+    def _loaded(self, options: ort.SessionOptions) -> ort.InferenceSession:
+        while True:
+            try:
+                return ort.InferenceSession(os.fspath(self.path), options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # onnxruntime's own classes share no base below Exception
+                locale = locales.missing(str(error))
+                if not locale or "locale" in self.notes:
+                    raise ModelInvalid(f"onnxruntime refuses {self._source}: {_first_line(error)}") from error
+                self.notes["locale"] = locales.provide(locale)
+
+    def _leave_out(self, nodes: list[Any]) -> None:
+        """Notes outputs that no tensor can carry, such as the maps that skl2onnx makes of class probabilities."""
+        if nodes and not self.outputs:
+            raise ModelInvalid(f"output {nodes[0].name!r} is {nodes[0].type}: {ONLY_TENSORS}; {NO_ZIPMAP}")
+        if nodes:
+            names = ", ".join(f"{node.name!r} ({node.type})" for node in nodes)
+            self.notes["outputs"] = f"left out: {names}: {ONLY_TENSORS}; {NO_ZIPMAP}"
 
     def run(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
         """The named outputs (None: all of them) for these inputs.
@@ -111,7 +140,7 @@ class Engine:
     def _hint(self, feeds: Tensors) -> str:
         """Which inputs break what the model declares, where one does: a dimension of one name has one size."""
         sizes: dict[str, tuple[str, int]] = {}
-        for spec in self.inputs:
+        for spec in (*self.inputs, *self.optional):
             given = feeds[spec.name].shape if spec.name in feeds else ()
             for name, size in zip(spec.dimensions, given, strict=False):
                 other, known = sizes.setdefault(name, (spec.name, size)) if name else (spec.name, size)
@@ -121,11 +150,13 @@ class Engine:
 
     def with_threads(self, threads: Threads) -> "Engine":
         """The same model in a new session."""
-        return Engine(self.path, threads)
+        engine = Engine(self.path, threads, source=self._source)
+        engine.notes = {**self.notes, **engine.notes}
+        return engine
 
     def traced(self, trace: Path) -> "Engine":
         """The same model in a new session that writes down the time of each operator."""
-        return Engine(self.path, self.threads, trace=trace)
+        return Engine(self.path, self.threads, trace=trace, source=self._source)
 
     def end_trace(self) -> bytes:
         """What was written down, in Chrome's trace format; of a `traced` engine, once."""
@@ -158,13 +189,15 @@ def _options(threads: Threads, trace: Path | None) -> ort.SessionOptions:
     return options
 
 
+def _carried(node: Any) -> bool:
+    """Whether the protocol has tensors of this kind."""
+    return node.type in datatypes.OF_ONNX
+
+
 def _spec(node: Any) -> TensorSpec:
-    try:
-        datatype = datatypes.OF_ONNX[node.type]
-    except KeyError:
-        raise ModelInvalid(
-            f"{node.name} is a {node.type}; the protocol carries tensors of {', '.join(datatypes.NUMPY)} only"
-        ) from None
+    if not _carried(node):
+        raise ModelInvalid(f"input {node.name!r} is {node.type}: {ONLY_TENSORS}")
+    datatype = datatypes.OF_ONNX[node.type]
     shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in node.shape)
     leading = "" if not node.shape or isinstance(node.shape[0], int) else (node.shape[0] or "?")
     dimensions = tuple(d if isinstance(d, str) else "" for d in node.shape)

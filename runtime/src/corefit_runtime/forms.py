@@ -7,15 +7,15 @@ import contextlib
 import math
 import sys
 from collections.abc import Container
-from dataclasses import dataclass, replace
-from typing import Annotated, Final
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
 from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime import json_data
+from corefit_runtime import classification, json_data
 from corefit_runtime.datatypes import NUMPY
-from corefit_runtime.engine import TensorSpec
+from corefit_runtime.engine import Engine, TensorSpec
 from corefit_runtime.memo import Memo
 
 MAX_DIMENSION: Final = 2**40
@@ -58,14 +58,45 @@ class WireRequest(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the model takes and gives, by name."""
+    """What the model takes and gives, by name.
+
+    Attributes:
+        inputs: what a request has to give.
+        outputs: what it may ask for.
+        optional: what it may give as well.
+        left_out: why outputs of the model aren't there; empty where all are.
+    """
 
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
+    optional: dict[str, TensorSpec] = field(default_factory=dict)
+    left_out: str = ""
+
+    @classmethod
+    def of(cls, engine: Engine) -> "Signature":
+        """That of a loaded model."""
+        inputs, outputs, optional = (
+            {spec.name: spec for spec in specs} for specs in (engine.inputs, engine.outputs, engine.optional)
+        )
+        return cls(inputs, outputs, optional, engine.notes.get("outputs", ""))
 
 
-Wanted = list[tuple[TensorSpec, bool]]
-"""Outputs, and whether each is wanted as binary, in the order of the response."""
+class Wanted(NamedTuple):
+    """One output of a response.
+
+    Attributes:
+        binary: whether it comes as binary data.
+        classes: how many of its highest values are wanted instead of itself (`classification`); 0: itself.
+    """
+
+    spec: TensorSpec
+    binary: bool
+    classes: int = 0
+
+    @property
+    def datatype(self) -> str:
+        """Of what is sent."""
+        return "BYTES" if self.classes else self.spec.datatype
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +125,7 @@ class Form:
 
     Attributes:
         id: to be repeated in the response; may be empty.
+        outputs: in the order of the response.
         rows: size of the leading dimension that all inputs share; 0 when they don't.
         elements: of all inputs together.
         aside_from: bytes of a body above which its tensors are made off the event loop.
@@ -103,13 +135,14 @@ class Form:
 
     id: str
     parts: list[Part]
-    outputs: Wanted
+    outputs: list[Wanted]
     names: list[str]
     rows: int
     elements: int
     aside_from: int
     timeout_us: float
     all_binary: bool
+    classified: bool
     heads: Memo[tuple[tuple[int, ...], ...], bytes]
 
 
@@ -134,19 +167,20 @@ def read(text: memoryview, signature: Signature, *, max_tensors: int, max_depth:
         id=wire.id or "",
         parts=parts,
         outputs=outputs,
-        names=[spec.name for spec, _ in outputs],
-        rows=_rows(parts),
+        names=[output.spec.name for output in outputs],
+        rows=_rows(parts, signature),
         elements=sum(math.prod(part.shape) for part in parts),
         aside_from=_aside_from(parts),
         timeout_us=_number(wire.parameters or {}, "timeout"),
-        all_binary=all(binary and spec.datatype != "BYTES" for spec, binary in outputs),
+        all_binary=all(output.binary and output.datatype != "BYTES" for output in outputs),
+        classified=any(output.classes for output in outputs),
         heads=Memo(8),
     )
 
 
 def _wire(text: memoryview) -> WireRequest:
     try:
-        return _REQUEST.decode(text)
+        return _decoded(text)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"not an inference request: {error}") from error
     except msgspec.DecodeError as error:
@@ -157,15 +191,29 @@ def _wire(text: memoryview) -> WireRequest:
         raise InvalidInput(f"bad JSON: not UTF-8 at byte {error.start}") from error
 
 
+def _decoded(text: memoryview) -> WireRequest:
+    try:
+        return _REQUEST.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        quoted = json_data.quoted(text)
+        if quoted is None:
+            raise
+        return _REQUEST.decode(quoted)
+
+
 def _parts(tensors: list[WireTensor], signature: Signature) -> list[Part]:
     parts: dict[str, Part] = {}
     for tensor in tensors:
         _check(tensor, signature, parts)
-        size = (tensor.parameters or {}).get("binary_data_size")
+        parameters = tensor.parameters or {}
+        size = parameters.get("binary_data_size")
         part = Part(tensor.name, tensor.datatype, tuple(tensor.shape), None, tensor.data)
+        _no_shared_memory(parameters, part.what)
         if size is not None:
             part = replace(part, size=_size(size, part.what))
-            if bytes(tensor.data):
+            if bytes(tensor.data) not in {b"", b"null"}:
                 raise InvalidInput(f"{part.what} has both data and binary_data_size")
         parts[tensor.name] = part
     missing = [name for name in signature.inputs if name not in parts]
@@ -175,9 +223,10 @@ def _parts(tensors: list[WireTensor], signature: Signature) -> list[Part]:
 
 
 def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> None:
-    spec = signature.inputs.get(tensor.name)
+    spec = signature.inputs.get(tensor.name) or signature.optional.get(tensor.name)
     if spec is None:
-        raise InvalidInput(f"unknown input {tensor.name!r}; the model takes {', '.join(signature.inputs)}")
+        takes = ", ".join((*signature.inputs, *signature.optional))
+        raise InvalidInput(f"unknown input {tensor.name!r}; the model takes {takes}")
     if tensor.name in seen:
         raise InvalidInput(f"input {tensor.name!r} is given twice")
     if tensor.datatype != spec.datatype:
@@ -190,23 +239,33 @@ def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> No
         raise InvalidInput(f"input {tensor.name!r} has shape {tensor.shape}: more than any tensor can have")
 
 
-def _outputs(wire: WireRequest, signature: Signature) -> Wanted:
+def _outputs(wire: WireRequest, signature: Signature) -> list[Wanted]:
     default = (wire.parameters or {}).get("binary_data_output") is True
     if not wire.outputs:
-        return [(spec, default) for spec in signature.outputs.values()]
-    wanted: dict[str, tuple[TensorSpec, bool]] = {}
+        return [Wanted(spec, default) for spec in signature.outputs.values()]
+    wanted: dict[str, Wanted] = {}
     for output in wire.outputs:
         spec = signature.outputs.get(output.name)
         if spec is None:
-            raise InvalidInput(f"unknown output {output.name!r}; the model gives {', '.join(signature.outputs)}")
+            gives = "; ".join(filter(None, (", ".join(signature.outputs), signature.left_out)))
+            raise InvalidInput(f"unknown output {output.name!r}; the model gives {gives}")
         if output.name in wanted:
             raise InvalidInput(f"output {output.name!r} is asked for twice")
-        binary = (output.parameters or {}).get("binary_data", default)
-        wanted[output.name] = (spec, binary is True)
+        parameters = output.parameters or {}
+        _no_shared_memory(parameters, f"output {output.name!r}")
+        classes = classification.count(parameters.get("classification"), spec.datatype, f"output {output.name!r}")
+        wanted[output.name] = Wanted(spec, parameters.get("binary_data", default) is True, classes)
     return list(wanted.values())
 
 
-def _rows(parts: list[Part]) -> int:
+def _no_shared_memory(parameters: Parameters, what: str) -> None:
+    if "shared_memory_region" in parameters:
+        raise InvalidInput(f"{what} is in shared memory, which is not served: send the data in the request")
+
+
+def _rows(parts: list[Part], signature: Signature) -> int:
+    if any(part.name in signature.optional for part in parts):
+        return 0  # What stands for a weight has no rows.
     sizes = {part.shape[0] if part.shape else 0 for part in parts}
     return sizes.pop() if len(sizes) == 1 else 0
 

@@ -20,6 +20,11 @@ _ANY: Final = msgspec.json.Decoder()
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _WEIGHTS: Final = {b",": 40, b"[": 80, b"{": 240, b'"': 32}
 """Bytes of memory for each: a number, with its place in a list and in an array; a list; a dict; half of a string."""
+SUMMED: Final = 256
+"""Floats up to which their sum shows sooner that all are finite than numpy does: 0.1 us for ten, against 2."""
+NOT_FINITE: Final = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+"""Floats that JSON has no numbers for are these strings, as in Protocol Buffers' JSON (protobuf.dev, "ProtoJSON")."""
+_BARE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
 BLOCK: Final = 1 << 16
 """Brackets that are looked at together."""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -56,6 +61,30 @@ def weight(text: memoryview) -> int:
     return wide * len(whole) + sum(size * whole.count(mark) for mark, size in _WEIGHTS.items())
 
 
+def quoted(text: memoryview) -> bytes | None:
+    """The text with Infinity, -Infinity and NaN in quotes, which Python's json writes bare; None where there are none.
+
+    For text that is no JSON as it is: no time is lost on any that is.
+    """
+    whole = bytes(text)
+    found = _BARE.sub(lambda match: match[0] if match[0].startswith(b'"') else b'"%b"' % match[0], whole)
+    return None if found == whole else found
+
+
+def written(flat: list[float], array: Array) -> list[Any]:
+    """Floats as JSON can say them, which `flat` are already unless one is not finite."""
+    if len(flat) > SUMMED:
+        finite = bool(np.isfinite(array).all())
+    else:
+        total = sum(flat)
+        finite = total - total == 0  # Neither infinity nor NaN is lost in a sum.
+    return flat if finite else [value if math.isfinite(value) else _name(value) for value in flat]
+
+
+def _name(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
 def parse(datatype: str, shape: tuple[int, ...], data: msgspec.Raw, what: str) -> Array:
     """The tensor that this JSON is.
 
@@ -64,7 +93,7 @@ def parse(datatype: str, shape: tuple[int, ...], data: msgspec.Raw, what: str) -
     """
     dtype, elements = NUMPY[datatype], math.prod(shape)
     text = bytes(data)
-    if not text:
+    if not text or text == b"null":
         raise InvalidInput(f"{what} has neither data nor binary_data_size")
     if not text.startswith(b"["):
         raise InvalidInput(f"the data of {what} is not a list")
@@ -114,6 +143,8 @@ def _flatten(value: list[Any], shape: tuple[int, ...], kind: str, what: str) -> 
             flat.extend(inner)
         value = flat
     python = _KIND[kind]
+    if kind == "f":
+        value = [NOT_FINITE.get(element, element) if isinstance(element, str) else element for element in value]
     for index, element in enumerate(value):
         fits = isinstance(element, python) or (kind == "f" and isinstance(element, int))
         if not fits or (isinstance(element, bool) and kind != "b"):
@@ -127,7 +158,7 @@ def _array(flat: list[Any], dtype: "np.dtype[Any]", what: str) -> Array:
             array = np.empty(len(flat), np.object_)
             array[:] = flat
             return array
-        with np.errstate(over="ignore"):
+        with np.errstate(over="raise"):
             return np.array(flat, dtype)
-    except OverflowError as error:
+    except (OverflowError, FloatingPointError) as error:
         raise InvalidInput(f"the data of {what} has a number out of range: {error}") from error

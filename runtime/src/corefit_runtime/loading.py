@@ -38,7 +38,7 @@ def load(settings: Settings, grant: Grant) -> Loaded:
         ModelError: it can't be served.
     """
     stored = store.fetch(settings.model, settings.model_sha256, Path(settings.model_dir), access=settings.access)
-    engine = Engine(stored.path, Threads())
+    engine = Engine(stored.path, Threads(), source=settings.model)
     first = calibrate.warm_up(engine)
     findings = _measured(settings, engine, first, stored.sha256, cores(grant))
     model = Model(engine, name=settings.name, version=settings.model_version, sha256=stored.sha256)

@@ -10,6 +10,7 @@ import msgspec
 
 from corefit_core.errors import InvalidInput
 from corefit_runtime import datatypes, forms, json_data
+from corefit_runtime.classification import highest
 from corefit_runtime.datatypes import Array
 from corefit_runtime.forms import Form, Signature
 from corefit_runtime.memo import MAX_KEY, Memo
@@ -64,9 +65,12 @@ class Codec:
 
     def render(self, form: Form, outputs: list[Array]) -> tuple[int | None, list[bytes | memoryview]]:
         """The response: the length of its JSON part (None without binary data), and its pieces."""
+        if form.classified:
+            pairs = zip(form.outputs, outputs, strict=True)
+            outputs = [highest(array, wanted.classes) if wanted.classes else array for wanted, array in pairs]
         data = [
-            datatypes.to_bytes(spec.datatype, array) if binary else None
-            for (spec, binary), array in zip(form.outputs, outputs, strict=True)
+            datatypes.to_bytes(wanted.datatype, array) if wanted.binary else None
+            for wanted, array in zip(form.outputs, outputs, strict=True)
         ]
         binary = [piece for piece in data if piece is not None]
         if not form.all_binary:
@@ -81,9 +85,13 @@ class Codec:
 
     def metadata(self) -> bytes:
         """The answer to GET v2/models/NAME."""
+        given = self.signature
         described = {
-            part: [{"name": s.name, "datatype": s.datatype, "shape": s.shape} for s in specs.values()]
-            for part, specs in (("inputs", self.signature.inputs), ("outputs", self.signature.outputs))
+            part: [{"name": s.name, "datatype": s.datatype, "shape": s.shape} for s in specs]
+            for part, specs in (
+                ("inputs", (*given.inputs.values(), *given.optional.values())),
+                ("outputs", given.outputs.values()),
+            )
         }
         return _ENCODER.encode(
             {"name": self._name, "versions": [self._version], "platform": "onnxruntime_onnx", **described}
@@ -94,10 +102,11 @@ class Codec:
 
     def _response(self, form: Form, outputs: list[Array], data: list[memoryview | None]) -> bytes:
         tensors: list[dict[str, Any]] = []
-        for (spec, _), array, piece in zip(form.outputs, outputs, data, strict=True):
-            tensor: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": array.shape}
+        for wanted, array, piece in zip(form.outputs, outputs, data, strict=True):
+            tensor: dict[str, Any] = {"name": wanted.spec.name, "datatype": wanted.datatype, "shape": array.shape}
             if piece is None:
-                tensor["data"] = datatypes.to_list(spec.datatype, array)
+                flat = datatypes.to_list(wanted.datatype, array)
+                tensor["data"] = json_data.written(flat, array) if array.dtype.kind == "f" else flat
             else:
                 tensor["parameters"] = {"binary_data_size": len(piece)}
             tensors.append(tensor)

@@ -31,6 +31,10 @@ from corefit_runtime.settings import Settings
 log: Final = logging.getLogger(__name__)
 
 
+MODEL_NOTES: Final = ("locale", "outputs")
+"""What the engine may find of a model."""
+
+
 class Serving:
     """See the module.
 
@@ -188,6 +192,8 @@ class Serving:
             batch_rows=limits.batch,
             why=why,
         )
+        for key in MODEL_NOTES:
+            self._note(key, model.engine.notes.get(key, ""))
         service.notes["rows"] = findings.why
         log.info(
             "plan: %d workers of %d threads, queue %d, chunk %d, batch %d. %s Rows: %s",
@@ -202,11 +208,10 @@ class Serving:
 
 
 def _codec(settings: Settings, model: Model) -> Codec:
-    inputs, outputs = ({spec.name: spec for spec in specs} for specs in (model.engine.inputs, model.engine.outputs))
     return Codec(
         model.name,
         model.version,
-        Signature(inputs, outputs),
+        Signature.of(model.engine),
         max_tensors=settings.max_tensors,
         max_depth=settings.max_json_depth,
     )

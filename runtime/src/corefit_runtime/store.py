@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from corefit_core.errors import ChecksumMismatch, ConfigError, CorefitError, ModelUnavailable
+from corefit_core.errors import ChecksumMismatch, ConfigError, CorefitError, ModelInvalid, ModelUnavailable
+from corefit_runtime import content
 from corefit_runtime.access import Access
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def fetch(
     Raises:
         ModelUnavailable: it can't be fetched or read.
         ChecksumMismatch: it is another file than the checksum names.
+        ModelInvalid: it is a file of another kind than a model.
         ConfigError: a kind of URI that isn't known.
     """
     path = local(uri)
@@ -107,12 +109,20 @@ def reporter(uri: str) -> Progress:
 
 def _checked(path: Path, sha256: str, uri: str) -> StoredModel:
     try:
+        other = _recognised(path)
         found = digest(path)
     except (OSError, ValueError) as error:  # A ValueError is of a name that no file can have.
         raise ModelUnavailable(f"{uri} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    if other:
+        raise ModelInvalid(f"{uri} is no ONNX model but {other}")
     if sha256 and found != sha256.lower():
         raise ChecksumMismatch(f"{uri} has the SHA-256 {found}, not {sha256.lower()}: fix the file or the checksum")
     return StoredModel(path=path, sha256=found)
+
+
+def _recognised(path: Path) -> str:
+    with path.open("rb") as file:
+        return content.recognised(file.read(content.LOOKED_AT))
 
 
 def _download(uri: str, sha256: str, folder: Path, progress: Progress, access: Access) -> StoredModel:
@@ -126,7 +136,7 @@ def _download(uri: str, sha256: str, folder: Path, progress: Progress, access: A
         _receive(uri, part, progress, access, resume=bool(sha256))
         stored = _checked(part, sha256, uri)
         part.replace(target)
-    except ChecksumMismatch:
+    except (ChecksumMismatch, ModelInvalid):
         part.unlink(missing_ok=True)  # It was complete and wrong: there is nothing to resume.
         raise
     except OSError as error:
@@ -143,10 +153,8 @@ def _receive(uri: str, part: Path, progress: Progress, access: Access, *, resume
     # Without a checksum nobody would notice that the file has changed between the two halves.
     have = part.stat().st_size if resume and part.exists() else 0
     try:
-        with web.get(uri, {"Range": f"bytes={have}-"} if have else {}, access) as response:
-            resumed = response.status == 206
-            with part.open("ab" if resumed else "wb") as file:
-                _copy(response, file, have if resumed else 0, progress)
+        if not _answered(uri, part, have, progress, access):
+            _answered(uri, part, 0, progress, access)
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
@@ -155,15 +163,32 @@ def _receive(uri: str, part: Path, progress: Progress, access: Access, *, resume
         raise ModelUnavailable(f"{uri} can't be fetched: {type(error).__name__}: {str(error).strip()}") from error
 
 
-def _copy(response: "HTTPResponse", file: IO[bytes], have: int, progress: Progress) -> None:
+def _answered(uri: str, part: Path, have: int, progress: Progress, access: Access) -> bool:
+    """Receives what is missing after `have` bytes; False where the rest can't be put behind them."""
+    from corefit_runtime import web  # noqa: PLC0415 - as in `_receive`
+
+    with web.get(uri, {"Range": f"bytes={have}-"} if have else {}, access) as response:
+        resumed = response.status == 206
+        decoder = content.Decoder(response.headers.get("Content-Encoding") or "")
+        if resumed and not decoder.plain:
+            return False  # Its bytes are counted as they are sent, ours as they are.
+        with part.open("ab" if resumed else "wb") as file:
+            _copy(response, decoder, file, have if resumed else 0, progress)
+    return True
+
+
+def _copy(response: "HTTPResponse", decoder: content.Decoder, file: IO[bytes], have: int, progress: Progress) -> None:
     length = response.headers.get("Content-Length")
     total, done = (have + int(length) if length else None), have
     while block := response.read(BLOCK):
-        file.write(block)
+        for piece in decoder.feed(block):
+            file.write(piece)
         done += len(block)
         progress(done, total)
     if total is not None and done != total:
         raise OSError(f"the connection ended at {done} of {total} bytes")
+    if not decoder.complete:
+        raise OSError(f"the encoded content ended early, after {done} bytes")
 
 
 def _why(error: OSError) -> str:

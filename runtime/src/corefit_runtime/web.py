@@ -8,12 +8,13 @@ import base64
 import http.client
 import socket
 import ssl
+import string
 import urllib.request
 from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from corefit_core.errors import ModelUnavailable
 from corefit_runtime.access import Access, refused
@@ -33,9 +34,17 @@ def get(uri: str, headers: dict[str, str], access: Access) -> HTTPResponse:
         MALFORMED: the URI, where it redirects to, or the answer; when it is read as well.
         OSError: no answer, or an `urllib.error.HTTPError` for a status that isn't a success.
     """
-    request = urllib.request.Request(uri, headers=headers)  # noqa: S310 - the director below knows http and https only
+    sent = {"Accept-Encoding": "identity", **headers}
+    request = urllib.request.Request(escaped(uri), headers=sent)  # noqa: S310 - the director below knows http and https only
     response: HTTPResponse = _director(uri, access).open(request, timeout=TIMEOUT_S)
     return response
+
+
+def escaped(uri: str) -> str:
+    """The URI of an IRI (RFC 3987, 3.1): what is beyond ASCII, and spaces, percent-encoded as UTF-8."""
+    parts = urlsplit(uri)
+    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
+    return urlunsplit(parts._replace(path=path, query=query))
 
 
 def _director(uri: str, access: Access) -> urllib.request.OpenerDirector:
