@@ -1,5 +1,7 @@
 """`corefit load`: what it accepts, what it prints, how it exits."""
 
+import asyncio
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -7,8 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from corefit.load import Kind, Recorder, Step, progress
 from corefit.load.command import parse_duration
+from corefit.load.record import Sample
 from corefit.main import main
 from corefit_core.errors import InvalidInput
 
@@ -125,3 +130,39 @@ def test_a_run_that_sent_nothing_is_no_success(body: str, capsys: pytest.Capture
     url = "http://127.0.0.1:9/v2/models/m/infer"
     assert main(["load", url, "--rate", "0.001", "--duration", "10ms", "--even", "--body", body]) == 1
     assert "no request was due" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_a_run_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    """A run of minutes said nothing until its end."""
+    monkeypatch.setattr(progress, "TERMINAL_S", 0.01)
+    monkeypatch.setattr(progress, "LOG_S", 0.01)
+    shown = io.StringIO()
+    recorder, steps = Recorder(), [Step(rate=8, duration_s=60), Step(rate=32, duration_s=60)]
+    recorder.add(Sample(intended_s=0.0, sent_s=0.0, done_s=0.01, kind=Kind.OK))
+    recorder.add(Sample(intended_s=0.0, sent_s=0.0, done_s=0.01, kind=Kind.SHED))
+    async with progress.shown(recorder, steps, Console(file=shown, force_terminal=terminal, width=200)):
+        while "1 answered, 1 refused, 0 lost" not in shown.getvalue():  # noqa: ASYNC110 - a buffer has no event
+            await asyncio.sleep(0.01)
+    assert "0 of 120 s, 8 requests a second" in shown.getvalue()
+    assert "p99 of the last 2 s 10.0 ms" in shown.getvalue()
+
+
+def test_the_end_of_a_run_is_a_wait_for_answers() -> None:
+    recorder = Recorder()
+    recorder.in_flight = 3
+    assert progress.line(recorder, [Step(rate=8, duration_s=60)], 61.0).startswith("waiting for 3 answers: 0 answered")
+    assert "60 s, 32 requests" in progress.line(recorder, [Step(rate=32, duration_s=60)], 30.0)
+
+
+def test_progress_leaves_standard_output_to_the_figures(
+    monkeypatch: pytest.MonkeyPatch,
+    server: tuple[str, type[Handler]],
+    body: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "LOG_S", 0.02)
+    assert main(["load", server[0], "--rate", "50", "--duration", "300ms", "--body", body, "--json"]) == 0
+    said = capsys.readouterr()
+    json.loads(said.out)
+    assert "requests a second" in said.err

@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from corefit.load import progress
 from corefit.load.generator import Options, run
 from corefit.load.record import Recorder, Summary
 from corefit.load.schedule import Step, intended_times
@@ -104,7 +105,8 @@ async def _load(arguments: argparse.Namespace) -> Summary:
     recorder = Recorder()
     request = await _request(arguments)
     times = intended_times(steps, seed=None if arguments.even else arguments.seed)
-    await run(arguments.url, [request], times, recorder=recorder, options=options)
+    async with progress.shown(recorder, steps, Console(stderr=True)):
+        await run(arguments.url, [request], times, recorder=recorder, options=options)
     return recorder.summary()
 
 

@@ -77,11 +77,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorder:
-    """Samples in the order in which they ended, and the number that are on their way."""
+    """Samples in the order in which they ended, how many there are of each kind, and the number on their way."""
 
     def __init__(self) -> None:
         self._samples: list[Sample] = []
         self.in_flight = 0
+        self.counts: Counter[Kind] = Counter()
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self._samples)
@@ -92,6 +93,7 @@ class Recorder:
     def add(self, sample: Sample) -> None:
         """Note the end of a request."""
         self._samples.append(sample)
+        self.counts[sample.kind] += 1
 
     def ended_since(self, at_s: float) -> list[Sample]:
         """The samples that ended at `at_s` or later: the last few seconds of a live view."""
