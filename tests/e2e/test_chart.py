@@ -130,3 +130,42 @@ def test_what_is_for_the_prometheus_operator_names_what_is_there(crds: Any) -> N
     rules = documents["PrometheusRule"]["spec"]["groups"][0]["rules"]
     assert {r["alert"] for r in rules} == set(yaml.safe_load((ROOT / "charts/corefit/alerts.yaml").read_text()))
     assert rules[0]["annotations"]["runbook_url"] == f"https://wiki.example/corefit/{rules[0]['alert']}.md"
+
+
+KSERVE = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "inferenceservices.serving.kserve.io"},
+    "spec": {
+        "group": "serving.kserve.io",
+        "scope": "Namespaced",
+        "names": {"kind": "InferenceService", "plural": "inferenceservices", "singular": "inferenceservice"},
+        "versions": [
+            {
+                "name": "v1beta1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+"""What `kubectl get inferenceservice` finds of KServe."""
+
+
+def test_the_chart_warns_where_kserve_is_and_says_what_uninstalling_means(crds: Any) -> None:
+    """Whose resource `kubectl get inferenceservice` shows was for the reader to find out."""
+    install = ("helm", "install", "noted", *crds.chart, "--namespace", "default", "--set", "crds.install=false")
+    notes = crds.run(*install, "--dry-run=server").stdout.partition("NOTES:")[2]
+    assert "KServe" not in notes
+    assert "start\nwithout one" in notes
+    crds.apply(KSERVE)
+    try:
+        crds.served("inferenceservices.serving.kserve.io")
+        notes = crds.run(*install, "--dry-run=server").stdout.partition("NOTES:")[2]
+        assert "WARNING: KServe is installed too" in notes
+        assert "kubectl get cfis" in notes
+        crds.kubectl("get", "cfis")
+        crds.kubectl("get", "inferenceservices.serving.corefit.dev")
+    finally:
+        crds.kubectl("delete", "crd", KSERVE["metadata"]["name"])

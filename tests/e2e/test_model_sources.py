@@ -75,3 +75,55 @@ def test_credentials_come_from_the_secret_and_metadata_addresses_are_refused(gua
     ours = kube.get("deployments,replicasets,pods", "--selector", LABEL_SERVICE)
     assert len(ours["items"]) >= 3 * 5
     assert TOKEN not in json.dumps([ours, kube.get("inferenceservices,events")])
+
+
+def test_a_claim_or_a_file_that_is_missing_is_named_with_what_to_do(kube: Any, service: Make) -> None:
+    """Of a missing claim people were told to add nodes, of a missing file to see that pods reach it."""
+    mount = {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": "/mnt/v"}]}
+    kube.apply(service("file", model={"uri": "file:///mnt/v/a.onnx"}, template=mount))
+    kube.apply(service("claim", model={"uri": "pvc://nowhere/a.onnx"}))
+    claim = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "none",
+    }
+    kube.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "unbound"}, "spec": claim})
+    kube.apply(service("unbound", model={"uri": "pvc://unbound/a.onnx"}))
+    for name, reason, words in (
+        ("file", "ModelUnavailable", ("file:///mnt/v/a.onnx", "volumeMounts")),
+        ("claim", "ClaimNotFound", ('"nowhere" not found', "Create the PersistentVolumeClaim")),
+        ("unbound", "ClaimNotBound", ("StorageClass",)),
+    ):
+
+        def told(name: str = name, reason: str = reason) -> dict[str, Any]:
+            found = kube.condition(name, "Ready")
+            return found if found.get("reason") == reason else {}
+
+        message = kube.until(f"{name} says {reason}", told)["message"]
+        assert all(word in message for word in words), message
+        assert kube.get("cfis", name)["status"]["state"] == reason
+
+
+def test_a_rollout_to_a_model_that_is_not_there_shows_in_kubectl_get_beside_what_serves(
+    kube: Any, service: Make
+) -> None:
+    """It said READY True, Serving, and the address that does not work; and the way back rolls nothing."""
+    good, broken = "http://models/digits.onnx", "http://models/nothing.onnx"
+    kube.apply(service(model={"uri": good}))
+    kube.wait_condition("digits", "Ready", "True")
+
+    def shown() -> list[str]:
+        [row] = kube.kubectl("get", "cfis", "digits", "--no-headers", "--output", "wide").splitlines()
+        return [str(word) for word in row.split()]
+
+    assert shown()[:4] == ["digits", "1/1", "Serving", "200m"]
+    kube.apply(service(model={"uri": broken}))
+    kube.until("the rollout is stuck", lambda: "ModelUnavailable" in shown())
+    assert shown()[:3] == ["digits", "1/1", "ModelUnavailable"]
+    assert good in shown()
+    assert broken not in shown()
+    kube.apply(service(model={"uri": good, "revision": "2"}))
+    wait = ("--for=jsonpath={.status.model.revision}=2", "cfis/digits", kube.patience)
+    kube.kubectl("wait", *wait)
+    kube.until("it serves again", lambda: shown()[1:3] == ["1/1", "Serving"])
+    assert kube.get("cfis", "digits")["status"]["model"]["uri"] == good
