@@ -55,9 +55,12 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     return call
 
 
-def test_without_an_image_it_asks_for_one(run: Any, tmp_path: Path) -> None:
-    said = run(_kind("Pod", TEMPLATE), options=("--service", str(tmp_path / "service.yaml")))
-    assert "--runtime-image" in said
+def test_without_an_image_it_writes_one_that_no_registry_serves(
+    run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [found] = run(_kind("Pod", TEMPLATE), options=("--service", str(tmp_path / "service.yaml")))
+    assert found["spec"]["initContainers"][0]["image"].startswith("corefit.local/")
+    assert "--runtime-image" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
@@ -98,7 +101,7 @@ def test_what_is_wrong_is_said(run: Any, tmp_path: Path) -> None:
     [
         ("a: [b", "is no YAML"),
         (b"a: \xff", "is no YAML"),
-        ("a: 2024-99-99", "is no YAML"),
+        ("a: !!int b", "is no YAML"),
         ("{kind: List, items: 5}", "items can't be read"),
         ("{kind: Deployment, metadata: null, spec: [1]}", "Deployment None: spec can't be read"),
         ("{kind: Pod, metadata: {name: a, labels: [b]}}", "Pod a: metadata can't be read"),

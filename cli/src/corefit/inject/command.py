@@ -3,9 +3,7 @@
 import argparse
 import sys
 
-import yaml
-
-from corefit.inject import documents, sources
+from corefit.inject import documents, kubernetes_yaml, sources
 from corefit_core.naming import LABEL_INJECT
 
 
@@ -31,6 +29,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         source = sources.from_cluster(options.context)
     given = [document for name in options.filename for document in documents.read(name)]
-    injected = [documents.injected(document, source, options.namespace) for document in given]
-    yaml.safe_dump_all(injected, sys.stdout, sort_keys=False, width=116, allow_unicode=True)
+    injected = [(each, documents.injected(each.value, source, options.namespace)) for each in given]
+    for document, value in injected:
+        sys.stdout.write(kubernetes_yaml.written(document, value))
     return 0

@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 import yaml
 
+from corefit.inject import kubernetes_yaml
+from corefit.inject.kubernetes_yaml import Document
 from corefit_core import sidecar
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
@@ -43,7 +45,7 @@ class _PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     volumes: list[dict[str, Any]] | None = None
 
 
-def read(name: str) -> list[Any]:
+def read(name: str) -> list[Document]:
     """The documents of a file, or of standard input for `-`.
 
     Raises:
@@ -51,10 +53,10 @@ def read(name: str) -> list[Any]:
     """
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return [document for document in yaml.safe_load_all(raw) if document is not None]
+        return list(kubernetes_yaml.documents(raw.decode("utf-8-sig")))
     except OSError as error:
         raise InvalidInput(f"{name} can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is none of
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a number that is none
         raise InvalidInput(f"{name} is no YAML: {error}") from error
 
 

@@ -1,5 +1,6 @@
 """Where that comes from which is put into pods: an InferenceService in a file, or in the cluster, by kubectl."""
 
+import logging
 import subprocess
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -17,6 +18,9 @@ from corefit_core.service import Service, decode
 KUBECTL_TIMEOUT_S: Final = 30
 RESOURCE: Final = f"{naming.PLURAL}.{naming.GROUP}"
 """In full: KServe has InferenceServices too."""
+UNPUBLISHED: Final = "corefit.local/runtime:0.1.0"
+"""The image as the devcluster builds it. No registry serves that name: a cluster that lacks it says so."""
+log: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -55,8 +59,13 @@ def from_file(name: str, image: str) -> Source:
                 "label would be taken: only one of mode Sidecar can be put into them"
             )
         if not (service.image or image):
-            raise InvalidInput(f"InferenceService {wanted} names no image: name the runtime's by --runtime-image")
-        return sidecar.stamped(sidecar.rendered(service, image), version("corefit"))
+            log.warning(
+                "InferenceService %s names no image: the manifests get %s, the name that `make images` gives. Name the "
+                "one in your registry by --runtime-image",
+                wanted,
+                UNPUBLISHED,
+            )
+        return sidecar.stamped(sidecar.rendered(service, image or UNPUBLISHED), version("corefit"))
 
     return source
 
@@ -79,7 +88,7 @@ def from_cluster(context: str) -> Source:
 
 
 def _services(name: str) -> Iterator[Service]:
-    for document in documents.read(name):
+    for document in (each.value for each in documents.read(name)):
         if not isinstance(document, dict) or document.get("kind") != naming.KIND:
             continue
         if not documents.metadata(document).name:
