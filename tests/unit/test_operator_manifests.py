@@ -139,10 +139,11 @@ def test_a_variable_of_the_template_replaces_the_safety_net_of_the_same_name() -
 
 
 def test_the_template_adds_and_never_takes_the_selectors_labels_away() -> None:
-    template = {"labels": {naming.LABEL_SERVICE: "another", "team": "a"}, "nodeSelector": {"disk": "ssd"}}
+    template = {"labels": {naming.LABEL_MANAGED_BY: "another", "team": "a"}, "nodeSelector": {"disk": "ssd"}}
     deployment = _children(template=template)["Deployment"]["spec"]
     labels = deployment["template"]["metadata"]["labels"]
     assert labels["team"] == "a"
+    assert labels[naming.LABEL_MANAGED_BY] == naming.MANAGED_BY
     assert naming.selector("digits").items() <= labels.items()
     assert deployment["template"]["spec"]["nodeSelector"] == {"disk": "ssd"}
 

@@ -1,5 +1,6 @@
 """What a status says for what was found, and what is said of pods that don't serve."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -265,7 +266,7 @@ def test_a_claim_that_is_missing_is_not_a_lack_of_nodes(message: str, reason: st
     found = diagnosis.problem([pod], {}, None)
     assert found is not None
     assert found.reason == reason
-    assert ("nodes, or ask for less" in found.message) == (reason == "Unschedulable")
+    assert ("add nodes" in found.message) == (reason == "Unschedulable")
 
 
 @pytest.mark.parametrize(
@@ -290,6 +291,13 @@ def test_what_to_do_about_a_model_that_is_not_there_depends_on_where_it_comes_fr
     assert found.reason == "ModelUnavailable"
     assert all(word in found.message for word in words)
     assert "model-source" not in found.message
+
+
+def test_what_to_do_is_said_in_plain_words() -> None:
+    """Corefit acts, or the reader does: nothing "is asked for", and nobody "is told"."""
+    for reason, fix in diagnosis.FIXES.items():
+        assert re.fullmatch(r"[A-Z].*\.", fix), reason
+        assert not re.search(r"\b(asked?|told|beside|of before)\b", fix), reason
 
 
 def test_a_pod_of_another_model_is_diagnosed_by_its_own() -> None:

@@ -16,7 +16,7 @@ from corefit_operator.objects import Child, ContainerStatus, Pod
 MESSAGE_MAX: Final = 1024
 """Characters of a message that others wrote, a pod among them: status must not grow without bound."""
 
-_FIXES: Final[Mapping[str, str]] = {
+FIXES: Final[Mapping[str, str]] = {
     "ModelUnavailable": "Check spec.model.uri, and that the pods can reach its server.",
     "ModelFileMissing": "Check the path in spec.model.uri, and that spec.template.volumes and volumeMounts mount a "
     "volume with that file where the path says.",
@@ -28,24 +28,25 @@ _FIXES: Final[Mapping[str, str]] = {
     "ChecksumMismatch": "Check spec.model.sha256 against the file (sha256sum), or leave it out.",
     "ModelInvalid": "Check that spec.model.uri is an ONNX file that onnxruntime loads.",
     "ImagePullFailed": "Check spec.image and spec.template.imagePullSecrets.",
-    "Unschedulable": "Free or add nodes, or ask for less in spec.resources or spec.template.",
+    "Unschedulable": "Free CPU and memory on the nodes, add nodes, or lower spec.resources.",
     "OutOfMemory": "Raise spec.resources.memory.",
     "QuotaExceeded": "Raise the namespace's quota, or lower spec.resources or spec.scaling.maxReplicas.",
     "PodsRefused": "Check the namespace's policies (LimitRange, Pod Security, admission webhooks).",
     "CrashLoop": "See the pod's log: kubectl logs --previous.",
     "ContainerNotStarted": "Check spec.template: volumes, claims and secrets that the pod refers to.",
-    "ResizeDeferred": "More replicas are asked for instead; it is tried again in a minute.",
-    "ResizeInfeasible": "More replicas are asked for instead; spec.resources.maxCPU may be more than a node can give.",
-    "ResizeIgnored": "The node's kubelet may be older than 1.33; more replicas are asked for instead.",
-    "ResizeNotSupported": "Only replicas are scaled; in-place resize needs Kubernetes 1.33 or later.",
-    "ResizeNotAllowed": "Only replicas are scaled; give the operator the verb patch on pods/resize.",
-    "ResizeFailed": "More replicas are asked for instead; it is tried again in a few seconds.",
-    "ResizeRefused": "More replicas are asked for instead; check LimitRange and admission policies of the namespace.",
-    "ScaleRefused": "Check the admission policies for scaling; spec.scaling.maxReplicas may be more than they allow.",
+    "ResizeDeferred": "Corefit adds replicas instead, and tries again in a minute.",
+    "ResizeInfeasible": "Corefit adds replicas instead. spec.resources.maxCPU may be more than a node has.",
+    "ResizeIgnored": "Corefit adds replicas instead. The node's kubelet may be older than Kubernetes 1.33.",
+    "ResizeNotSupported": "Corefit scales replicas only: in-place resize needs Kubernetes 1.33 or later.",
+    "ResizeNotAllowed": "Corefit scales replicas only: give the operator the verb patch on pods/resize.",
+    "ResizeFailed": "Corefit adds replicas instead, and tries again in a few seconds.",
+    "ResizeRefused": "Corefit adds replicas instead. Check the namespace's LimitRange and admission policies.",
+    "ScaleRefused": "Check the namespace's admission policies; spec.scaling.maxReplicas may be more than they allow.",
     "ProgressDeadlineExceeded": "See the Events of its pods (kubectl describe pods): a volume, claim, Secret or "
     "ConfigMap of spec.template may be missing.",
-    "Evicted": "See the node's conditions; the pod is being replaced.",
+    "Evicted": "See the conditions of the node (kubectl describe node); a new pod replaces this one.",
 }
+"""What to do about a problem, by its reason."""
 _PULLING: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _NOT_STARTED: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreateContainerInitError"}
@@ -86,7 +87,7 @@ def problem(
 
 def described(reason: str, message: str, fix: str = "") -> Problem:
     """A problem with its fix (that of its reason when none is given), cut to what a status may hold."""
-    fix = fix or _FIXES.get(reason, "")
+    fix = fix or FIXES.get(reason, "")
     text = message.strip()[: MESSAGE_MAX - len(fix) - 2].rstrip()
     ended = text if text.endswith((".", "!", "?")) or not text else f"{text}."
     return Problem(reason=reason, message=f"{ended} {fix}".strip())
@@ -107,7 +108,7 @@ def _of_report(report: Report | None, pod: Pod, service: Service | None) -> Prob
     if uri == service.source_uri:
         message = message.replace(service.model_uri, uri)  # of a claim the pod knows the path in the container only
     fix = {"file": "ModelFileMissing", "pvc": "ModelFileMissingInClaim"}.get(uri.partition("://")[0], reason)
-    return described(reason, message, _FIXES[fix])
+    return described(reason, message, FIXES[fix])
 
 
 def _word(text: str) -> str:

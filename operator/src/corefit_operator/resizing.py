@@ -189,7 +189,7 @@ class Resizer:
         pending = sizes.pending(pod)
         name, cpu = pod.metadata.name, sizes.span_text([sizes.asked(pod)])
         if pending is not None and (pending.reason == "Infeasible" or waited_s >= GRACE_S):
-            return described(f"Resize{pending.reason}", f"pod {name} is not given {cpu} of CPU: {pending.message}")
+            return described(f"Resize{pending.reason}", f"pod {name} does not get {cpu} of CPU: {pending.message}")
         if pending is None and waited_s > SILENT_S:
             return described("ResizeIgnored", f"pod {name}: the kubelet does nothing about a resize to {cpu}")
         return None
@@ -258,7 +258,8 @@ def events(steps: Sequence[Step], decision: Decision | None) -> list[Said]:
         return []
     before, after = (sizes.span_text([getattr(s, side) for s in steps]) for side in ("before", "millicores"))
     why = f": {decision.reason}: {decision.message}" if decision is not None else ""
-    note = f"CPU of {len(steps)} pods {before} -> {after}{why}"
+    pods = "1 pod" if len(steps) == 1 else f"{len(steps)} pods"
+    note = f"CPU of {pods} {before} -> {after}{why}"
     return [Said(reason="Resized", action="Resize", note=note)]
 
 
