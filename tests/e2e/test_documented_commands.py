@@ -144,7 +144,7 @@ def _script(commands: list[str], kube: Any, port: int) -> str:
             typed = re.sub(r"\s*(&\s*)?(#.*)?$", "", typed)
             opened = f"(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null"
             lines.append("kill $(jobs -p) 2>/dev/null && wait || true")
-            typed = f"{typed} &\nfor _ in $(seq {5 * PATIENCE_S}); do {opened} && break; sleep 0.2; done"
+            typed = f"{typed} &\nfor _ in $(seq {5 * PATIENCE_S}); do {opened} && break; sleep 0.2; done\n{opened}"
         lines.append(typed)
     return "\n".join(lines) + "\n"
 

@@ -3,6 +3,9 @@
 import hashlib
 import importlib.util
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,11 +16,13 @@ import onnxruntime
 import pytest
 import yaml
 from aiohttp import ClientResponseError
+from documented.pages import block_commands
 
 from corefit_core import naming
 from corefit_core.api import InferenceService
 from corefit_core.service import decode
 
+VERSION = yaml.safe_load((Path(__file__).parents[2] / "charts/corefit/Chart.yaml").read_text())["appVersion"]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("digits", "load-model")
 
@@ -120,3 +125,19 @@ def test_the_drawing_application_refuses_what_is_no_drawing(sent: Any) -> None:
 )
 def test_the_drawing_application_hands_on_that_and_when_it_may_be_asked_again(error: Exception, answer: Any) -> None:
     assert script(EXAMPLES / "sidecar" / "app.py").handed_on(error) == answer
+
+
+def test_one_command_of_the_readme_puts_a_registry_into_all_examples_and_the_chart(tmp_path: Path) -> None:
+    """Whatever registry was set for the chart, the examples pulled from another."""
+    registry = "registry.example:5000/team"
+    commands = [text.replace("REGISTRY", registry) for text in block_commands("README.md")]
+    [replace] = [text for text in commands if text.startswith("sed ")]
+    [install] = [text for text in commands if text.startswith("helm install")]
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    subprocess.run(["bash", "-c", replace], cwd=tmp_path, check=True)
+    texts = [path.read_text() for path in (tmp_path / "examples").rglob("*.yaml")]
+    images = {image for text in texts for image in re.findall(r"image: *(\S+)", text)}
+    assert images == {f"{registry}/{name}:{VERSION}" for name in ("operator", "runtime")}
+    assert f"image.repository={registry}/operator " in install
+    assert f"runtimeImage={registry}/runtime:{VERSION}" in install
+    assert not any("corefit.local" in text for text in texts)
