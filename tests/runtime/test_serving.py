@@ -49,7 +49,11 @@ def test_it_serves_the_protocol(start: Any, negate: str) -> None:
     assert runtime.call("GET /v2/health/live")[0] == 200
     assert runtime.call("GET /v2/health/ready")[0] == 200
     assert runtime.call("GET /v2/models/m/versions/1/ready")[0] == 200
-    assert json.loads(runtime.call("GET /v2")[1])["extensions"] == ["binary_tensor_data"]
+    assert json.loads(runtime.call("GET /v2")[1])["extensions"] == [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+    ]
     metadata = json.loads(runtime.call("GET /v2/models/m")[1])
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]
     status, answer, _ = runtime.infer([ROW], id="seven")

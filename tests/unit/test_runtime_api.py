@@ -1,5 +1,6 @@
 """The inference port: how a request may be written, and what it is answered."""
 
+import json
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -49,6 +50,11 @@ async def test_the_path_may_be_written_in_other_ways(floats: Engine, target: byt
         (b"GET /v2/models/other/infer", 404, b"no such model"),
         (b"GET /v2/models/m:v2/ready", 503, b'{"name":"m:v2","ready":false}'),
         (b"GET /v2/health/ready", 503, b'{"ready":false}'),
+        (b"GET /v2/models/m:v2/versions/2/config", 404, b"no such model or version"),
+        (b"GET /v2/models/m:v2/stats", 404, b"/v2/models/m:v2/stats is not served here; /openapi.json lists what is"),
+        (b"GET /v2/models/m:v2/versions/1/stats", 404, b"is not served here"),
+        (b"POST /v2/repository/index", 404, b"is not served here"),
+        (b"POST /v2/models/m:v2/config", 405, b"allow: GET, HEAD"),
     ],
 )
 async def test_what_is_not_asked_for_so_is_told_how(floats: Engine, line: bytes, code: int, says: bytes) -> None:
@@ -132,3 +138,26 @@ async def test_the_access_log_has_every_request(floats: Engine) -> None:
             await made.ask(data)
         infer = "/v2/models/m:v2/infer"
         assert made.seen == [(infer, 200), (infer, 400), ("/v2", 200), ("", 400), ("/", 413), ("", 400)]
+
+
+async def test_the_model_is_described_as_triton_does_it(floats: Engine) -> None:
+    """It was "no such model"."""
+    async with port(floats) as made:
+        for path in (b"/v2/models/m:v2/config", b"/v2/models/m:v2/versions/1/config"):
+            answer = await made.ask(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            said = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (said["name"], said["platform"], said["max_batch_size"]) == ("m:v2", "onnxruntime_onnx", 0)
+    assert said["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1]}]
+    assert said["output"] == [{"name": "y", "data_type": "TYPE_FP32", "dims": [-1]}]
+
+
+async def test_the_openapi_description_is_there_before_the_model_is(floats: Engine) -> None:
+    async with port(floats) as made:
+        line = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        loaded = json.loads((await made.ask(line)).partition(b"\r\n\r\n")[2])
+        made.service.codec = None
+        early = json.loads((await made.ask(line)).partition(b"\r\n\r\n")[2])
+    assert list(loaded["paths"]) == list(early["paths"])
+    assert "/v2/models/{model}/versions/{version}/infer" in early["paths"]
+    assert '"const": "x"' in json.dumps(loaded)
+    assert '"const": "x"' not in json.dumps(early)

@@ -6,10 +6,11 @@ event loop; what would hold it for more than about a millisecond is parsed aside
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from corefit_core.errors import CorefitError, InvalidInput, Shed, UnknownModel
-from corefit_runtime import answers, compression, protocol
+from corefit_runtime import answers, compression, descriptions, protocol
 from corefit_runtime.aside import OFFLOAD_JSON, Aside
 from corefit_runtime.datatypes import Array
 from corefit_runtime.facts import HEADER_LENGTH, Facts, facts_of
@@ -25,6 +26,7 @@ from corefit_runtime.service import VERSION, Service
 log: Final = logging.getLogger(__name__)
 CROWDED_S: Final = 1.0
 """Seconds after a refusal in which requests are looked at before their bodies: it costs those 15 us that are taken."""
+DESCRIBED: Final = "/openapi.json"
 READ: Final = b"GET, HEAD"
 
 
@@ -42,6 +44,16 @@ class InferenceApi:
         self._version = settings.model_version
         base = f"/v2/models/{self._name}"
         self._bases = (base, f"{base}/versions/{self._version}")
+        self._pages: dict[str, Callable[[], Response]] = {
+            "/v2": lambda: Response(200, [descriptions.server(VERSION)]),
+            "/v2/health/live": lambda: Response(200, [b'{"live":true}']),
+            "/v2/health/ready": lambda: self._ready({}),
+            DESCRIBED: self._description,
+        }
+        for b in self._bases:
+            self._pages[b] = lambda: self._loaded(Codec.metadata)
+            self._pages[f"{b}/ready"] = lambda: self._ready({"name": self._name})
+            self._pages[f"{b}/config"] = lambda: self._loaded(Codec.configuration)
         self._infer_paths = {f"{b}/infer" for b in self._bases}
         self._infer_urls = {path.encode() for path in self._infer_paths}
         self._timeout_s = settings.timeout_ms / 1000
@@ -185,31 +197,29 @@ class InferenceApi:
             else:
                 exchange.reply(answers.not_allowed(method, path, b"POST"))
             return
-        page = self._page(path)
-        if page is None and path.startswith("/v2/models/"):
+        page = self._pages.get(path)
+        if page is None and path.startswith("/v2/models/") and not self._of_model(path):
             raise UnknownModel(f"no such model or version; {self._name} version {self._version} is served")
         if page is None:
-            exchange.reply(Response(404, [error_body(f"{path} is not part of the protocol")]))
+            exchange.reply(Response(404, [error_body(f"{path} is not served here; {DESCRIBED} lists what is")]))
         else:
-            exchange.reply(page if method in {b"GET", b"HEAD"} else answers.not_allowed(method, path, READ))
+            exchange.reply(page() if method in {b"GET", b"HEAD"} else answers.not_allowed(method, path, READ))
 
-    def _page(self, path: str) -> Response | None:
-        if path == "/v2/health/ready":
-            return self._ready({})
-        if path in {f"{base}/ready" for base in self._bases}:
-            return self._ready({"name": self._name})
-        if path in self._bases:
-            return self._model()
-        if path == "/v2/health/live":
-            return Response(200, [b'{"live":true}'])
-        return Response(200, [protocol.server_metadata(VERSION)]) if path == "/v2" else None
+    def _of_model(self, path: str) -> bool:
+        base, versioned = self._bases
+        return path.startswith(f"{versioned}/") or (path.startswith(f"{base}/") and f"{base}/versions" not in path)
 
     def _ready(self, who: dict[str, str]) -> Response:
         ready = self._service.ready
         return Response(200 if ready else 503, [protocol.encoded({**who, "ready": ready})])
 
-    def _model(self) -> Response:
+    def _loaded(self, describe: Callable[[Codec], bytes]) -> Response:
         codec = self._service.codec
         if codec is None:
             return Response(503, [error_body("the model is not loaded yet")])
-        return Response(200, [codec.metadata()])
+        return Response(200, [describe(codec)])
+
+    def _description(self) -> Response:
+        codec = self._service.codec
+        signature = codec.signature if codec is not None else None
+        return Response(200, [descriptions.openapi(self._name, self._version, VERSION, signature)])

@@ -19,6 +19,7 @@ from corefit_runtime.engine import Engine, TensorSpec
 from corefit_runtime.memo import Memo
 
 MAX_DIMENSION: Final = 2**40
+MAX_RANK: Final = 16
 MAX_ELEMENTS: Final = 2**56
 """Of an empty tensor, were its dimensions of no size of size one: numpy can't tell of 2**63 bytes or more."""
 BYTES_ASIDE: Final = 16_384
@@ -35,7 +36,7 @@ class WireTensor(msgspec.Struct):
 
     name: str
     datatype: str
-    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=MAX_DIMENSION)]], msgspec.Meta(max_length=16)]
+    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=MAX_DIMENSION)]], msgspec.Meta(max_length=MAX_RANK)]
     parameters: Parameters | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from corefit_core.errors import InvalidInput
-from corefit_runtime import datatypes, forms, json_data
+from corefit_runtime import datatypes, descriptions, forms, json_data
 from corefit_runtime.classification import highest
 from corefit_runtime.datatypes import Array
 from corefit_runtime.forms import Form, Signature
@@ -85,17 +85,11 @@ class Codec:
 
     def metadata(self) -> bytes:
         """The answer to GET v2/models/NAME."""
-        given = self.signature
-        described = {
-            part: [{"name": s.name, "datatype": s.datatype, "shape": s.shape} for s in specs]
-            for part, specs in (
-                ("inputs", (*given.inputs.values(), *given.optional.values())),
-                ("outputs", given.outputs.values()),
-            )
-        }
-        return _ENCODER.encode(
-            {"name": self._name, "versions": [self._version], "platform": "onnxruntime_onnx", **described}
-        )
+        return descriptions.metadata(self._name, self._version, self.signature)
+
+    def configuration(self) -> bytes:
+        """The answer to GET v2/models/NAME/config."""
+        return descriptions.configuration(self._name, self._version, self.signature)
 
     def _read(self, text: memoryview) -> Form:
         return forms.read(text, self.signature, max_tensors=self._max_tensors, max_depth=self._max_depth)
@@ -119,11 +113,6 @@ class Codec:
 def encoded(message: dict[str, Any]) -> bytes:
     """A message of few fields."""
     return _ENCODER.encode(message)
-
-
-def server_metadata(version: str) -> bytes:
-    """The answer to GET v2."""
-    return _ENCODER.encode({"name": "corefit", "version": version, "extensions": ["binary_tensor_data"]})
 
 
 def feeds(form: Form, body: memoryview, header_length: int | None) -> dict[str, Array]:
