@@ -4,13 +4,14 @@ import io
 import os
 import re
 import subprocess
-from pathlib import Path
+from ipaddress import IPv4Network
+from pathlib import Path, PurePosixPath
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from corefit_devcluster import contexts, host, main, ready, record
+from corefit_devcluster import contexts, host, main, ready, record, render
 from corefit_devcluster.build import Builder, _go_names, link_programs, search_folders
 from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.deadlines import VARIABLE, scale, stretched
@@ -22,7 +23,9 @@ from corefit_devcluster.paths import Home
 from corefit_devcluster.processes import Plan, supervisor_arguments
 from corefit_devcluster.programs import FAMILIES, METRICS_SERVER, Family, Program
 from corefit_devcluster.progress import Reporter
+from corefit_devcluster.ranges import Ranges
 from corefit_devcluster.run import run, succeeds, tail
+from corefit_devcluster.settings import Settings
 
 
 def reporter() -> tuple[Reporter, io.StringIO]:
@@ -47,9 +50,26 @@ def program(folder: Path, name: str, says: str) -> Path:
 def test_every_family_is_pinned_at_the_version_that_it_names(family: Family) -> None:
     pins = (Path(contexts.WORKSPACE) / "devcluster" / "go" / family.name / "go.mod").read_text()
     for each in family.programs:
-        if family.name != "pause":
+        if not each.package.startswith("corefit.dev/"):  # a main of our own, beside the go.mod
             assert re.search(rf"^(tool )?\s*{re.escape(each.package)}$", pins, re.MULTILINE), each.package
+        if family.name != "pause":
             assert f" v{family.version}" in pins
+
+
+def test_coredns_has_the_plugins_of_our_corefile_and_no_others() -> None:
+    settings = Settings(
+        name="dev",
+        ranges=Ranges(IPv4Network("10.160.0.0/16")),
+        paths=Home.of({"HOME": "/h"}).cluster("dev"),
+        cgroup_root=PurePosixPath("/a"),
+        cgroup_v1=True,
+        cni=Path("/usr/lib/cni"),
+        snapshotter="overlayfs",
+        programs={},
+    )
+    used = set(re.findall(r"^    (\w+)", render.corefile(settings), re.MULTILINE))
+    main_file = Path(contexts.WORKSPACE) / "devcluster/go/coredns/main.go"
+    assert set(re.findall(r'"github.com/coredns/coredns/plugin/(\w+)"', main_file.read_text())) == used
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)

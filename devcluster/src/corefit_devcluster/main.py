@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from corefit_devcluster import cluster, contexts, needs, ready, record
+from corefit_devcluster import cluster, contexts, needs, quota, ready, record
 from corefit_devcluster.build import Builder, search_folders
 from corefit_devcluster.containers import import_archive
 from corefit_devcluster.contexts import IMAGES
@@ -119,6 +119,14 @@ class App:
             print(archive)
         return 0
 
+    def quota(self, arguments: argparse.Namespace) -> int:
+        """Give a cgroup a CPU quota, or remove it."""
+        if arguments.remove:
+            quota.remove(arguments.cgroup)
+        else:
+            print(quota.grant(arguments.cgroup, arguments.millicores, self._reporter.say))
+        return 0
+
     def files(self, arguments: argparse.Namespace) -> int:
         """Fetch the files of a Go module."""
         wanted = next(module for module in MODULES if module.name == arguments.module)
@@ -212,6 +220,11 @@ def parser(app: App) -> argparse.ArgumentParser:
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
     files = command("files", app.files, "fetch files of others, such as CRDs; print the folder", named=False)
     files.add_argument("module", choices=[module.name for module in MODULES])
+    limit = command("quota", app.quota, "make a cgroup with a CPU quota; print its file cgroup.procs", named=False)
+    limit.add_argument("cgroup", metavar="NAME", help="of the cgroup, which is called corefit-quota-NAME")
+    what = limit.add_mutually_exclusive_group(required=True)
+    what.add_argument("--millicores", type=int, metavar="N", help="the quota, which may change while programs run")
+    what.add_argument("--remove", action="store_true", help="remove the cgroup after its programs have ended")
     images = command("images", app.images, "build the images; print an archive for load-images a line", named=False)
     images.add_argument(
         "--context", type=Path, metavar="FOLDER", help="only write FOLDER/operator and FOLDER/runtime for docker build"

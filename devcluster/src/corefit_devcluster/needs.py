@@ -24,6 +24,6 @@ TESTS: Mapping[str, str] = {
 PACKAGES: Mapping[str, str] = {**BUILD, **CLUSTER, **IMAGES, **TESTS}
 # Programs of Debian's essential packages, which every installation has.
 ESSENTIAL = frozenset(
-    {"apt-get", "cat", "echo", "env", "false", "kill", "mkdir", "mount", "nice", "nsenter", "rm", "setpriv", "sh"}
-    | {"sleep", "tail", "taskset", "true", "umount", "unshare"}
+    {"apt-get", "bash", "cat", "echo", "env", "false", "kill", "mkdir", "mount", "nice", "nsenter", "rm"}
+    | {"setpriv", "sh", "sleep", "tail", "taskset", "true", "umount", "unshare"}
 )

@@ -137,8 +137,9 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "coredns",
         "1.15.0",
-        minutes=3,
-        programs=(Program("coredns", "github.com/coredns/coredns", ("-version",), r"CoreDNS-1\.15\.0\b"),),
+        minutes=1,
+        # A main of our own, with the plugins of our Corefile: CoreDNS's own has the clouds' SDKs, 700 packages more.
+        programs=(Program("coredns", "corefit.dev/devcluster/coredns", ("-version",), r"CoreDNS-1\.15\.0\b"),),
     ),
     Family(
         "helm",

@@ -1,11 +1,13 @@
 """The composition of the demo: sets up, measures, shows, judges, and takes everything down again."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
 
-from corefit.demo import picture, stage
+from corefit.demo import alone, picture, stage
+from corefit.demo.background import Background
 from corefit.demo.measure import Measurement, cpu_a_request, reports_of, resource
 from corefit.demo.predictions import check_digits, known_rows
 from corefit.demo.savings import savings
@@ -27,10 +29,19 @@ class Demo:
     def run(self) -> int:
         """From nothing to nothing; the cluster goes also when something has failed on the way."""
         tools = stage.environment(self._settings.root)
+        self._begin(tools)
         try:
             return asyncio.run(self._show(stage.set_up(self._settings, tools, self._console)))
         finally:
             stage.take_down(self._settings, tools, self._console)
+
+    def _begin(self, tools: Tools) -> None:
+        """Something to see within the first minute, while what the cluster needs is built: that takes long, once."""
+        with Background(tools, self._console, "corefit-devcluster", "build") as building, ExitStack() as serving:
+            with self._console.stage(f"{DIGITS} on this machine: the runtime alone, no Kubernetes"):
+                serving.enter_context(alone.served(self._settings.root, tools, self._console))
+            with self._console.stage("the cluster's programs, which are built once"):
+                building.wait()
 
     async def _show(self, tools: Tools) -> int:
         with self._console.stage(f"asking {DIGITS} for rows that it never saw"):

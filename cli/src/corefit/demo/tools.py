@@ -77,6 +77,18 @@ class Tools:
                 process.terminate()
             await process.wait()
 
+    def begin(self, *command: str) -> "subprocess.Popen[str]":
+        """Start a program in a session of its own, with its progress (standard error) in a pipe."""
+        return subprocess.Popen(
+            self._found(command),
+            cwd=self._root,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
     def with_cluster(self, exports: str) -> "Tools":
         """The same programs, with the variables that `corefit-devcluster env` prints."""
         return Tools(self._root, exported(exports, self._environment))
