@@ -21,8 +21,17 @@ from corefit_operator.lease import JITTER
 
 PATIENCE_S = 600.0
 """Seconds that a process gets to start or to end, on a machine whose CPU others may have."""
-RUNTIME = ("--runtime-image", "corefit.local/runtime:0.1.0")
-"""What operators outside the cluster are started with: the image that the devcluster loads."""
+POLICY = {
+    "application": True,
+    "imagePrefixes": ["*"],
+    "volumeKinds": ["*"],
+    "secrets": ["*"],
+    "envPrefixes": ["*"],
+    "serviceAccounts": ["*"],
+    "priorityClasses": ["*"],
+}
+RUNTIME = ("--runtime-image", "corefit.local/runtime:0.1.0", "--policy", json.dumps(POLICY))
+"""What operators outside the cluster are started with: the image that the devcluster loads, and everything allowed."""
 NURSERY = """
 import gc, json, os, sys, threading
 import corefit_operator.main, corefit_operator.program

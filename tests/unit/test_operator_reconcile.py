@@ -96,6 +96,9 @@ class World:
     def _look(self, _: Key, seconds: float) -> None:
         self.looks.append(seconds)
 
+    async def injects(self) -> bool:
+        return True
+
     async def resizable(self) -> bool:
         return True
 
@@ -386,3 +389,38 @@ async def test_a_name_that_kubernetes_needs_is_never_to_be_freed(kind: str, name
     assert outcome.refused.reason == "NameTaken"
     assert words in outcome.refused.message
     assert never not in outcome.refused.message
+
+
+async def test_a_resource_that_breaks_the_platforms_policy_gets_no_children_and_a_condition_that_says_why() -> None:
+    world = World()
+    world.asks(image="evil.example/x:1")
+    await world.reconcile()
+    assert world.calls == ["status"]
+    assert world.condition("Ready") == ("False", "PolicyViolation")
+    message = next(c["message"] for c in world.status["conditions"] if c["type"] == "Ready")
+    assert "spec.image" in message
+    assert "policy.imagePrefixes" in message
+
+
+async def test_pods_of_before_serve_on_and_are_not_rolled_when_an_edit_breaks_the_policy() -> None:
+    world = World()
+    await world.reconcile()
+    assert "Deployment" in world.calls
+    world.asks(image="evil.example/x:1")
+    await world.reconcile()
+    assert not {"Deployment", "Service"} & set(world.calls)
+    assert world.condition("Progressing") == ("False", "PolicyViolation")
+    world.asks(image="i")
+    await world.reconcile()
+    assert "Deployment" in world.calls
+
+
+async def test_a_sidecar_that_breaks_the_policy_is_offered_to_no_pod() -> None:
+    world = World()
+    world.asks(mode="Sidecar", scaling={})
+    await world.reconcile()
+    assert "sidecar" in world.status
+    world.asks(template={"volumes": [{"name": "v", "hostPath": {"path": "/"}}]})
+    await world.reconcile()
+    assert "sidecar" not in world.status
+    assert world.condition("Injectable") == ("False", "PolicyViolation")

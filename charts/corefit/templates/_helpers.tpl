@@ -87,6 +87,21 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "corefit.name" . }}-inject-{{ .Release.Namespace }}
 {{- end }}
 
+{{- /* Whether resources are checked against the values of `policy` by the API server as well. */}}
+{{- define "corefit.policyServed" -}}
+{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" }}
+{{- if or (eq .Values.policy.install "Always") (and (eq .Values.policy.install "Auto") $served) }}true{{ end }}
+{{- end }}
+
+{{- /* CEL: whether `name`, an expression, is in `allowed`, whose entries are prefixes where they end with an asterisk. */}}
+{{- define "corefit.listed" -}}
+{{- $exact := list }}{{ $prefixes := list }}
+{{- range .allowed }}
+{{- if hasSuffix "*" . }}{{ $prefixes = append $prefixes (trimSuffix "*" .) }}{{ else }}{{ $exact = append $exact . }}{{ end }}
+{{- end -}}
+({{ .name }} in {{ toJson $exact }} || {{ toJson $prefixes }}.exists(prefix, {{ .name }}.startsWith(prefix)))
+{{- end }}
+
 {{- define "corefit.injectionNamespaces" -}}
 {{- with .Values.watchNamespaces -}}
 matchResources:

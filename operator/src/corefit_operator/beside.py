@@ -27,7 +27,7 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """What was found around a resource of mode Sidecar.
 
     Attributes:
-        template: what goes into pods.
+        template: what goes into pods; None where the platform's policy forbids it.
         offer: how pods come by it.
         stale: live pods that were injected from an older state of the resource, or by another version.
         workload: what scaling.targetRef names; None when it names none, or one that isn't there or doesn't consent.
@@ -35,7 +35,7 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
         autoscaler: the HorizontalPodAutoscaler that scales it already; empty when there is none.
     """
 
-    template: Manifest
+    template: Manifest | None
     offer: Offer
     stale: int = 0
     workload: Child | None = None
@@ -89,6 +89,8 @@ def progressing(beside: Beside, present: int, trouble: Problem | None) -> Statem
 
 def injectable(beside: Beside) -> Statement:
     """The condition Injectable."""
+    if beside.template is None:
+        return "Injectable", "False", "PolicyViolation", "No new pod gets the sidecar: see the condition Progressing."
     status = "True" if beside.offer == "AtAdmission" else "False"
     return "Injectable", status, beside.offer, OFFERS[beside.offer]
 

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
+import msgspec
 import uvloop
 
 from corefit_core.errors import CorefitError, InvalidInput
+from corefit_core.platform_policy import PlatformPolicy
 from corefit_core.quantity import parse_millicores
 from corefit_operator import connection
 from corefit_operator.manifests import Defaults
@@ -61,6 +63,7 @@ async def _run(options: argparse.Namespace) -> None:
             monitoring_namespaces=tuple(options.monitoring_namespace),
             startup_millicores=options.startup_cpu,
             allow_link_local=options.allow_link_local,
+            policy=options.policy,
         ),
         host=options.metrics_host,
         port=options.metrics_port,
@@ -98,6 +101,13 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-link-local", action="store_true", help="let models come from link-local and metadata addresses"
     )
     run.add_argument(
+        "--policy",
+        type=_policy,
+        default=PlatformPolicy(),
+        metavar="JSON",
+        help="what resources may name: the chart's value `policy` as JSON (default: that of the chart)",
+    )
+    run.add_argument(
         "--upgrades-at-once",
         type=_positive_int,
         default=UPGRADES_AT_ONCE,
@@ -130,6 +140,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--reports-via", choices=("auto", "pod", "proxy"), default="auto", help="how pods are asked")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser
+
+
+def _policy(text: str) -> PlatformPolicy:
+    try:
+        return msgspec.json.decode(text, type=PlatformPolicy)
+    except msgspec.MsgspecError as error:
+        raise argparse.ArgumentTypeError(f"not a policy: {error}") from error
 
 
 def _lease(text: str) -> str:

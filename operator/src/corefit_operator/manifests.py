@@ -11,6 +11,7 @@ import msgspec
 
 from corefit_core import container, naming, ports, sidecar
 from corefit_core.manifest import Manifest, fingerprint
+from corefit_core.platform_policy import PlatformPolicy
 from corefit_core.service import Service
 
 GRACE_MARGIN_S: Final = 30
@@ -34,6 +35,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
         version: of the operator, for the stamp of what is put into pods of others.
         startup_millicores: CPU that pods start with where the resource doesn't say; 0 for what it grants anyway.
         allow_link_local: whether models may come from link-local and cloud metadata addresses.
+        policy: what resources may name.
     """
 
     image: str
@@ -42,6 +44,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     monitoring_namespaces: tuple[str, ...] = ()
     startup_millicores: int = 0
     allow_link_local: bool = False
+    policy: PlatformPolicy = PlatformPolicy()
 
 
 def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:

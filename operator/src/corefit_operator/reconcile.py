@@ -132,8 +132,8 @@ class Reconciler:
         )
         if service.injected:
             await self._sidecars.keep_list()
-        found, looked_at = await self._look(key, service, remembered), self._clock()
-        found = msgspec.structs.replace(found, refused=outcome.refused, upgrade_waits=waits)
+        found, looked_at = await self._look(key, told, remembered), self._clock()
+        found = msgspec.structs.replace(found, refused=told.violation or outcome.refused, upgrade_waits=waits)
         found = await self._resize(key, service, found, remembered)
         unscaled = await self._scale(key, raw, service, found, remembered)
         found = msgspec.structs.replace(found, refused=found.refused or unscaled)
@@ -167,8 +167,9 @@ class Reconciler:
     def _deployment(self, key: Key, service: Service) -> Child | None:
         return self._view.children(key).get(("Deployment", service.child_name))
 
-    async def _look(self, key: Key, service: Service, remembered: Remembered) -> Found:
+    async def _look(self, key: Key, told: Asked, remembered: Remembered) -> Found:
         """Asks the pods and decides."""
+        service = told.service
         pods = self._pods(key, service)
         live = [pod for pod in pods if pod.live]
         reports = await self._collector.collect(live)
@@ -178,6 +179,8 @@ class Reconciler:
         remembered.reports.update((uid, (now, report)) for uid, report in reports.items())
         remembered.reports = {uid: kept for uid, kept in remembered.reports.items() if uid in live_uids}
         around = await self._sidecars.look(service, live) if service.injected else None
+        if around is not None and told.violation is not None:
+            around = msgspec.structs.replace(around, template=None)
         deployment = around.workload if around is not None else self._deployment(key, service)
         decision = await self._decide(service, remembered, live, deployment)
         desired = _desired(service, decision, deployment, around, len(live))

@@ -9,13 +9,16 @@ from typing import Any
 
 import msgspec
 
+from corefit_core import platform_policy
 from corefit_core import service as services
 from corefit_core.manifest import Manifest
+from corefit_core.platform_policy import PolicyViolation
 from corefit_core.recommender import State
 from corefit_core.report import Report
 from corefit_core.service import Service
 from corefit_operator import children, lending, manifests, resizing
 from corefit_operator.contention import Contention
+from corefit_operator.diagnosis import Problem, described
 from corefit_operator.manifests import Defaults
 from corefit_operator.recorder import Budget
 from corefit_operator.view import asked
@@ -26,11 +29,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         words: what it was made from, as `view.asked` tells it.
+        violation: what the platform's policy forbids of it; it then has no children to bring in order.
     """
 
     words: tuple[object, ...]
     service: Service
     wanted: tuple[Manifest, ...]
+    violation: Problem | None = None
 
 
 class Remembered(msgspec.Struct, kw_only=True):
@@ -70,6 +75,17 @@ class Remembered(msgspec.Struct, kw_only=True):
         words = asked(raw)
         if self.asked is None or self.asked.words != words:
             service = services.decode(raw)
-            self.asked = Asked(words=words, service=service, wanted=manifests.desired(service, defaults))
+            violation = _violation(service, defaults)
+            wanted = manifests.desired(service, defaults) if violation is None else ()
+            self.asked = Asked(words=words, service=service, wanted=wanted, violation=violation)
             self.settling.until = -math.inf
         return self.asked
+
+
+def _violation(service: Service, defaults: Defaults) -> Problem | None:
+    """What the platform's policy forbids of a resource, for its conditions."""
+    try:
+        platform_policy.check(service, defaults.policy, defaults.image)
+    except PolicyViolation as error:
+        return described(error.reason, str(error))
+    return None

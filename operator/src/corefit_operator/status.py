@@ -46,7 +46,7 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
         state=conditions.state(pods),
         ready_replicas=found.ready,
         desired_replicas=found.desired,
-        sidecar=found.beside.template if found.beside else UNSET,
+        sidecar=(found.beside.template if found.beside else None) or UNSET,
         stale_replicas=found.beside.stale if found.beside else UNSET,
         recommended_replicas=decision.replicas if decision else UNSET,
         selector=manifests.selector_text(service),

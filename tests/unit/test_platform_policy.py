@@ -1,0 +1,191 @@
+"""What the platform lets a resource name: each rule refuses, names the chart's value, and allows what that lists."""
+
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_core.platform_policy import PlatformPolicy, PolicyViolation, check
+from corefit_core.service import Service, decode
+
+RUNTIME = "r.example/runtime:1"
+APPLICATION = PlatformPolicy(application=True, image_prefixes=("r.example/",), volume_kinds=("emptyDir", "projected"))
+PROJECTED = {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}
+SECRET_ENV = {"name": "TZ", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "k"}}}
+
+
+def _service(**spec: Any) -> Service:
+    return decode(
+        {
+            "metadata": {"name": "a", "namespace": "n", "uid": "u"},
+            "spec": {"model": {"uri": "http://models/a.onnx"}, **spec},
+        }
+    )
+
+
+def _application(**container: Any) -> dict[str, Any]:
+    return {"application": {"containers": [{"name": "web", "image": "r.example/web:1", **container}]}}
+
+
+def _volume(**volume: Any) -> dict[str, Any]:
+    return {"template": {"volumes": [{"name": "v", **volume}]}}
+
+
+FORBIDDEN: dict[str, tuple[dict[str, Any], PlatformPolicy, str, PlatformPolicy]] = {
+    "application": (_application(), PlatformPolicy(), "policy.application", APPLICATION),
+    "image": (
+        {"image": "evil.example/x:1"},
+        PlatformPolicy(),
+        "policy.imagePrefixes",
+        PlatformPolicy(image_prefixes=("evil.example/",)),
+    ),
+    "image-beside-prefix": (
+        {"image": "r.example/team-evil/x"},
+        PlatformPolicy(image_prefixes=("r.example/team",)),
+        "policy.imagePrefixes",
+        PlatformPolicy(image_prefixes=("r.example/team-evil",)),
+    ),
+    "application-image": (
+        _application(image="evil/x"),
+        APPLICATION,
+        "policy.imagePrefixes",
+        PlatformPolicy(application=True, image_prefixes=("evil",)),
+    ),
+    "host-path": (
+        _volume(hostPath={"path": "/"}),
+        PlatformPolicy(),
+        "policy.volumeKinds",
+        PlatformPolicy(volume_kinds=("hostPath",)),
+    ),
+    "token": (
+        {"template": {"volumes": [PROJECTED]}},
+        PlatformPolicy(volume_kinds=("projected",)),
+        "policy.volumeKinds",
+        PlatformPolicy(volume_kinds=("projected", "serviceAccountToken")),
+    ),
+    "template-volumes": (
+        _volume(emptyDir={}),
+        PlatformPolicy(template_volumes=False),
+        "policy.templateVolumes",
+        PlatformPolicy(),
+    ),
+    "claim": (
+        {"model": {"uri": "pvc://claim/a.onnx"}},
+        PlatformPolicy(volume_kinds=()),
+        "policy.volumeKinds",
+        PlatformPolicy(),
+    ),
+    "secret-volume": (
+        _volume(secret={"secretName": "keys"}),
+        PlatformPolicy(volume_kinds=("secret",), secrets=("key",)),
+        "policy.secrets",
+        PlatformPolicy(volume_kinds=("secret",), secrets=("key*",)),
+    ),
+    "projected-secret": (
+        _volume(projected={"sources": [{"secret": {"name": "keys"}}]}),
+        PlatformPolicy(volume_kinds=("projected", "secret")),
+        "policy.secrets",
+        PlatformPolicy(volume_kinds=("projected", "secret"), secrets=("keys",)),
+    ),
+    "secret-variable": (
+        {"template": {"env": [SECRET_ENV]}},
+        PlatformPolicy(),
+        "policy.secrets",
+        PlatformPolicy(secrets=("keys",)),
+    ),
+    "application-variable": (
+        _application(env=[SECRET_ENV]),
+        APPLICATION,
+        "policy.secrets",
+        msgspec.structs.replace(APPLICATION, secrets=("*",)),
+    ),
+    "application-variables": (
+        _application(envFrom=[{"secretRef": {"name": "keys"}}]),
+        APPLICATION,
+        "policy.secrets",
+        msgspec.structs.replace(APPLICATION, secrets=("keys",)),
+    ),
+    "code-by-variable": (
+        {"template": {"env": [{"name": "PYTHONPATH", "value": "/mnt"}]}},
+        PlatformPolicy(),
+        "policy.envPrefixes",
+        PlatformPolicy(env_prefixes=("PYTHON",)),
+    ),
+    "credentials": (
+        {"model": {"uri": "http://models/a.onnx", "credentialsSecret": {"name": "keys"}}},
+        PlatformPolicy(credentials_secrets=("model-*",)),
+        "policy.credentialsSecrets",
+        PlatformPolicy(),
+    ),
+    "account": (
+        {"template": {"serviceAccountName": "admin"}},
+        PlatformPolicy(),
+        "policy.serviceAccounts",
+        PlatformPolicy(service_accounts=("admin",)),
+    ),
+    "priority": (
+        {"template": {"priorityClassName": "high"}},
+        PlatformPolicy(),
+        "policy.priorityClasses",
+        PlatformPolicy(priority_classes=("high",)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORBIDDEN)
+def test_what_is_forbidden_names_the_charts_value_and_that_value_allows_it(case: str) -> None:
+    spec, forbids, value, allows = FORBIDDEN[case]
+    with pytest.raises(PolicyViolation) as refused:
+        check(_service(**spec), forbids, RUNTIME)
+    assert value in str(refused.value)
+    assert "spec." in str(refused.value)
+    check(_service(**spec), allows, RUNTIME)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"image": RUNTIME},
+        _volume(),
+        _volume(configMap={"name": "c"}),
+        {"model": {"uri": "pvc://claim/a.onnx"}},
+        {"template": {"env": [{"name": "ORT_LOG", "value": "1"}], "labels": {"team": "a"}}},
+        {"model": {"uri": "http://models/a.onnx", "credentialsSecret": {"name": "keys"}}},
+    ],
+)
+def test_by_default_the_platforms_runtime_with_a_model_is_allowed(spec: dict[str, Any]) -> None:
+    check(_service(**spec), PlatformPolicy(), RUNTIME)
+
+
+OPAQUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=6), inner, max_size=2),
+    max_leaves=6,
+)
+KINDS = st.sampled_from(["secret", "projected", "hostPath", "emptyDir", "configMap", "image"])
+
+
+@given(volume=st.dictionaries(KINDS, OPAQUE, max_size=3), env=OPAQUE, sources=OPAQUE)
+def test_nothing_opaque_is_ever_a_fault_and_no_forbidden_kind_passes(
+    volume: dict[str, Any], env: Any, sources: Any
+) -> None:
+    spec = _application(env=env, envFrom=env)
+    spec["template"] = {"volumes": [{"name": "v", **volume}, {"name": "w", "projected": {"sources": sources}}]}
+    allowed = msgspec.structs.replace(APPLICATION, volume_kinds=("emptyDir", "projected"))
+    try:
+        check(_service(**spec), allowed, RUNTIME)
+    except PolicyViolation:
+        return
+    assert {kind for kind, source in volume.items() if source is not None} <= {"emptyDir", "projected"}
+
+
+def test_the_charts_defaults_are_the_operators() -> None:
+    with open("charts/corefit/values.yaml") as file:  # noqa: PTH123 - a file of the checkout
+        values = yaml.safe_load(file)["policy"]
+    values.pop("install")
+    assert msgspec.convert(values, PlatformPolicy) == PlatformPolicy()
+    assert set(values) == {field.encode_name for field in msgspec.structs.fields(PlatformPolicy)}
