@@ -29,6 +29,21 @@ METADATA = "169.254.169.254"
         "64:ff9b::a9fe:a9fe",
         "2002:a9fe:a9fe::1",
         "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fd00:42::42",
+        "169.254.170.23",
+        "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "fe81::5efe:10.0.0.1",
+        "2001:db8::5efe:169.254.169.254",
+        "2001:db8::200:5efe:169.254.169.254",
+        "2001:0:a9fe:a9fe::1",
+        "2001:0:1:1:0:0:5601:5601",
+        "::ffff:100.100.100.200",
+        "64:ff9b::a83f:8110",
         "100.100.100.200",
         "168.63.129.16",
     ],
@@ -39,7 +54,19 @@ def test_link_local_and_metadata_addresses_are_refused_in_every_spelling(address
 
 @pytest.mark.parametrize(
     "address",
-    ["10.0.0.1", "127.0.0.1", "169.253.255.255", "169.255.0.0", "fec0::1", "::1", "64:ff9b::808:808", "93.184.216.34"],
+    [
+        "10.0.0.1",
+        "127.0.0.1",
+        "169.253.255.255",
+        "169.255.0.0",
+        "fec0::1",
+        "::1",
+        "64:ff9b::808:808",
+        "93.184.216.34",
+        "2001:db8::1",
+        "::",
+        "0.0.0.0",
+    ],
 )
 def test_other_addresses_are_not(address: str) -> None:
     assert not access.refused(address)
@@ -109,8 +136,27 @@ def test_a_literal_address_a_name_and_a_redirect_are_refused(
         assert METADATA in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "host", ["2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "[::ffff:a9fe:a9fe]"]
+)
+def test_numbers_that_the_resolver_reads_as_an_address_are_refused(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="link-local or metadata address"):
+        store.fetch(f"http://{host}/latest/", "", tmp_path)
+
+
+def test_a_proxy_is_not_asked_for_a_refused_address(
+    sites: tuple[Site, Site], resolve: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    resolve("metadata.example", METADATA)
+    monkeypatch.setenv("http_proxy", sites[0].origin)
+    for host in (METADATA, "metadata.example"):
+        with pytest.raises(ModelUnavailable, match="link-local or metadata address"):
+            store.fetch(f"http://{host}/m.onnx", "", tmp_path)
+    assert sites[0].seen == []
+
+
 def test_what_the_administrator_allows_is_connected_to(monkeypatch: pytest.MonkeyPatch, sites: Any) -> None:
-    monkeypatch.setattr(access, "METADATA", access.METADATA | {access.ipaddress.ip_address("127.0.0.1")})
+    monkeypatch.setattr(access, "METADATA", (*access.METADATA, access.ipaddress.ip_network("127.0.0.1/32")))
     with pytest.raises(ModelUnavailable, match="unless the administrator allows it"):
         web.get(f"{sites[0].origin}/end", {}, Access())
     with web.get(f"{sites[0].origin}/end", {}, Access(link_local=True)) as answer:

@@ -6,27 +6,43 @@ redirect anew, since a name or a redirect may lead anywhere. May not do I/O.
 """
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-METADATA: Final = frozenset(
+METADATA: Final = tuple(
     map(
-        ipaddress.ip_address,
+        ipaddress.ip_network,
         (
-            "100.100.100.200",  # Alibaba Cloud
-            "168.63.129.16",  # Azure's WireServer
-            "192.0.0.192",  # Oracle Cloud, classic
-            "fd00:ec2::254",  # AWS
-            "fd20:ce::254",  # Google Cloud
+            "100.100.100.200/32",  # Alibaba Cloud
+            "168.63.129.16/32",  # Azure's WireServer
+            "192.0.0.192/32",  # Oracle Cloud, classic
+            "fd00:ec2::/32",  # AWS: ::254 is the instance's metadata, ::23 the credentials of EKS pods
+            "fd20:ce::/32",  # Google Cloud
+            "fd00:42::42/128",  # Scaleway
         ),
     )
 )
 """Metadata services outside of the link-local ranges; 169.254.169.254, which all others use, is in them."""
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""RFC 6052: the last four bytes are an IPv4 address, which a gateway connects to."""
+_LAST_FOUR: Final = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "::/96",  # RFC 4291, 2.5.5.1: IPv4-compatible
+            "::ffff:0:0/96",  # RFC 4291, 2.5.5.2: IPv4-mapped
+            "::ffff:0:0:0/96",  # RFC 2765: IPv4-translated
+            "64:ff9b::/96",  # RFC 6052: NAT64
+            "64:ff9b:1::/48",  # RFC 8215: NAT64 of a network's own
+        ),
+    )
+)
+"""Addresses whose last four bytes are an IPv4 address, which a gateway or the kernel connects to."""
+_NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_ISATAP: Final = 0x5EFE
+"""RFC 5214: the bytes before the IPv4 address, but for the bit that says whether it is unique."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +59,25 @@ class Access:
 
 
 def refused(address: str) -> bool:
-    """Whether an address, as `socket.getaddrinfo` gives it, is link-local or a metadata service's."""
-    plain = _plain(ipaddress.ip_address(address.partition("%")[0]))
-    return plain.is_link_local or plain in METADATA
+    """Whether an address, as `socket.getaddrinfo` gives it, is link-local or a metadata service's.
+
+    An IPv6 address is refused as well when it stands for such an IPv4 address, in any of the known embeddings.
+    """
+    plain = ipaddress.ip_address(address.partition("%")[0])
+    return any(found.is_link_local or any(found in network for network in METADATA) for found in _meant(plain))
 
 
-def _plain(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 one stands for, if it does."""
+def _meant(address: _Address) -> Iterator[_Address]:
+    """The address itself, and each IPv4 address that it may stand for."""
+    yield address
     if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+        return
+    number = int(address)
+    if any(address in network for network in _LAST_FOUR) or (number >> 32) & 0xFDFFFFFF == _ISATAP:
+        yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    if address in _NAT64_LOCAL:  # RFC 6052, 2.2: a prefix of 48 bits has the address around the byte 8, which is zero.
+        yield ipaddress.IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo

@@ -5,6 +5,7 @@ the URI names and to no other that it redirects to. Only http and https. Imports
 """
 
 import base64
+import contextlib
 import http.client
 import socket
 import ssl
@@ -56,12 +57,33 @@ def _director(uri: str, access: Access) -> urllib.request.OpenerDirector:
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
+        _Judge(access),
         _Credentials(_origin(uri), access.credentials),
         _Http(access),
         _Https(access),
     ):
         director.add_handler(handler)
     return director
+
+
+class _Judge(urllib.request.BaseHandler):
+    """Judges the address of each request that a proxy would connect for: nobody else does where we only see the proxy.
+
+    A name that doesn't resolve here is left to the proxy.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        parts = urlsplit(request.full_url)
+        if parts.scheme in urllib.request.getproxies() and parts.hostname:
+            with contextlib.suppress(socket.gaierror):
+                for *_, found in socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM):
+                    _judge(self._access, parts.hostname, str(found[0]))
+        return request
+
+    https_request = http_request
 
 
 class _Credentials(urllib.request.BaseHandler):
@@ -111,16 +133,20 @@ def _connect(access: Access, address: tuple[str, int], timeout: float, source: A
     error: OSError = OSError(f"{host} has no address")
     for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         where = str(found[0])
-        if refused(where) and not access.link_local:
-            raise ModelUnavailable(
-                f"{host} is {where}, a link-local or metadata address, which models may not come from "
-                "unless the administrator allows it (--allow-link-local, allowLinkLocal in the chart)"
-            )
+        _judge(access, host, where)
         try:
             return socket.create_connection((where, int(found[1])), timeout, source)
         except OSError as failed:
             error = failed
     raise error
+
+
+def _judge(access: Access, host: str, address: str) -> None:
+    if refused(address) and not access.link_local:
+        raise ModelUnavailable(
+            f"{host} is {address}, a link-local or metadata address, which models may not come from "
+            "unless the administrator allows it (--allow-link-local, allowLinkLocal in the chart)"
+        )
 
 
 def authorization(folder: Path) -> str:
