@@ -32,6 +32,8 @@ class Guarded(http.server.SimpleHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 8000), lambda *a: Guarded(*a, directory="/models")).serve_forever()
 """
 
+SERVER = "--from-literal=server=guarded"
+
 
 @pytest.fixture
 def guarded(kube: Any) -> Any:
@@ -45,8 +47,11 @@ def guarded(kube: Any) -> Any:
     spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
     kube.apply({**deployment, "metadata": {"name": "guarded"}, "spec": spec})
     kube.apply({**service, "metadata": {"name": "guarded"}, "spec": {**service["spec"], "selector": labels}})
-    kube.kubectl("create", "secret", "generic", "right", f"--from-literal=token={TOKEN}")
-    kube.kubectl("create", "secret", "generic", "wrong", "--from-literal=token=another")
+    kube.kubectl("create", "secret", "generic", "right", f"--from-literal=token={TOKEN}", SERVER)
+    kube.kubectl(
+        "create", "secret", "generic", "elsewhere", f"--from-literal=token={TOKEN}", "--from-literal=server=a.b"
+    )
+    kube.kubectl("create", "secret", "generic", "wrong", "--from-literal=token=another", SERVER)
     kube.rolled_out("deployment/guarded")
     kube.address("guarded")
     return kube
@@ -65,11 +70,13 @@ def test_credentials_come_from_the_secret_and_metadata_addresses_are_refused(gua
     kube.apply(service("none", model={"uri": uri}))
     kube.apply(service("wrong", model={"uri": uri, "credentialsSecret": {"name": "wrong"}}))
     kube.apply(service("right", model={"uri": uri, "credentialsSecret": {"name": "right"}}))
+    kube.apply(service("elsewhere", model={"uri": uri, "credentialsSecret": {"name": "elsewhere"}}))
     kube.apply(service("metadata", model={"uri": METADATA}))
     kube.apply(service("redirected", model={"uri": "http://guarded/away.onnx"}))
     kube.wait_condition("right", "Ready", "True")
     _says(kube, "none", "401")
     _says(kube, "wrong", "401")
+    _says(kube, "elsewhere", "is for a.b", "nothing is sent there")
     for name in ("metadata", "redirected"):
         _says(kube, name, "169.254.169.254", "link-local")
     ours = kube.get("deployments,replicasets,pods", "--selector", LABEL_SERVICE)

@@ -173,6 +173,7 @@ def test_a_redirect_leads_to_http_only(sites: tuple[Site, Site], tmp_path: Path)
 def test_credentials_follow_to_the_same_origin_and_to_no_other(sites: tuple[Site, Site], tmp_path: Path) -> None:
     first, other = sites
     (tmp_path / "token").write_text("a-token\n")
+    (tmp_path / "server").write_text(first.origin.removeprefix("http://") + "\n")
     allowed = Access(credentials=tmp_path)
     first.redirect = f"{first.origin}/end"
     web.get(f"{first.origin}/m.onnx", {}, allowed).close()
@@ -190,3 +191,44 @@ def test_credentials_are_read_anew_and_what_is_missing_is_said(tmp_path: Path) -
     assert web.authorization(tmp_path) == "Basic " + base64.b64encode(b"me:a:b").decode()
     (tmp_path / "token").write_text("t")
     assert web.authorization(tmp_path) == "Bearer t"
+
+
+@pytest.mark.parametrize(
+    ("server", "uri"),
+    [
+        ("models.example", "https://models.example/m.onnx"),
+        ("models.example", "http://models.example:80/m.onnx"),
+        ("models.example:8443", "https://MODELS.example:8443/m.onnx"),
+        ("https://models.example", "https://models.example/m.onnx"),
+        ("[fd00::1]:81", "http://[fd00::1]:81/m.onnx"),
+    ],
+)
+def test_a_secret_names_the_server_that_it_is_for(server: str, uri: str, tmp_path: Path) -> None:
+    (tmp_path / "server").write_text(server)
+    web._check_server(tmp_path, web._origin(uri))
+
+
+@pytest.mark.parametrize(
+    ("server", "uri"),
+    [
+        ("models.example", "https://evil.example/m.onnx"),
+        ("models.example", "https://models.example:444/m.onnx"),
+        ("models.example", "https://models.example.evil.example/m.onnx"),
+        ("https://models.example", "http://models.example/m.onnx"),
+        ("models.example:443", "http://models.example/m.onnx"),
+    ],
+)
+def test_credentials_go_to_no_other_server(server: str, uri: str, tmp_path: Path) -> None:
+    (tmp_path / "server").write_text(server)
+    with pytest.raises(ModelUnavailable, match="is for"):
+        web._check_server(tmp_path, web._origin(uri))
+
+
+def test_a_server_that_the_secret_does_not_name_gets_nothing(sites: tuple[Site, Site], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-token")
+    with pytest.raises(ModelUnavailable, match="add the key server"):
+        web.get(f"{sites[0].origin}/end", {}, Access(credentials=tmp_path))
+    (tmp_path / "server").write_text("models.example")
+    with pytest.raises(ModelUnavailable, match=r"is for models\.example"):
+        web.get(f"{sites[0].origin}/end", {}, Access(credentials=tmp_path))
+    assert sites[0].seen == []

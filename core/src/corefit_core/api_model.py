@@ -79,8 +79,8 @@ class Model(Part, frozen=True, kw_only=True):
         Annotated[
             Named,
             Meta(
-                description="Secret with token, or username and password, for the server that uri names. The kubelet "
-                "mounts it into the pods; the operator does not read it."
+                description="Secret with server (the HOST[:PORT] that it is for), and token, or username and password. "
+                "It is sent to no other server. The kubelet mounts it into the pods; the operator does not read it."
             ),
         ]
         | UnsetType

@@ -87,7 +87,7 @@ class _Judge(urllib.request.BaseHandler):
 
 
 class _Credentials(urllib.request.BaseHandler):
-    """Adds the Authorization header to each request for one origin."""
+    """Adds the Authorization header to each request for one origin, if the Secret names this server."""
 
     def __init__(self, origin: tuple[str, str, int], folder: Path | None) -> None:
         self._origin = origin
@@ -95,6 +95,7 @@ class _Credentials(urllib.request.BaseHandler):
 
     def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
         if self._folder is not None and _origin(request.full_url) == self._origin:
+            _check_server(self._folder, self._origin)
             request.add_unredirected_header("Authorization", authorization(self._folder))
         return request
 
@@ -162,9 +163,31 @@ def authorization(folder: Path) -> str:
     if user and password:
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     raise ModelUnavailable(
-        f"the credentials in {folder} are missing: the Secret needs token, or username and password "
+        f"the credentials in {folder} are missing: the Secret needs server, and token, or username and password "
         "(a Secret that was made or changed just now arrives within a minute or two)"
     )
+
+
+def _check_server(folder: Path, origin: tuple[str, str, int]) -> None:
+    """Sees that the Secret is for this server: whoever may write a resource must not send a Secret where they like.
+
+    Raises:
+        ModelUnavailable: the Secret names another server, or none.
+    """
+    scheme, host, port = origin
+    named = _read(folder / "server")
+    if not named:
+        authorization(folder)  # which says better what a Secret needs that has nothing at all
+        raise ModelUnavailable(
+            "the Secret with the credentials does not say which server it is for: "
+            f"add the key server, with {host}:{port} for this uri"
+        )
+    wanted = _origin(named if "://" in named else f"{scheme}://{named}")
+    if wanted != origin:
+        raise ModelUnavailable(
+            f"the Secret with the credentials is for {named}, not for {scheme}://{host}:{port}: nothing is sent there. "
+            "Correct spec.model.uri, or the key server of the Secret"
+        )
 
 
 def _read(path: Path) -> str:
