@@ -54,7 +54,7 @@ class Arena:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        programs = {name: _program(name) for name in PROGRAMS}
+        programs = {name: program(name) for name in PROGRAMS}
         with ExitStack() as stack:
             self.plane = stack.enter_context(ControlPlane(self.folder, programs, CONTROLLERS))
             self.api = Api(self.plane.user("tester"))
@@ -106,7 +106,7 @@ class Arena:
                 return False
 
         until("the CRD is served", served)
-        others.install(self.api, _program("helm"))
+        others.install(self.api, program("helm"))
         until("its sidecars are offered", lambda: others.in_force(self.api))
 
 
@@ -290,6 +290,6 @@ def _replicas(patch: list[dict[str, Any]]) -> int:
     return int(next(step["value"] for step in patch if step["op"] == "add" and step["path"] == "/spec/replicas"))
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
     command = ["corefit-devcluster", "build", "--which", name]
     return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())

@@ -17,13 +17,13 @@ PROJECTED = {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"pa
 SECRET_ENV = {"name": "TZ", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "k"}}}
 
 
+def specified(**spec: Any) -> dict[str, Any]:
+    """The spec of a resource that serves a model."""
+    return {"model": {"uri": "http://models/a.onnx"}, **spec}
+
+
 def _service(**spec: Any) -> Service:
-    return decode(
-        {
-            "metadata": {"name": "a", "namespace": "n", "uid": "u"},
-            "spec": {"model": {"uri": "http://models/a.onnx"}, **spec},
-        }
-    )
+    return decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": specified(**spec)})
 
 
 def _application(**container: Any) -> dict[str, Any]:
@@ -145,18 +145,19 @@ def test_what_is_forbidden_names_the_charts_value_and_that_value_allows_it(case:
     check(_service(**spec), allows, RUNTIME)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {},
-        {"image": RUNTIME},
-        _volume(),
-        _volume(configMap={"name": "c"}),
-        {"model": {"uri": "pvc://claim/a.onnx"}},
-        {"template": {"env": [{"name": "ORT_LOG", "value": "1"}], "labels": {"team": "a"}}},
-        {"model": {"uri": "http://models/a.onnx", "credentialsSecret": {"name": "keys"}}},
-    ],
-)
+ALLOWED: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "runtime": {"image": RUNTIME},
+    "no-source": _volume(),
+    "config-map": _volume(configMap={"name": "c"}),
+    "claim-of-a-model": {"model": {"uri": "pvc://claim/a.onnx"}},
+    "variable": {"template": {"env": [{"name": "ORT_LOG", "value": "1"}], "labels": {"team": "a"}}},
+    "credentials-secret": {"model": {"uri": "http://models/a.onnx", "credentialsSecret": {"name": "keys"}}},
+    "emptied": {"template": None},
+}
+
+
+@pytest.mark.parametrize("spec", ALLOWED.values(), ids=ALLOWED)
 def test_by_default_the_platforms_runtime_with_a_model_is_allowed(spec: dict[str, Any]) -> None:
     check(_service(**spec), PlatformPolicy(), RUNTIME)
 

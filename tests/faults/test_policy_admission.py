@@ -1,0 +1,125 @@
+"""The chart's admission policy on a real API server refuses what the operator's own check refuses, and nothing else."""
+
+import json
+import subprocess
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from faults.api import Refused
+from faults.arena import Arena, program, until
+from faults.others import POLICIES, ROOT
+from unit.test_platform_policy import ALLOWED, FORBIDDEN, RUNTIME, specified
+
+from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
+from corefit_core.platform_policy import PlatformPolicy, PolicyViolation, check
+from corefit_core.service import Service, decode
+
+STRICT = PlatformPolicy()
+WIDER = PlatformPolicy(
+    application=True,
+    image_prefixes=("r.example/", "evil.example/x:1"),
+    volume_kinds=("emptyDir", "projected", "secret", "configMap"),
+    secrets=("key*",),
+    credentials_secrets=("model-*",),
+    env_prefixes=("TZ", "PYTHON"),
+    service_accounts=("admin",),
+    priority_classes=("high",),
+)
+OPEN = PlatformPolicy(
+    application=True,
+    image_prefixes=("*",),
+    volume_kinds=("*",),
+    secrets=("*",),
+    env_prefixes=("*",),
+    service_accounts=("*",),
+    priority_classes=("*",),
+)
+CLOSED = PlatformPolicy(template_volumes=False, volume_kinds=(), env_prefixes=(), credentials_secrets=())
+SPECS = {**{name: case[0] for name, case in FORBIDDEN.items()}, **ALLOWED}
+
+
+def _path(namespace: str) -> str:
+    return f"apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}"
+
+
+def _install(arena: Arena, policy: PlatformPolicy) -> str:
+    """The chart's policy with these values, for a namespace of its own; returns the namespace."""
+    namespace = f"policy-{uuid.uuid4().hex[:6]}"
+    arena.api("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
+    values = {
+        "image": {"repository": "r/o"},
+        "runtimeImage": RUNTIME,
+        "watchNamespaces": [namespace],
+        "policy": {"install": "Always", **msgspec.to_builtins(policy)},
+    }
+    command = [program("helm"), "template", namespace, ROOT / "charts/corefit", "--values", "-"]
+    only = ("--show-only", "templates/policy.yaml")
+    rendered = subprocess.run(
+        [*command, *only], check=True, input=json.dumps(values), stdout=subprocess.PIPE, text=True
+    )
+    for document in yaml.safe_load_all(rendered.stdout):
+        arena.api("POST", f"apis/admissionregistration.k8s.io/v1/{POLICIES[document['kind']]}", document)
+    return namespace
+
+
+def _refusal(arena: Arena, namespace: str, spec: dict[str, Any]) -> str:
+    body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": {"name": "a"}, "spec": spec}
+    try:
+        arena.api("POST", f"{_path(namespace)}?dryRun=All", body)
+    except Refused as refused:
+        return str(refused)
+    return ""
+
+
+def _forbidden(service: Service, policy: PlatformPolicy) -> str:
+    """The chart's value that the operator's check names; empty where it finds nothing forbidden."""
+    try:
+        check(service, policy, RUNTIME)
+    except PolicyViolation as violation:
+        return next(word for word in str(violation).split() if word.startswith("policy.")).rstrip(".,")
+    return ""
+
+
+@pytest.fixture(scope="module")
+def namespaces(arena: Arena) -> dict[PlatformPolicy, str]:
+    made = {policy: _install(arena, policy) for policy in (STRICT, WIDER, OPEN, CLOSED)}
+    probe = specified(model={"uri": "http://m/a.onnx", "credentialsSecret": {"name": "x"}}, image="nobody.example/x")
+    for policy, namespace in made.items():
+        if policy is not OPEN:
+            until("the policy is in force", lambda n=namespace: "policy.imagePrefixes" in _refusal(arena, n, probe))
+    return made
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_admission_and_operator_agree(arena: Arena, namespaces: dict[PlatformPolicy, str], case: str) -> None:
+    spec = specified(**SPECS[case])
+    for policy, namespace in namespaces.items():
+        refusal = _refusal(arena, namespace, spec)
+        value = _forbidden(
+            decode({"metadata": {"name": "a", "namespace": namespace, "uid": "u"}, "spec": spec}), policy
+        )
+        assert (value in refusal) if value else refusal == "", policy
+
+
+def test_a_resource_of_before_can_still_be_labelled_and_not_changed(
+    arena: Arena, namespaces: dict[PlatformPolicy, str]
+) -> None:
+    namespace = f"late-{uuid.uuid4().hex[:6]}"
+    arena.api("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
+    body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": {"name": "a"}}
+    arena.api("POST", _path(namespace), {**body, "spec": specified(image="evil/x:1")})
+    name = f"late-{uuid.uuid4().hex[:6]}"
+    values = ("--set", f"policy.install=Always,watchNamespaces={{{namespace}}},image.repository=o,runtimeImage=r")
+    only = ("--show-only", "templates/policy.yaml")
+    command = [program("helm"), "template", name, ROOT / "charts/corefit", *values, *only]
+    for document in yaml.safe_load_all(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout):
+        arena.api("POST", f"apis/admissionregistration.k8s.io/v1/{POLICIES[document['kind']]}", document)
+    until("the policy is in force", lambda: _refusal(arena, namespace, specified(image="evil/x:2")))
+    merge = "application/merge-patch+json"
+    arena.api("PATCH", f"{_path(namespace)}/a", {"metadata": {"labels": {"team": "a"}}}, merge)
+    with pytest.raises(Refused, match=r"policy\.imagePrefixes"):
+        arena.api("PATCH", f"{_path(namespace)}/a", {"spec": {"image": "evil/x:2"}}, merge)
+    arena.api("DELETE", f"{_path(namespace)}/a")
