@@ -113,6 +113,10 @@ REFUSED = {
         {"application": {"containers": [{"name": "web"}], "port": 18081}},
         "are the runtime's own",
     ),
+    "application-port-control": (
+        {"application": {"containers": [{"name": "web"}], "port": 18082}},
+        "are the runtime's own",
+    ),
     "application-port-high": (
         {"application": {"containers": [{"name": "web"}], "port": 65536}},
         "spec.application.port",

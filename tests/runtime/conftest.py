@@ -28,6 +28,7 @@ class Runtime:
     log: Path
     port: int = 0
     admin: int = 0
+    control: int = 0
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + PATIENCE_S
@@ -41,9 +42,17 @@ class Runtime:
         return int(match[1]) if match else 0
 
     def call(
-        self, request_line: str, body: Any = None, headers: dict[str, str] | None = None, *, admin: bool = False
+        self,
+        request_line: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        *,
+        admin: bool = False,
+        control: bool = False,
     ) -> tuple[int, bytes, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin if admin else self.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.control if control else self.admin if admin else self.port, timeout=PATIENCE_S
+        )
         method, path = request_line.split()
         with contextlib.closing(connection):
             method, path = request_line.split()
@@ -100,7 +109,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         runtime = Runtime(process, log)
         running.append(runtime)
         runtime.wait(lambda: runtime.found_port("admin") > 0, "listening")
-        runtime.admin = runtime.found_port("admin")
+        runtime.wait(lambda: runtime.found_port("control") > 0, "listening")
+        runtime.admin, runtime.control = runtime.found_port("admin"), runtime.found_port("control")
         runtime.wait(lambda: runtime.found_port("inference") > 0, "listening")
         runtime.port = runtime.found_port("inference")
         if wait == "ready":

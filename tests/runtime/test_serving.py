@@ -328,13 +328,13 @@ def test_a_changed_model_is_taken_and_a_broken_one_is_not(
     shutil.copy(negate, path)
     runtime = start("--no-calibrate", model=str(path))
     path.write_bytes(b"broken")
-    status, answer, _ = runtime.call("POST /reload", admin=True)
+    status, answer, _ = runtime.call("POST /reload", control=True)
     assert status == 500
     assert b"served.onnx" in answer
     assert runtime.infer([ROW])[1]["outputs"][0]["data"] == [-v for v in ROW]
     assert "ModelInvalid" in runtime.report()["notes"]["reload"]
     shutil.copy(coupled, path)
-    assert runtime.call("POST /reload", admin=True)[0] == 200
+    assert runtime.call("POST /reload", control=True)[0] == 200
     assert runtime.infer([ROW])[1]["outputs"][0]["data"] == [0.0] * 4
 
 
@@ -401,12 +401,12 @@ def meanwhile(ask: Callable[[], None]) -> Iterator[None]:
 
 
 def test_debugging_is_off_unless_switched_on(start: Any, negate: str) -> None:
-    assert start("--no-calibrate", model=negate).call("GET /debug/sched", admin=True)[0] == 404
+    assert start("--no-calibrate", model=negate).call("GET /debug/sched", control=True)[0] == 404
     runtime = start("--no-calibrate", "--debug", model=negate)
-    status, body, _ = runtime.call("GET /debug/sched", admin=True)
+    status, body, _ = runtime.call("GET /debug/sched", control=True)
     assert status == 200
     assert all(thread["cpu_seconds"] >= 0 for thread in json.loads(body)["threads"])
-    assert runtime.call("GET /debug/pprof/profile?seconds=none", admin=True)[0] == 400
+    assert runtime.call("GET /debug/pprof/profile?seconds=none", control=True)[0] == 400
 
 
 def test_a_profile_shows_the_model_down_to_onnxruntime(start: Any, slow: str) -> None:
@@ -417,7 +417,7 @@ def test_a_profile_shows_the_model_down_to_onnxruntime(start: Any, slow: str) ->
         assert runtime.call("POST /v2/models/m/infer", body, headers)[0] == 200
 
     with meanwhile(ask):
-        status, answer, _ = runtime.call("GET /debug/pprof/profile?seconds=2", admin=True)
+        status, answer, _ = runtime.call("GET /debug/pprof/profile?seconds=2", control=True)
     assert status == 200, answer
     profile = json.loads(answer)
     assert profile["$schema"] == "https://www.speedscope.app/file-format-schema.json"
@@ -436,12 +436,12 @@ def test_the_time_of_each_operator_is_traced_while_requests_are_answered(start: 
         assert (status, answer["outputs"][0]["data"]) == (200, [-v for v in ROW])
 
     with meanwhile(ask):
-        status, body, _ = runtime.call("GET /debug/ort?seconds=3", admin=True)
+        status, body, _ = runtime.call("GET /debug/ort?seconds=3", control=True)
     assert status == 200
     operators = [event for event in json.loads(body) if event.get("args", {}).get("op_name") == "Neg"]
     assert len(operators) > 1  # More than the run that warmed the session.
     assert runtime.infer([ROW])[0] == 200
-    assert runtime.call("GET /debug/ort?seconds=0", admin=True)[0] == 400
+    assert runtime.call("GET /debug/ort?seconds=0", control=True)[0] == 400
 
 
 def test_a_watched_file_is_taken_when_it_changes(start: Any, tmp_path: Path, negate: str, coupled: str) -> None:

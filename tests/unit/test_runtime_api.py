@@ -10,7 +10,7 @@ from unit.wire import LIMITS, Wire
 
 from corefit_core.errors import Shed
 from corefit_runtime import settings
-from corefit_runtime.admin import AdminApi
+from corefit_runtime.admin import AdminApi, Routes
 from corefit_runtime.engine import Engine
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.http_connection import Connection
@@ -78,7 +78,7 @@ async def test_head_is_answered_like_get_without_the_body(floats: Engine) -> Non
 )
 async def test_the_admin_port_has_the_same_manners(line: bytes, code: int, allow: bytes | None) -> None:
     service = Service(settings.load(["--model", "x"], {}), Cgroup([], str), Meter())
-    api = AdminApi(service, {(b"POST", "/reload"): lambda exchange: exchange.reply(Response())})
+    api = Routes({(b"POST", "/reload"): lambda e: e.reply(Response())}) if b"reload" in line else AdminApi(service)
     connection, wire = Connection(Server(api, LIMITS, error_body=error_body)), Wire()
     connection.connection_made(cast("asyncio.Transport", wire))
     data = line + b" HTTP/1.1\r\nHost: x\r\n\r\n"

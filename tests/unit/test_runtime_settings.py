@@ -38,6 +38,8 @@ def test_an_empty_variable_is_as_none() -> None:
         (["--model", "m", "--chunk-rows", "some"], "--chunk-rows"),
         (["--model", "m", "--log-level", "loud"], "--log-level"),
         (["--model", "m", "--port", "9", "--admin-port", "9"], "--admin-port"),
+        (["--model", "m", "--port", "10", "--admin-port", "9"], "--control-port"),
+        (["--model", "m", "--admin-port", "65535"], "--control-port"),
         (["--model", "m", "--drain-seconds", "30"], "--drain-seconds"),
         (["--model", "m", "--max-body", "1Gi"], "--max-body"),
         (["--model", "m", "--socket", "/" + "x" * 107], "--socket"),

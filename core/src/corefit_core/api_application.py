@@ -7,6 +7,8 @@ from msgspec import Meta
 from corefit_core import naming
 from corefit_core.api_part import ObjectName, Opaque, Part, keyed, rules
 
+_RUNTIME_PORTS: Final = (naming.SIDECAR_PORT_HTTP, naming.SIDECAR_PORT_ADMIN, naming.SIDECAR_PORT_CONTROL)
+
 
 class Application(Part, frozen=True, kw_only=True):
     """An application of yours in the pods of the service, with the runtime as its native sidecar."""
@@ -39,8 +41,8 @@ class Application(Part, frozen=True, kw_only=True):
             description="Port of the application that the Service routes to.",
             extra_json_schema=rules(
                 (
-                    f"!(self in [{naming.SIDECAR_PORT_HTTP}, {naming.SIDECAR_PORT_ADMIN}])",
-                    f"the ports {naming.SIDECAR_PORT_HTTP} and {naming.SIDECAR_PORT_ADMIN} are the runtime's own",
+                    f"!(self in {list(_RUNTIME_PORTS)!r})",
+                    f"the ports {', '.join(map(str, _RUNTIME_PORTS))} are the runtime's own",
                 )
             ),
         ),

@@ -54,6 +54,7 @@ ANNOTATION_ADMIN_PORT: Final = f"{GROUP}/admin-port"
 SIDECAR: Final = "corefit-runtime"
 SIDECAR_PORT_HTTP: Final = 18080
 SIDECAR_PORT_ADMIN: Final = 18081
+SIDECAR_PORT_CONTROL: Final = SIDECAR_PORT_ADMIN + 1
 """All containers of a pod share its ports, and applications like 8080 and 8081 as much as we do."""
 SOCKET_DIR: Final = "/run/corefit"
 SOCKET: Final = f"{SOCKET_DIR}/runtime.sock"

@@ -47,27 +47,11 @@ class Held:
         exchange.reply(answer or self._answer())
 
 
-class AdminApi:
-    """The handler of the admin port.
+class Routes:
+    """A handler that answers by method and path."""
 
-    Args:
-        service: what is shown.
-        more: further routes (debugging, reload) by method and path.
-    """
-
-    def __init__(self, service: Service, more: dict[tuple[bytes, str], Route] | None = None) -> None:
-        self._service = service
-        self._loading = Held(HOLD_S, self._readiness)
-        self._quiet = Held(ATTENTION_S, self._queue)
-        service.on_state = self._state_changed
-        self._routes: dict[tuple[bytes, str], Route] = {
-            (b"GET", "/livez"): self._live,
-            (b"GET", "/readyz"): self._ready,
-            (b"GET", REPORT_PATH): self._report,
-            (b"GET", ATTENTION_PATH): self._attention,
-            (b"GET", "/metrics"): self._metrics,
-            **(more or {}),
-        }
+    def __init__(self, routes: dict[tuple[bytes, str], Route]) -> None:
+        self._routes = routes
 
     def __call__(self, exchange: Exchange) -> None:
         """Answers one exchange."""
@@ -83,6 +67,29 @@ class AdminApi:
         else:
             paths = ", ".join(sorted(path for _, path in self._routes))
             exchange.reply(Response(404, [f"not here; there are {paths}\n".encode()], TEXT))
+
+
+class AdminApi(Routes):
+    """The handler of the admin port, which changes nothing.
+
+    Args:
+        service: what is shown.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._loading = Held(HOLD_S, self._readiness)
+        self._quiet = Held(ATTENTION_S, self._queue)
+        service.on_state = self._state_changed
+        super().__init__(
+            {
+                (b"GET", "/livez"): self._live,
+                (b"GET", "/readyz"): self._ready,
+                (b"GET", REPORT_PATH): self._report,
+                (b"GET", ATTENTION_PATH): self._attention,
+                (b"GET", "/metrics"): self._metrics,
+            }
+        )
 
     def _live(self, exchange: Exchange) -> None:
         # That the loop came round to answer is all that liveness means: it must not depend on load or model.

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from corefit_core.batching import Line
-from corefit_core.errors import ModelUnavailable
+from corefit_core.errors import ConfigError, ModelUnavailable
 from corefit_core.sizing import Grant
 from corefit_runtime import failures, logs
 from corefit_runtime import grant as cpu
-from corefit_runtime.admin import AdminApi
+from corefit_runtime.admin import AdminApi, Routes
+from corefit_runtime.coalescing import Coalescing
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.http_messages import TEXT, HttpLimits, Response, error_body
 from corefit_runtime.http_server import Server
@@ -36,6 +37,11 @@ ADMIN_GRACE_S: Final = 0.5
 """For an answer that is on its way; a profile that is being taken is not waited for."""
 
 
+ADMIN_CONNECTIONS: Final = 256
+"""Open connections to the admin port. The serving port may have as many as --max-connections."""
+ADMIN_BODY: Final = 65536
+
+
 class App:
     """One run of the program."""
 
@@ -45,6 +51,8 @@ class App:
         self._stop = asyncio.Event()
         self._service = Service(settings, Cgroup.of_process(), Meter())
         self._admin: Server | None = None
+        self._control: Server | None = None
+        self._reloading = Coalescing(self._reloaded)
         self._http: Server | None = None
         self._serving: Serving | None = None
         self._tasks: set[asyncio.Future[None]] = set()
@@ -53,10 +61,7 @@ class App:
         """Serves until SIGTERM or SIGINT, then drains."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_signal, number)
-        api = AdminApi(self._service, {(b"POST", "/reload"): self._reload, **self._debug_routes()})
-        self._admin = Server(api, _limits(self._settings), error_body=error_body)
-        port = await self._admin.start(self._settings.admin_host or self._settings.host, self._settings.admin_port)
-        log.info("admin port %d", port)
+        await self._start_admin()
         main = asyncio.create_task(self._serve())
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -65,7 +70,27 @@ class App:
         await self._drain()
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
-        await self._admin.close(ADMIN_GRACE_S)
+        for server in (self._admin, self._control):
+            if server is not None:
+                await server.close(ADMIN_GRACE_S)
+
+    async def _start_admin(self) -> None:
+        """Opens the ports that are there before the model: what is asked for, and what changes something.
+
+        What changes something, or costs much, is on a port of its own that other pods don't reach.
+        """
+        settings, limits = self._settings, _admin_limits(self._settings)
+        self._admin = Server(AdminApi(self._service), limits, error_body=error_body, evicts=True)
+        port = await self._admin.start(settings.admin_host or settings.host, settings.admin_port)
+        log.info("admin port %d", port)
+        routes = Routes({(b"POST", "/reload"): self._reload, **self._debug_routes()})
+        self._control = Server(routes, limits, error_body=error_body, evicts=True)
+        try:
+            port = await self._control.start(settings.control_host, settings.control)
+        except OSError as error:
+            where = f"--control-port {settings.control} of {settings.control_host}"
+            raise ConfigError(f"{where} can't be opened: {error.strerror or error}") from error
+        log.info("control port %d", port)
 
     def _on_signal(self, number: int) -> None:
         if self._stop.is_set():
@@ -156,12 +181,15 @@ class App:
         return await self._serving.trace(seconds)
 
     def _reload(self, exchange: "Exchange") -> None:
-        """POST /reload on the admin port: answers when the new model serves, or with why it doesn't."""
+        """POST /reload on the control port: answers when the new model serves, or with why it doesn't."""
         self._background(exchange, self._answer_reload(exchange))
 
     async def _answer_reload(self, exchange: "Exchange") -> None:
-        wrong = await self._serving.reload() if self._serving else "the runtime is still starting"
+        wrong = await self._reloading.result()
         exchange.reply(Response(500 if wrong else 200, [(wrong or "reloaded").encode() + b"\n"], TEXT))
+
+    async def _reloaded(self) -> str:
+        return await self._serving.reload() if self._serving else "the runtime is still starting"
 
     def _background(self, exchange: "Exchange", work: "Awaitable[None]") -> None:
         # The loop keeps weak references to tasks only.
@@ -195,6 +223,19 @@ async def _answered(exchange: "Exchange", work: "Awaitable[None]") -> None:
 def _import_heavy() -> None:
     """Numpy and onnxruntime: 0.3 s of CPU."""
     import corefit_runtime.serving  # noqa: F401, PLC0415
+
+
+def _admin_limits(settings: Settings) -> HttpLimits:
+    """Room for the questions of a kubelet, an operator and a few scrapers; their requests have no bodies."""
+    return HttpLimits(
+        max_body=ADMIN_BODY,
+        max_body_memory=16 * ADMIN_BODY,
+        max_header=settings.max_header,
+        max_connections=min(ADMIN_CONNECTIONS, settings.max_connections),
+        header_timeout_s=settings.header_timeout,
+        body_timeout_s=settings.body_timeout,
+        idle_timeout_s=settings.idle_timeout,
+    )
 
 
 def _limits(settings: Settings) -> HttpLimits:

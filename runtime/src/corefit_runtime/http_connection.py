@@ -55,8 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         """A client has connected."""
         self._transport = cast("asyncio.Transport", transport)
         server = self._server
-        server.connections.add(self)
-        if len(server.connections) > server.limits.max_connections:
+        if not server.joined(self, transport):
             server.refused("connections")
             self._refuse(503, f"{server.limits.max_connections} connections are open (--max-connections)")
             return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from corefit_runtime.http_connection import SCRATCH, Connection
+from corefit_runtime.http_crowd import Crowd
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_memory import Memory
 from corefit_runtime.http_messages import Head, HttpLimits, Response, parse_head
@@ -48,6 +49,8 @@ class Server:
         access: told of each answer: the head of its request, None where there was none, the status, and the seconds.
         refusal: the answer to a request by its head and the first of its body, which is then thrown away; None where
             all of it is to be read.
+        evicts: whether an old connection makes room for a new one where there are too many (`http_crowd`), instead of
+            a refusal.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Server:
         refused: Callable[[str], None] = lambda _cause: None,
         access: Access | None = None,
         refusal: Callable[[Head, memoryview], Response | None] = lambda _head, _first: None,
+        evicts: bool = False,
     ) -> None:
         self.handler = handler
         self.limits = limits
@@ -71,6 +75,7 @@ class Server:
         self.access = access
         self.refusal = refusal
         self.connections: set[Connection] = set()
+        self._crowd = Crowd[Connection](limits.max_connections) if evicts else None
         self._heads: Memo[bytes, Head] = Memo(128)
         self.memory = Memory(limits.max_body_memory, refused)
         self.draining = False
@@ -120,9 +125,23 @@ class Server:
         """From now on every response ends its connection, so that clients go to another pod."""
         self.draining = True
 
+    def joined(self, connection: Connection, transport: asyncio.BaseTransport) -> bool:
+        """A client has connected; False where there is no room for it."""
+        self.connections.add(connection)
+        if self._crowd is None:
+            return len(self.connections) <= self.limits.max_connections
+        peer = transport.get_extra_info("peername")
+        crowded = self._crowd.joined(connection, str(peer[0]) if peer else "")
+        if crowded is not None:
+            self.refused("connections")
+            crowded.cut()
+        return True
+
     def lost(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
+        if self._crowd is not None:
+            self._crowd.left(connection)
         if self.draining and not self.connections:
             self._deserted.set()
 

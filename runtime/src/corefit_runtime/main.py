@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from typing import NoReturn
 
 # Before anything that might start threads: libraries beside onnxruntime size themselves by the host's cores.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -11,7 +12,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import uvloop  # noqa: E402 - see above
 
-from corefit_core.errors import CorefitError  # noqa: E402
+from corefit_core.errors import ConfigError, CorefitError  # noqa: E402
 from corefit_runtime import heap, logs, settings  # noqa: E402
 from corefit_runtime.app import App  # noqa: E402
 
@@ -21,8 +22,7 @@ def main() -> None:
     try:
         given = settings.load(sys.argv[1:], os.environ)
     except CorefitError as error:
-        print(f"corefit-runtime: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(error)
     logs.configure(given.log_level, given.log_format)
     heap.configure()
 
@@ -33,4 +33,12 @@ def main() -> None:
         os._exit(0)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
+        try:
+            runner.run(serve())
+        except ConfigError as error:
+            _refuse(error)
+
+
+def _refuse(error: CorefitError) -> NoReturn:
+    print(f"corefit-runtime: {error}", file=sys.stderr)
+    raise SystemExit(2) from None

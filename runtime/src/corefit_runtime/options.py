@@ -81,6 +81,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="port of /livez, /readyz, /report and /metrics",
     ),
     Option(
+        field="control_host",
+        kind="text",
+        default="127.0.0.1",
+        help="address of /reload and /debug/, which change something: with another one others may do so",
+    ),
+    Option(
+        field="control_port",
+        kind="int",
+        default="-1",
+        low=-1,
+        high=65535,
+        help="their port; -1 is the one after the admin port, or a free one where that is 0",
+    ),
+    Option(
         field="cpus",
         kind="cpus",
         default="",
@@ -221,5 +235,5 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="one JSON object a line, or text for people",
     ),
     Option(field="access_log", kind="flag", default="false", help="log every request"),
-    Option(field="debug", kind="flag", default="false", help="serve /debug/ on the admin port"),
+    Option(field="debug", kind="flag", default="false", help="serve /debug/ on the control port"),
 )

@@ -19,6 +19,7 @@ from corefit_runtime.access import Access
 from corefit_runtime.options import Option
 
 ENV_PREFIX: Final = "COREFIT_"
+HIGHEST_PORT: Final = 65535
 SOCKET_PATH_MAX: Final = 107
 """Bytes: `sun_path` of unix(7) less the zero at its end."""
 Mode = Literal["auto", "off"]
@@ -41,6 +42,8 @@ class Settings:
     socket: str
     port: int
     admin_port: int
+    control_host: str
+    control_port: int
     cpus: int | None
     cpu_request_millicores: int
     objective_ms: float
@@ -68,6 +71,13 @@ class Settings:
     log_format: str
     access_log: bool
     debug: bool
+
+    @property
+    def control(self) -> int:
+        """The control port; 0 for a free one."""
+        if self.control_port >= 0:
+            return self.control_port
+        return self.admin_port + 1 if self.admin_port else 0
 
     @property
     def objective_s(self) -> float:
@@ -175,6 +185,10 @@ def _within(option: Option, value: float) -> float:
 def _check_together(settings: Settings) -> None:
     if settings.port == settings.admin_port and settings.port != 0:
         raise ConfigError(f"--port and --admin-port are both {settings.port}: they need a port each")
+    if settings.control > HIGHEST_PORT:
+        raise ConfigError(f"--control-port is {settings.control}, the one after --admin-port: name another")
+    if settings.control in (settings.port, settings.admin_port) and settings.control != 0:
+        raise ConfigError(f"--control-port is {settings.control}, as another port is: each needs one of its own")
     if settings.drain_seconds >= settings.grace_seconds:
         raise ConfigError(
             f"--drain-seconds is {settings.drain_seconds:g}: it must be below --grace-seconds "

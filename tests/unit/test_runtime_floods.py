@@ -1,0 +1,161 @@
+"""The admin port under floods: probes have room, reloads are done once, and nothing that changes anything is there."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.wire import LIMITS
+
+from corefit_runtime import app, settings
+from corefit_runtime.admin import AdminApi
+from corefit_runtime.coalescing import Coalescing
+from corefit_runtime.grant import Cgroup
+from corefit_runtime.http_crowd import Crowd
+from corefit_runtime.http_server import Server
+from corefit_runtime.meter import Meter
+from corefit_runtime.service import Service
+
+FLOOD = 300
+"""Connections; the admin port keeps LIMITS' four."""
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def admin() -> AsyncIterator[int]:
+    """The admin port's server; its port."""
+    service = Service(settings.load(["--model", "m.onnx"], {}), Cgroup([], str), Meter())
+    server = Server(AdminApi(service), LIMITS, error_body=str.encode, evicts=True)
+    try:
+        yield await server.start("127.0.0.1", 0)
+    finally:
+        await server.close(0)
+
+
+async def probe(port: int, source: str = "127.0.0.1") -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    try:
+        writer.write(LIVEZ)
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("says", [b"", b"GET /attention HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /livez HTT"])
+async def test_a_flood_of_connections_leaves_room_for_probes(says: bytes) -> None:
+    async with admin() as port:
+        opened = []
+        try:
+            for count in range(FLOOD):
+                _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+                opened.append(writer)
+                with contextlib.suppress(ConnectionError):
+                    writer.write(says)
+                if count % 50 == 49:
+                    assert (await probe(port)).startswith(b"HTTP/1.1 200")
+        finally:
+            for writer in opened:
+                writer.close()
+
+
+async def test_who_asked_first_keeps_its_connection_beside_a_flood_of_another() -> None:
+    """As the operator, which keeps one for its reports."""
+    async with admin() as port:
+        reader, kept = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.3", 0))
+        opened = [await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0)) for _ in range(20)]
+        kept.write(LIVEZ)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        for _, writer in [(reader, kept), *opened]:
+            writer.close()
+
+
+@given(peers=st.lists(st.sampled_from("abcd"), max_size=60), limit=st.integers(1, 8))
+def test_nobody_loses_a_connection_while_another_has_more(peers: list[str], limit: int) -> None:
+    crowd, held = Crowd[int](limit), {}
+    for number, peer in enumerate(peers):
+        gone = crowd.joined(number, peer)
+        held[number] = peer
+        if gone is not None:
+            counts = {p: list(held.values()).count(p) for p in held.values()}
+            assert counts[held[gone]] == max(counts.values())
+            assert gone == min(n for n, p in held.items() if p == held[gone])
+            assert len(held) == limit + 1
+            del held[gone]
+        assert len(crowd) == len(held) <= limit
+    for number in held:
+        crowd.left(number)
+    assert len(crowd) == 0
+
+
+async def test_three_hundred_reloads_at_once_are_two() -> None:
+    begun: list[int] = []
+    go_on = asyncio.Event()
+
+    async def work() -> int:
+        begun.append(len(begun))
+        await go_on.wait()
+        return begun[-1]
+
+    reloads = Coalescing(work)
+    first = asyncio.ensure_future(reloads.result())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    rest = [asyncio.ensure_future(reloads.result()) for _ in range(FLOOD)]
+    await asyncio.sleep(0)
+    rest[0].cancel()
+    go_on.set()
+    assert await first == 0
+    assert await asyncio.gather(*rest[1:]) == [1] * (FLOOD - 1), "it began after they had asked"
+    assert begun == [0, 1]
+
+
+async def test_a_reload_that_fails_keeps_the_next_from_nothing() -> None:
+    outcomes = iter([OSError("gone"), None])
+
+    async def work() -> str:
+        error = next(outcomes)
+        if error is not None:
+            raise error
+        return "done"
+
+    reloads = Coalescing(work)
+    with pytest.raises(OSError, match="gone"):
+        await reloads.result()
+    assert await reloads.result() == "done"
+
+
+async def ask(address: str, port: int, line: str) -> int:
+    """The status of a request's answer; 0 where nobody listens."""
+    try:
+        reader, writer = await asyncio.open_connection(address, port)
+    except ConnectionRefusedError:
+        return 0
+    writer.write(f"{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
+
+
+@pytest.mark.parametrize(("options", "elsewhere"), [((), 0), (("--control-host", "0.0.0.0"), 500)])
+async def test_what_changes_anything_listens_on_the_loopback_address_unless_switched_on(
+    options: tuple[str, ...], elsewhere: int, tmp_path: Path
+) -> None:
+    made = app.App(settings.load(["--model", "m", "--host", "0.0.0.0", "--admin-port", "0", "--debug", *options], {}))
+    await made._start_admin()
+    assert made._admin is not None
+    assert made._control is not None
+    admin_port, control_port = (
+        server._listening[0].sockets[0].getsockname()[1] for server in (made._admin, made._control)
+    )
+    try:
+        assert await ask("127.0.0.1", control_port, "POST /reload") == 500, "there is no model yet"
+        assert await ask("127.0.0.1", control_port, "GET /debug/sched") == 200
+        assert await ask("127.0.0.2", control_port, "POST /reload") == elsewhere
+        for line in ("POST /reload", "GET /debug/sched"):
+            assert await ask("127.0.0.2", admin_port, line) == 404
+    finally:
+        await made._admin.close(0)
+        await made._control.close(0)
