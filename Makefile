@@ -10,10 +10,10 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo test nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-resize bench-flash bench-startup bench-sidecar cluster-up cluster-down images setup
+.PHONY: help demo test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-resize bench-flash bench-startup bench-sidecar cluster-up cluster-down images setup
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: setup ## a real cluster, Corefit, a model, load: replicas follow (KEEP=1 leaves the cluster)
 	$(RUN) corefit demo $(if $(KEEP),--keep)
@@ -43,6 +43,9 @@ bench-rollouts: setup ## requests during 100 rollouts and scalings (N=...), a dr
 
 bench-failover: setup ## seconds from the death of the leading operator to the next write (KILLS=20)
 	KILLS=$(or $(KILLS),20) $(RUN) pytest tests/faults/test_failover.py -s
+
+test-cgroup2: setup ## runtime and cluster on cgroup v2, in an emulated machine (needs root, an hour or two; nightly runs it)
+	$(RUN) pytest -m nightly -s tests/cgroup2
 
 nightly: setup ## what takes too long for `make test`: long runs of the fault tests, on a real API server
 	$(RUN) pytest -m nightly -s

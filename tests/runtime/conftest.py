@@ -91,10 +91,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts runtimes; ends them with the test."""
     running: list[Runtime] = []
 
-    def begin(*options: str, model: str, wait: str = "ready", within: Path | None = None) -> Runtime:
-        """Starts one; `within` names the cgroup that it is to be in from its first instruction on."""
+    def begin(*options: str, model: str, wait: str = "ready", inside: tuple[str, ...] = ()) -> Runtime:
+        """Starts one, by the command `inside` where it is to be in a certain place from its first instruction on."""
         log = tmp_path / f"runtime{len(running)}.log"
-        inside = ("sh", "-c", f'echo $$ > {within}/cgroup.procs && exec "$@"', "sh") if within else ()
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [

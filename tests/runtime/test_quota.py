@@ -18,6 +18,8 @@ UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 V1 = Path("/sys/fs/cgroup/cpu")
 PATIENCE_S = 60.0
 
+ROW = [1.0, 2.0, 3.0, 4.0]
+
 LOOK = """
 import json
 from corefit_runtime.grant import Cgroup, current
@@ -35,6 +37,11 @@ class Box:
     @property
     def unified(self) -> bool:
         return UNIFIED.exists()
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """Begins a command line that runs in the box."""
+        return ("sh", "-c", f'echo $$ > {self.path}/cgroup.procs && exec "$@"', "sh")
 
     def enter(self, pid: int) -> None:
         (self.path / "cgroup.procs").write_text(str(pid))
@@ -89,7 +96,7 @@ def granted(runtime: Any) -> int:
 
 def test_a_quota_is_followed_whatever_came_before_it(box: Box, start: Any, negate: str) -> None:
     box.limit(500)
-    runtime = start("--no-calibrate", model=negate, within=box.path)
+    runtime = start("--no-calibrate", model=negate, inside=box.inside)
     whole = 1000 * len(os.sched_getaffinity(runtime.process.pid))
     assert granted(runtime) == 500
     for millicores in (300, None, 700, None, 400):
@@ -103,7 +110,7 @@ def test_a_quota_is_seen_at_once_though_its_controller_was_gone(box: Box, start:
     if not box.unified:
         pytest.skip("on cgroup v1 the files of a controller stay")
     box.controller("-")
-    runtime = start("--no-calibrate", model=negate, within=box.path)
+    runtime = start("--no-calibrate", model=negate, inside=box.inside)
     whole = 1000 * len(os.sched_getaffinity(runtime.process.pid))
     assert granted(runtime) == whole
     seconds = []
@@ -118,33 +125,49 @@ def test_a_quota_is_seen_at_once_though_its_controller_was_gone(box: Box, start:
     print("seconds until a quota was followed:", seconds)
 
 
-def test_throttling_is_counted_and_never_falls(box: Box, start: Any, slow: str) -> None:
-    box.limit(200)
-    runtime = start("--no-calibrate", "--objective-ms", "60000", model=slow, within=box.path)
+def test_a_quota_that_systemd_takes_away_and_sets_again_is_followed(start: Any, negate: str) -> None:
+    if not Path("/run/systemd/system").exists() or os.geteuid() != 0:
+        pytest.skip("setting a unit's quota needs systemd and root")
+    unit = f"corefit-test-{os.getpid()}.scope"
+    inside = ("/usr/bin/systemd-run", "--scope", "--quiet", f"--unit={unit}", "--property=CPUQuota=50%")
+    runtime = start("--no-calibrate", model=negate, inside=inside)
+    assert granted(runtime) == 500
+    whole = 1000 * len(os.sched_getaffinity(runtime.process.pid))
+    for quota, expected in (("", whole), ("30%", 300), ("", whole), ("70%", 700)):
+        setting = f"CPUQuota={quota}"
+        subprocess.run(["/usr/bin/systemctl", "set-property", "--runtime", unit, setting], check=True)
+        begun = time.monotonic()
+        runtime.wait(lambda expected=expected: granted(runtime) == expected, f"granted {expected}m")
+        print(f"{setting} was followed after {time.monotonic() - begun:.2f} s")
+
+
+def test_throttling_is_counted_and_never_falls(box: Box, start: Any, negate: str) -> None:
+    box.limit(100)
+    runtime = start("--no-calibrate", model=negate, inside=box.inside)  # A start takes most of a second of CPU.
 
     def counted() -> tuple[int, float]:
         counters = runtime.report()["counters"]
         return counters.get("throttled_periods", 0), counters.get("throttled_seconds", 0.0)
 
-    def works() -> None:
-        status, _, _ = runtime.infer([[0.5] * 810_000])
-        assert status == 200
-
-    works()
-    runtime.wait(lambda: counted()[0] > 0, "throttled")
     seen = [counted()]
+    assert seen[0][0] > 0
     assert seen[0][1] > 0
     if box.unified:
         box.controller("-")
         seen.append(counted())
         box.controller("+")
-        box.limit(200)
+        box.limit(100)
         seen.append(counted())
-    works()
-    seen.append(counted())
+
+    def throttled_more() -> bool:
+        runtime.infer([ROW] * 1000)
+        seen.append(counted())
+        return seen[-1][0] > seen[0][0]
+
+    runtime.wait(throttled_more, "throttled again")
     assert seen == sorted(seen), "periods fell"
     assert [s for _, s in seen] == sorted(s for _, s in seen), "seconds fell"
-    print("throttled periods and seconds:", seen)
+    print("throttled periods and seconds:", seen[0], "to", seen[-1])
 
 
 def look(box: Box, *unshared: str, script: str) -> tuple[int | None, str]:

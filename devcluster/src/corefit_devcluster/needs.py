@@ -21,9 +21,15 @@ TESTS: Mapping[str, str] = {
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
 }
-PACKAGES: Mapping[str, str] = {**BUILD, **CLUSTER, **IMAGES, **TESTS}
+# For the virtual machine with cgroup v2, which one nightly test makes.
+MACHINE: Mapping[str, str] = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "mke2fs": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
+}
+PACKAGES: Mapping[str, str] = {**BUILD, **CLUSTER, **IMAGES, **TESTS, **MACHINE}
 # Programs of Debian's essential packages, which every installation has.
 ESSENTIAL = frozenset(
-    {"apt-get", "bash", "cat", "echo", "env", "false", "kill", "mkdir", "mount", "nice", "nsenter", "rm"}
+    {"apt-get", "bash", "cat", "cp", "echo", "env", "false", "kill", "mkdir", "mount", "nice", "nsenter", "rm"}
     | {"setpriv", "sh", "sleep", "tail", "taskset", "true", "umount", "unshare"}
 )
