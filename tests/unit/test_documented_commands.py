@@ -57,7 +57,7 @@ def _of_ours(words: list[str]) -> Iterator[str]:
 
 
 def _of_make(words: list[str]) -> Iterator[str]:
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     asked = [word for word in words[1:] if "=" not in word and not word.endswith("…")]
     yield from (f"make has no target {target}" for target in asked if target not in targets)
 
