@@ -74,7 +74,7 @@ class _Cluster:
 
 def _resource(generation: int, version: str) -> dict[str, Any]:
     meta = {"name": "a", "namespace": "n", "uid": "u", "generation": generation, "resourceVersion": version}
-    return {"metadata": meta}
+    return {"metadata": {**meta, "annotations": {}}}
 
 
 async def test_a_view_that_is_behind_is_seen_and_mended_before_a_write() -> None:

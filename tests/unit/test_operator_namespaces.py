@@ -28,6 +28,9 @@ class FakeCluster:
             raise ApiError("forbidden", status=self.status)
         return Listed([], "1")
 
+    async def may_list(self, kind: str, namespace: str) -> None:
+        await self.list(kind, namespace, ours=False)
+
 
 def _of(cluster: FakeCluster, *wanted: str) -> Namespaces:
     return Namespaces(cast("Cluster", cluster), wanted)

@@ -72,6 +72,7 @@ class World:
     def asks(self, **spec: Any) -> None:
         self.raw["spec"] |= spec
         self.raw["metadata"]["generation"] += 1
+        self.view.put_service(self.raw)
 
     async def reconcile(self) -> float | None:
         self.calls.clear()
@@ -121,11 +122,11 @@ class World:
         self._called(f"scale to {replicas}")
         return self._version()
 
-    async def apply_status(self, raw: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    async def apply_status(self, raw: Mapping[str, Any], status: dict[str, Any]) -> str:
         self._called("status")
         self.status = status
         self.raw = {**raw, "metadata": {**raw["metadata"], "resourceVersion": self._version()}, "status": status}
-        return self.raw
+        return str(self.raw["metadata"]["resourceVersion"])
 
     async def create(self, _: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self.recorded.append((body["reason"], body["note"]))

@@ -28,7 +28,7 @@ def _found(manifest: dict[str, Any], *, updated: int = 2, without: str = "") -> 
         {
             "metadata": {"name": "a", "namespace": "n", "uid": "u", "annotations": annotations},
             "spec": {"replicas": 2},
-            "status": {"replicas": 2, "updatedReplicas": updated, "availableReplicas": 2},
+            "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": updated, "availableReplicas": 2},
         },
     )
 

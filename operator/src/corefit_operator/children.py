@@ -38,10 +38,10 @@ _LEAVING: Final = "because it is being terminated"
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
-    """The account of our fields in one child after our last apply."""
+    """The account of our fields in one child after our last apply, hashed."""
 
     uid: str
-    fields: dict[str, Any]
+    fields: str
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +218,7 @@ def _in_order(child: Child, manifest: Manifest, applied: Applied | None) -> bool
         applied is not None
         and applied.uid == meta.uid
         and meta.annotations.get(ANNOTATION_APPLIED) == wanted
-        and _fields(child) == applied.fields
+        and meta.applied_fields == applied.fields
     )
 
 
@@ -234,7 +234,7 @@ async def _apply(
         raise
     child = objects.child(kind, applied)
     view.put_child(child)
-    memory[(kind, child.metadata.name)] = Applied(uid=child.metadata.uid, fields=_fields(child))
+    memory[(kind, child.metadata.name)] = Applied(uid=child.metadata.uid, fields=child.metadata.applied_fields)
 
 
 async def _applied(cluster: Cluster, manifest: Manifest, known: Child | None) -> dict[str, Any]:
@@ -261,14 +261,3 @@ async def _applied(cluster: Cluster, manifest: Manifest, known: Child | None) ->
 
 def _account(entry: Mapping[str, Any]) -> tuple[str, str, str]:
     return entry.get("manager", ""), entry.get("operation", ""), entry.get("subresource", "")
-
-
-def _fields(child: Child) -> dict[str, Any]:
-    return next(
-        (
-            entry.fields_v1
-            for entry in child.metadata.managed_fields
-            if (entry.manager, entry.operation, entry.subresource) == (FIELD_MANAGER, "Apply", "")
-        ),
-        {},
-    )

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,14 +16,16 @@ from aiohttp import ClientError
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.rest import RESTResponse
 
-from corefit_core.naming import FIELD_MANAGER, GROUP, LABEL_SERVICE, PLURAL, VERSION
-from corefit_operator import paths
+from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, LABEL_SERVICE, PLURAL, VERSION
+from corefit_operator import answers, intake, paths
 from corefit_operator.api_error import ApiError, excerpt, refusal
 from corefit_operator.fence import Fence
 from corefit_operator.turns import Turns
 
 REQUEST_TIMEOUT_S: Final = 15.0
 """Seconds: API servers answer in milliseconds; a request that takes so long is retried with backoff."""
+RESOURCES_PAGE: Final = 20
+"""InferenceServices of one page: each may have 1.5 MB, and a page is in memory whole."""
 PAGE: Final = 500
 """Objects of one page of a list: client-go's default."""
 
@@ -31,7 +33,7 @@ _APPLY: Final = "application/apply-patch+yaml"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
 _JSON: Final = "application/json"
-_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+T = TypeVar("T")
 
 
 class Listed(NamedTuple):
@@ -82,9 +84,10 @@ class Cluster:
         return any(resource.get("name") == "mutatingadmissionpolicies" for resource in found.get("resources", ()))
 
     async def get(self, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
-        """One object, None when there is none."""
+        """One object, None when there is none; of an InferenceService what `intake` keeps."""
+        read = intake.parsed if kind == KIND else answers.OBJECT.decode
         try:
-            return await self._json("GET", paths.path(kind, namespace, name))
+            return await self._read(read, "GET", paths.path(kind, namespace, name))
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -92,16 +95,23 @@ class Cluster:
 
     async def list(self, kind: str, namespace: str | None, *, ours: bool) -> Listed:
         """All objects of a kind, page by page; only those with our label where `ours`."""
-        query = {"limit": str(PAGE)} | ({"labelSelector": LABEL_SERVICE} if ours else {})
+        size, read = (RESOURCES_PAGE, intake.parsed) if kind == KIND else (PAGE, answers.OBJECT.decode)
+        query = {"limit": str(size)} | ({"labelSelector": LABEL_SERVICE} if ours else {})
         items: list[dict[str, Any]] = []
         while True:
-            page = await self._json("GET", paths.path(kind, namespace), query=query)
-            items += page.get("items", ())
-            meta = page.get("metadata", {})
-            token = meta.get("continue")
-            if not token:
-                return Listed(items, str(meta.get("resourceVersion", "")))
-            query["continue"] = token
+            page = await self._read(answers.PAGES.decode, "GET", paths.path(kind, namespace), query=query)
+            items += (read(item) for item in page.items)
+            if not page.metadata.token:
+                return Listed(items, page.metadata.resource_version)
+            query["continue"] = page.metadata.token
+
+    async def may_list(self, kind: str, namespace: str) -> None:
+        """Lists no more than it takes to be refused.
+
+        Raises:
+            ApiError: these objects can't be listed.
+        """
+        await self._read(answers.PAGES.decode, "GET", paths.path(kind, namespace), query={"limit": "1"})
 
     async def apply(self, manifest: Mapping[str, Any], version: str = "") -> dict[str, Any]:
         """Server-side apply: our fields become as the manifest says, whoever owned them; the others stay.
@@ -113,7 +123,7 @@ class Cluster:
         meta = manifest["metadata"]
         path = paths.path(manifest["kind"], meta["namespace"], meta["name"])
         known = {"resourceVersion": version} if version else {}
-        return await self._apply(path, {**manifest, "metadata": {**meta, **known}})
+        return await self._apply(path, {**manifest, "metadata": {**meta, **known}}, read=answers.OBJECT.decode)
 
     async def overwrite(
         self, kind: str, meta: Mapping[str, Any], version: str, field: str, value: Sequence[Any]
@@ -134,12 +144,17 @@ class Cluster:
         path = paths.path(kind, meta["namespace"], meta["name"])
         return await self._json("PATCH", path, query=_manager(), body=patch, content_type=_JSON_PATCH)
 
-    async def apply_status(self, resource: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
-        """The status of a resource, by server-side apply; one that has changed, or is another by now, refuses it."""
+    async def apply_status(self, resource: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+        """The status of a resource, by server-side apply; one that has changed, or is another by now, refuses it.
+
+        Returns its new resource version.
+        """
         meta = {field: resource["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
-        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "InferenceService", "metadata": meta, "status": status}
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": meta, "status": status}
         namespace, name = meta["namespace"], meta["name"]
-        return await self._apply(f"{paths.path('InferenceService', namespace, name)}/status", body)
+        path = f"{paths.path(KIND, namespace, name)}/status"
+        written = await self._apply(path, body, read=answers.VERSIONED.decode)
+        return written.metadata.resource_version
 
     async def scale(self, kind: str, namespace: str, name: str, *, uid: str, current: int, replicas: int) -> str:
         """Sets the replicas of a workload, provided that it is the same one and has `current` of them.
@@ -194,8 +209,9 @@ class Cluster:
         """The pods of all namespaces that hold resources of a node, from the API server's cache."""
         selector = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
         query = {"fieldSelector": selector, "resourceVersion": "0"}
-        found: list[dict[str, Any]] = (await self._json("GET", paths.path("Pod", None), query=query)).get("items", [])
-        return found
+        found = await self._read(answers.PODS.decode, "GET", paths.path("Pod", None), query=query)
+        pods: list[dict[str, Any]] = msgspec.to_builtins(found.items)
+        return pods
 
     async def create(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Creates an object; one of the same name refuses it with 409."""
@@ -221,8 +237,9 @@ class Cluster:
             raise ApiError(f"{response.status} from the pod: {body[:200]!r}", status=response.status)
         return bytes(body)
 
-    async def _apply(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._json("PATCH", path, query=_manager() | {"force": "true"}, body=body, content_type=_APPLY)
+    async def _apply(self, path: str, body: Mapping[str, Any], *, read: Callable[[bytes], T]) -> T:
+        query = _manager() | {"force": "true"}
+        return await self._read(read, "PATCH", path, query=query, body=body, content_type=_APPLY)
 
     async def _json(
         self,
@@ -233,15 +250,28 @@ class Cluster:
         body: Mapping[str, Any] | Sequence[Any] | None = None,
         content_type: str | None = None,
     ) -> dict[str, Any]:
+        return await self._read(answers.OBJECT.decode, method, path, query=query, body=body, content_type=content_type)
+
+    async def _read(
+        self,
+        read: Callable[[bytes], T],
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        content_type: str | None = None,
+    ) -> T:
+        """What `read` makes of the answer."""
         async with self._turns.of(
             paths.namespace(path)
-        ):  # before any limit counts: a request that waits for its turn is not late
+        ):  # before any limit counts: what waits for its turn is not late
             response, data = await self._answer(method, path, query or {}, body, content_type)
         self._observe(method, paths.resource(path), response.status)
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise refusal(method, path, response, data)
         try:
-            return _DECODER.decode(data)
+            return read(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             said = f"{method} {path}: {response.status}, and no JSON object from the API server or a proxy before it"
             raise ApiError(f"{said}: {error}: {excerpt(data)}", status=response.status) from error
@@ -262,7 +292,7 @@ class Cluster:
                 response = await self._send(
                     method, path, query=query, body=body, content_type=content_type, timeout_s=limit_s
                 )
-                return response, await response.response.read()
+                return response, await answers.body(method, path, response)
             except (ClientError, TimeoutError, OSError) as error:
                 self._observe(method, paths.resource(path), 0)
                 raise ApiError(f"{method} {path}: {str(error) or type(error).__name__}", status=0) from error

@@ -183,7 +183,10 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False  # the recorder's work
     settings.scanning.disabled = True  # reading CRDs and namespaces would need rights that nothing else needs
     settings.process.ultimate_exiting_timeout = EXIT_S
-    settings.watching.chunk_size = 500  # client-go's page size: 5,000 pods are 10 answers of about 5 MB
+    # One number for all kinds: a page is in memory whole, and an InferenceService may have 1.5 MB.
+    settings.watching.chunk_size = 100
+    # An object's last event is held so long after it was handled.
+    settings.queueing.idle_timeout = 0.5
     for kind in (*KINDS, "Pod"):
         settings.watching.label_selectors[_resource(kind)] = LABEL_SERVICE
     return settings

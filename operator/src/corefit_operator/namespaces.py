@@ -67,7 +67,7 @@ class Namespaces:
 
     async def _may(self, namespace: str) -> bool:
         try:
-            await self._cluster.list("InferenceService", namespace, ours=False)
+            await self._cluster.may_list("InferenceService", namespace)
         except ApiError as error:
             if error.status not in GONE:
                 self._say(namespace, f"can't be looked at yet: {error}")

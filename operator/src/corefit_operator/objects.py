@@ -14,10 +14,12 @@ from corefit_core.naming import (
     ANNOTATION_INJECTED,
     ANNOTATION_MODEL,
     ANNOTATION_REVISION,
+    GROUP,
     LABEL_SERVICE,
     PORT_ADMIN,
     PORT_NAME,
 )
+from corefit_operator.field_account import applied_fields
 
 LOG: Final = logging.getLogger(__name__)
 _PORT_MAX: Final = 65535
@@ -36,15 +38,6 @@ class OwnerReference(_Read, frozen=True, kw_only=True):
     name: str = ""
     uid: str = ""
     controller: bool = False
-
-
-class ManagedFields(_Read, frozen=True, kw_only=True):
-    """Which fields a manager owns, by the API server's account of server-side apply."""
-
-    manager: str = ""
-    operation: str = ""
-    subresource: str = ""
-    fields_v1: dict[str, Any] = msgspec.field(default_factory=dict, name="fieldsV1")
 
 
 class Meta(_Read, frozen=True, kw_only=True):
@@ -66,10 +59,13 @@ class Meta(_Read, frozen=True, kw_only=True):
         return self.labels.get(LABEL_SERVICE, "")
 
 
-class ChildMeta(Meta, frozen=True, kw_only=True):
-    """Object metadata with the account of who owns which field."""
+M = TypeVar("M", bound=Meta)
 
-    managed_fields: tuple[ManagedFields, ...] = ()
+
+class ChildMeta(Meta, frozen=True, kw_only=True):
+    """Object metadata with a hash of the account of the fields that we applied; empty when there is none."""
+
+    applied_fields: str = ""
 
 
 class ObjectCondition(_Read, frozen=True, kw_only=True):
@@ -283,14 +279,25 @@ def readable(read: Callable[[Mapping[str, Any]], Read], raw: Mapping[str, Any]) 
 
 def pod(raw: Mapping[str, Any]) -> Pod:
     """A pod from the API server's JSON."""
-    return msgspec.convert(dict(raw), Pod)
+    found = msgspec.convert(dict(raw), Pod)
+    return msgspec.structs.replace(found, metadata=_kept(found.metadata))
 
 
 def child(kind: str, raw: Mapping[str, Any]) -> Child:
     """A child from the API server's JSON, which leaves the kind out of the items of a list."""
-    if kind in ("Deployment", "StatefulSet"):
-        return msgspec.structs.replace(msgspec.convert(dict(raw), Child), kind=kind)
-    return Child(kind=kind, metadata=msgspec.convert(dict(raw), _Partial).metadata)
+    whole = kind in ("Deployment", "StatefulSet")
+    found = (
+        msgspec.convert(dict(raw), Child) if whole else Child(metadata=msgspec.convert(dict(raw), _Partial).metadata)
+    )
+    metadata = msgspec.structs.replace(_kept(found.metadata), applied_fields=applied_fields(raw))
+    return msgspec.structs.replace(found, kind=kind, metadata=metadata)
+
+
+def _kept(meta: M) -> M:
+    """Metadata with the labels and annotations that are looked at, of up to 256 KiB that there may be."""
+    labels = {key: value for key, value in meta.labels.items() if key == LABEL_SERVICE}
+    annotations = {key: value for key, value in meta.annotations.items() if key.startswith(f"{GROUP}/")}
+    return msgspec.structs.replace(meta, labels=labels, annotations=annotations)
 
 
 def meta(raw: Mapping[str, Any]) -> Meta:

@@ -290,13 +290,14 @@ class Reconciler:
         self, key: Key, raw: Mapping[str, Any], new: InferenceServiceStatus, remembered: Remembered
     ) -> None:
         try:
-            written = await self._cluster.apply_status(raw, status.encode(new))
+            encoded = status.encode(new)
+            version = await self._cluster.apply_status(raw, encoded)
         except ApiError as error:
             if error.status == HTTPStatus.CONFLICT:
                 await confirm(self._cluster, self._view, key, raw)
             raise
         remembered.status_at = self._clock()
-        self._view.put_service(written)
+        self._view.put_status(raw, version, encoded)
 
 
 def _desired(

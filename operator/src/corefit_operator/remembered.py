@@ -11,6 +11,7 @@ import msgspec
 
 from corefit_core import platform_policy
 from corefit_core import service as services
+from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
 from corefit_core.platform_policy import PolicyViolation
 from corefit_core.recommender import State
@@ -19,6 +20,7 @@ from corefit_core.service import Service
 from corefit_operator import children, lending, manifests, resizing
 from corefit_operator.contention import Contention
 from corefit_operator.diagnosis import Problem, described
+from corefit_operator.intake import TOO_LARGE
 from corefit_operator.manifests import Defaults
 from corefit_operator.recorder import Budget
 from corefit_operator.view import asked
@@ -72,7 +74,10 @@ class Remembered(msgspec.Struct, kw_only=True):
         Raises:
             InvalidInput: it can't be read.
         """
-        words = asked(raw)
+        words = (*asked(raw), raw.get(TOO_LARGE))
+        if TOO_LARGE in raw:
+            self.asked = None
+            raise InvalidInput(raw[TOO_LARGE])
         if self.asked is None or self.asked.words != words:
             service = services.decode(raw)
             violation = _violation(service, defaults)

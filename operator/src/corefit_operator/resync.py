@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from corefit_operator import objects
 from corefit_operator.api_error import ApiError
 from corefit_operator.cluster import Cluster, Listed
+from corefit_operator.intake import TOO_LARGE
 from corefit_operator.manifests import KINDS
 from corefit_operator.namespaces import GONE
 from corefit_operator.view import Key, View, asked
@@ -131,13 +132,17 @@ class Resync:
         for item in listed.items:
             before = self._view.service(self._view.key(item))
             key = self._view.put_service(item)
-            if before is None or asked(before) != asked(item):
+            if before is None or asked(before) != asked(item) or self._fits_again(key, before):
                 self._dirty(key)
         for key in self._view.services():
             raw = self._view.service(key) or {}
             meta = objects.meta(raw)
             if _gone(meta, present, namespace, listed):
                 self._dirty(self._view.drop_service(raw))
+
+    def _fits_again(self, key: Key, before: Mapping[str, Any]) -> bool:
+        """Whether there was no room for the resource before, and is some now, or the other way round."""
+        return (TOO_LARGE in before) != (TOO_LARGE in (self._view.service(key) or before))
 
     def _wake(self, meta: objects.Meta) -> None:
         owner = self._view.owner(meta)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from corefit_core.naming import child_name
+from corefit_operator.intake import Budget, annotations
 from corefit_operator.objects import Child, Meta, Pod
 
 
@@ -29,6 +30,7 @@ class View:
         self._owners: dict[tuple[str, str], Key] = {}
         self._children: dict[tuple[str, str], dict[tuple[str, str], Child]] = {}
         self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
+        self._budget = Budget()
         self.injectable: frozenset[Key] = frozenset()
         """The resources of mode Sidecar: another object when there are others, the same one as long as not."""
 
@@ -63,14 +65,25 @@ class View:
         return Key(raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
 
     def put_service(self, raw: Mapping[str, Any]) -> Key:
-        """Takes a resource in, unless a newer state of it is known."""
+        """Takes a resource in, as far as it may cost, unless a newer state of it is known."""
         key = self.key(raw)
         known = self._services.get(key)
         if known is None or _newer(_version(raw), _version(known)):
-            self._services[key] = raw
+            kept = self._services[key] = self._budget.admitted(raw)
             self._owners[_bucket(key)] = key
-            self._inject(key, injects=raw.get("spec", {}).get("mode") == "Sidecar")
+            self._inject(key, injects=kept.get("spec", {}).get("mode") == "Sidecar")
         return key
+
+    def put_status(self, raw: Mapping[str, Any], version: str, status: Mapping[str, Any]) -> None:
+        """Takes in what a write of the status of a resource has made of it.
+
+        Args:
+            raw: the resource that the status is of.
+            version: of the resource after the write.
+            status: that was written.
+        """
+        meta = {**raw["metadata"], "resourceVersion": version}
+        self.put_service({**raw, "metadata": meta, "status": status})
 
     def drop_service(self, raw: Mapping[str, Any]) -> Key:
         """Forgets a resource, unless another one of the same name has taken its place."""
@@ -78,6 +91,7 @@ class View:
         known = self._services.get(key)
         if known is not None and _uid(known) == _uid(raw):
             del self._services[key]
+            self._budget.forget(*key)
             self._owners.pop(_bucket(key), None)
             self._inject(key, injects=False)
         return key
@@ -134,7 +148,8 @@ class View:
 
 def asked(raw: Mapping[str, Any]) -> tuple[object, ...]:
     """What is asked for, told apart from what is said of it: a status that was written changes nothing in this."""
-    return tuple(raw["metadata"].get(f) for f in ("uid", "generation", "annotations", "deletionTimestamp"))
+    meta = raw["metadata"]
+    return (meta.get("uid"), meta.get("generation"), annotations(raw), meta.get("deletionTimestamp"))
 
 
 def _bucket(key: Key) -> tuple[str, str]:

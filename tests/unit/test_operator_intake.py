@@ -1,0 +1,115 @@
+"""What one resource and one namespace may cost the operator in memory."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corefit_core.errors import InvalidInput
+from corefit_core.manifest import fingerprint
+from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_PAUSED, FIELD_MANAGER
+from corefit_operator import intake, objects
+from corefit_operator.intake import BASE, NAMESPACE_MAX, RESOURCE_MAX, TOO_LARGE
+from corefit_operator.manifests import Defaults
+from corefit_operator.remembered import Remembered
+from corefit_operator.view import Key, View, asked
+
+MODEL = {"model": {"uri": "http://models/a.onnx"}}
+BOMBS: dict[str, dict[str, Any]] = {
+    "one text": {"template": {"affinity": {"text": "x" * 1_350_000}}},
+    "many parts": {"template": {"affinity": {"list": [{}] * 450_000}}},
+    "deep": {"template": {"affinity": {"list": [[[[[[]]]]]] * 100_000}}},
+}
+
+
+def _raw(name: str = "a", version: str = "1", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v",
+        "kind": "k",
+        "metadata": {
+            "name": name,
+            "namespace": "n",
+            "uid": name,
+            "generation": 1,
+            "resourceVersion": version,
+            "annotations": {ANNOTATION_PAUSED: "false", "kubectl.kubernetes.io/last-applied-configuration": "x" * 9999},
+            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}],
+        },
+        "spec": {**MODEL, **spec},
+    }
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("decoded", [True, False])
+def test_a_resource_that_is_too_large_is_kept_without_its_spec_and_says_so(bomb: str, decoded: bool) -> None:
+    """Five of them took the operator over its memory limit."""
+    raw = _raw(**BOMBS[bomb])
+    view = View()
+    key = view.put_service(raw if decoded else intake.parsed(msgspec.json.encode(raw)))
+    kept = view.service(key)
+    assert kept is not None
+    assert len(msgspec.json.encode(kept)) < 1000
+    assert asked(kept) == asked(raw)
+    with pytest.raises(InvalidInput, match=r"spec would take about .* KiB of the operator's memory"):
+        Remembered(uid="a").told(kept, Defaults(image="i"))
+
+
+def test_an_ordinary_one_is_kept_without_what_nobody_reads() -> None:
+    env = [{"name": f"NAME_{number}", "value": "x" * 40} for number in range(64)]
+    containers = [{"name": f"c{number}", "image": "i", "env": env} for number in range(10)]
+    raw = _raw(application={"containers": containers})
+    kept = intake.parsed(msgspec.json.encode(raw))
+    assert kept == intake.slim(raw)
+    assert kept["spec"] == raw["spec"]
+    assert set(kept["metadata"]) == {"name", "namespace", "uid", "generation", "resourceVersion", "annotations"}
+    assert kept["metadata"]["annotations"] == {ANNOTATION_PAUSED: "false"}
+    assert intake.weight(raw) < RESOURCE_MAX / 2
+    Remembered(uid="a").told(kept, Defaults(image="i"))
+
+
+def test_a_namespace_that_is_full_takes_no_more_until_something_is_gone_and_costs_others_nothing() -> None:
+    view, half = View(), {"template": {"affinity": {"text": "x" * (RESOURCE_MAX // 2)}}}
+    fit = NAMESPACE_MAX // intake.weight(_raw(**half))
+    for number in range(fit + 1):
+        view.put_service(_raw(str(number), **half))
+    last = Key("n", str(fit))
+    assert TOO_LARGE in (view.service(last) or {})
+    other = _raw("other")
+    other["metadata"]["namespace"] = "m"
+    assert TOO_LARGE not in (view.service(view.put_service(other)) or {TOO_LARGE: ""})
+    view.drop_service(_raw("0"))
+    assert TOO_LARGE not in (view.service(view.put_service(_raw(str(fit), version="2", **half))) or {TOO_LARGE: ""})
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 3000)), max_size=30))
+def test_what_a_namespace_weighs_is_the_sum_of_its_resources(steps: list[tuple[str, int]]) -> None:
+    budget, weights = intake.Budget(), dict[str, int]()
+    for name, size in steps:
+        if size < 0:
+            budget.forget("n", name)
+            weights.pop(name, None)
+        else:
+            raw = _raw(name, image="x" * size)
+            budget.admitted(raw)
+            weights[name] = intake.weight(raw)
+            assert weights[name] > BASE + size
+    assert budget.totals() == ({"n": sum(weights.values())} if weights else {})
+
+
+def test_of_pods_and_children_what_is_read_is_kept_and_the_account_of_fields_as_a_hash() -> None:
+    fields = {"f:spec": {"f:replicas": {}}}
+    meta = {
+        "name": "a",
+        "labels": {"app": "x" * 60},
+        "annotations": {ANNOTATION_APPLIED: "h", "other": "x" * 200_000},
+        "managedFields": [
+            {"manager": "x", "operation": "Apply", "fieldsV1": {"f:x": {}}},
+            {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields},
+        ],
+    }
+    for found in (objects.pod({"metadata": meta}), objects.child("Deployment", {"metadata": meta})):
+        assert len(msgspec.json.encode(found)) < 2000
+        assert found.metadata.annotations == {ANNOTATION_APPLIED: "h"}
+    assert objects.child("Service", {"metadata": meta}).metadata.applied_fields == fingerprint(fields)
