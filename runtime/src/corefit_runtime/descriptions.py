@@ -4,6 +4,7 @@ The configuration has the fields of Triton's ModelConfig (model_config.proto) th
 description (3.1) is of the loaded model: its inputs, datatypes and names. No transport here.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ ERRORS: Final = {
     "503": "Not now: the model is not loaded, or the queue is full. Retry-After says when to come back.",
     "504": "The deadline of the request passed before a worker was free.",
 }
+MAX_EXAMPLE: Final = 1024
+"""Elements of an input up to which the description has an example."""
 _JSON_TYPES: Final = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "O": "string"}
 _ENCODER: Final = msgspec.json.Encoder()
 Schema = dict[str, Any]
@@ -138,7 +141,7 @@ def _infer(identity: str) -> dict[str, Any]:
         "name": "Corefit-Timeout-Ms",
         "in": "header",
         "description": "Milliseconds after which nobody waits for the answer.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": 10**11},
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**12 - 1},
     }
     return {
         "operationId": identity,
@@ -209,10 +212,24 @@ def _request(signature: Signature | None) -> Schema:
     wish = _object({"name": name, "parameters": parameters}, optional=("parameters",))
     outputs = {"type": ["array", "null"], "items": wish}
     identity = {"type": ["string", "null"]}
-    return _object(
+    request = _object(
         {"id": identity, "parameters": parameters, "inputs": _list(tensor), "outputs": outputs},
         optional=("id", "parameters", "outputs"),
     )
+    return {**request, "examples": _examples(signature)} if signature is not None else request
+
+
+def _examples(signature: Signature) -> list[dict[str, Any]]:
+    """A request that the model takes, one row of zeros; none where that is a long list."""
+    tensors = []
+    for spec in signature.inputs.values():
+        shape = [1 if size < 0 else size for size in spec.shape]
+        zero = {"O": "", "b": False}.get(NUMPY[spec.datatype].kind, 0)
+        data = [zero] * math.prod(shape)
+        if len(data) > MAX_EXAMPLE:
+            return []
+        tensors.append({"name": spec.name, "datatype": spec.datatype, "shape": shape, "data": data})
+    return [{"inputs": tensors}]
 
 
 def _input(spec: TensorSpec, parameters: Schema) -> Schema:
