@@ -182,7 +182,8 @@ class Serving:
         service.model = model
         service.codec = _codec(service.settings, model)
         service.profile = findings.profile
-        why = "; ".join(filter(None, (plan.why, self._doubt())))
+        doubt = self._doubt()
+        why = f"{plan.why} But all CPUs of the node may be used: {doubt}." if doubt else plan.why
         service.plan = PlanInForce(
             grant_millicores=grant.millicores,
             workers=plan.workers,
