@@ -195,11 +195,13 @@ def _meta(name: str, version: int, uid: str = "u", service: str = "a") -> dict[s
 
 
 def _child(version: int, uid: str = "u") -> objects.Child:
-    return objects.child("Service", {"metadata": _meta("a", version, uid)})
+    owner = {"uid": "s", "controller": True}
+    return objects.child("Service", {"metadata": {**_meta("a", version, uid), "ownerReferences": [owner]}})
 
 
 def test_the_view_keeps_the_newest_state_of_a_child_in_whatever_order_it_hears_of_it() -> None:
     view, key = View(), Key("n", "a")
+    view.put_service({"metadata": {"name": "a", "namespace": "n", "uid": "s"}})
     view.put_child(_child(5))
     view.put_child(_child(3))
     assert view.children(key)[("Service", "a")].metadata.resource_version == "5"
@@ -207,6 +209,7 @@ def test_the_view_keeps_the_newest_state_of_a_child_in_whatever_order_it_hears_o
 
 def test_the_late_deletion_of_a_namesake_does_not_drop_its_successor() -> None:
     view, key = View(), Key("n", "a")
+    view.put_service({"metadata": {"name": "a", "namespace": "n", "uid": "s"}})
     view.put_child(_child(5, uid="new"))
     view.drop_child(_child(9, uid="old"))
     assert view.children(key)

@@ -109,7 +109,7 @@ class World:
     async def get(self, kind: str, *_: object) -> dict[str, Any] | None:
         return self.raw if kind == "InferenceService" else None
 
-    async def apply(self, manifest: Mapping[str, Any], _: str = "") -> dict[str, Any]:
+    async def apply(self, manifest: Mapping[str, Any], _: str = "", **__: object) -> dict[str, Any]:
         kind = manifest["kind"]
         self._called(kind)
         entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {}}}
@@ -322,7 +322,7 @@ class Busy(World):
     async def pods_on(self, _: str) -> list[dict[str, Any]]:
         return [self.pod("250m")]
 
-    async def resize(self, _: str, __: str, ___: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def resize(self, _: objects.Meta, body: Mapping[str, Any]) -> dict[str, Any]:
         self.resized.append(body["containers"][0]["resources"]["limits"]["cpu"])
         return self.pod(self.resized[-1])
 

@@ -46,8 +46,9 @@ class World:
         cpus = [f"{pod['asked']}m" for pod in self.pods.values()]
         return [{"spec": {"nodeName": node, "containers": [{"resources": {"requests": {"cpu": c}}}]}} for c in cpus]
 
-    async def resize(self, namespace: str, name: str, uid: str, containers: dict[str, Any]) -> dict[str, Any]:
-        assert namespace == "n"
+    async def resize(self, meta: objects.Meta, containers: dict[str, Any]) -> dict[str, Any]:
+        name, uid = meta.name, meta.uid
+        assert meta.namespace == "n"
         if name in self.errors:
             raise self.errors[name]
         [container] = containers["containers"]

@@ -11,7 +11,9 @@ KEY = Key("n", "digits")
 
 
 def _meta(name: str) -> dict[str, Any]:
-    return {"name": name, "namespace": "n", "uid": name, "resourceVersion": "1", "labels": {LABEL_SERVICE: "digits"}}
+    owner = {"uid": "s", "controller": True}
+    meta = {"name": name, "namespace": "n", "uid": name, "resourceVersion": "1", "labels": {LABEL_SERVICE: "digits"}}
+    return {**meta, "ownerReferences": [owner]}
 
 
 class FakeCluster:
@@ -27,6 +29,7 @@ class FakeCluster:
 
 async def test_what_cannot_be_read_is_left_out_and_the_rest_is_taken_in() -> None:
     view = View()
+    view.put_service({"metadata": {"name": "digits", "namespace": "n", "uid": "s"}})
     await Resync(FakeCluster(), view, lambda _: None, ()).once()  # type: ignore[arg-type]
     assert [pod.metadata.name for pod in view.pods(KEY)] == ["b"]
     assert set(view.children(KEY)) == {("Deployment", "b")}

@@ -124,7 +124,8 @@ async def _settled(
     confirm: Confirm,
 ) -> Outcome:
     known = view.children(Key(service.namespace, service.name))
-    written = 0
+    written, wanting = 0, list[tuple[Manifest, Child | None]]()
+    # All names are looked at before the first write: a resource whose Deployment is another's makes nothing at all.
     for manifest in manifests:
         id_ = (manifest["kind"], manifest["metadata"]["name"])
         child = known.get(id_)
@@ -134,7 +135,9 @@ async def _settled(
             child = await _found(cluster, manifest)
         blocked = _blocked(child, service)
         if blocked is not None:
-            return msgspec.structs.replace(blocked, written=written)
+            return blocked
+        wanting.append((manifest, child))
+    for manifest, child in wanting:
         if not written:
             await confirm()
         try:
@@ -244,7 +247,9 @@ async def _applied(cluster: Cluster, manifest: Manifest, known: Child | None) ->
     So the list is overwritten first. What a plain write owns an apply never lets go of; therefore that is given up.
     """
     try:
-        applied = await cluster.apply(manifest, known.metadata.resource_version if known else "")
+        if known is None:
+            return await _created(cluster, manifest)
+        applied = await cluster.apply(manifest, known.metadata.resource_version)
     except ApiError as error:
         if known is None or (known.kind, error.status) != ("Service", HTTPStatus.UNPROCESSABLE_ENTITY):
             raise
@@ -257,6 +262,24 @@ async def _applied(cluster: Cluster, manifest: Manifest, known: Child | None) ->
         return applied
     version = applied["metadata"]["resourceVersion"]
     return await cluster.overwrite(manifest["kind"], manifest["metadata"], version, "/metadata/managedFields", kept)
+
+
+async def _created(cluster: Cluster, manifest: Manifest) -> dict[str, Any]:
+    """A new child. Where somebody else has made an object of the name since that was looked at, it stays theirs.
+
+    An apply without force is refused where they have set a field to another value; where they have not, as in a bare
+    ServiceAccount, it goes through, and our fields are taken out again.
+
+    Raises:
+        ApiError: there is such an object; the next look says so.
+    """
+    applied = await cluster.apply(manifest, force=False)
+    others = {entry.get("manager") for entry in applied["metadata"].get("managedFields", ())} - {FIELD_MANAGER}
+    if others:
+        await cluster.release(manifest, str(applied["metadata"]["uid"]))
+        what = f"{manifest['kind']} {manifest['metadata']['name']}"
+        raise ApiError(f"{what}: {', '.join(map(str, others))} made it meanwhile", status=HTTPStatus.CONFLICT)
+    return applied
 
 
 def _account(entry: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, LABEL_SERVICE, PLURA
 from corefit_operator import answers, intake, paths
 from corefit_operator.api_error import ApiError, excerpt, refusal
 from corefit_operator.fence import Fence
+from corefit_operator.objects import Meta
 from corefit_operator.turns import Turns
 
 REQUEST_TIMEOUT_S: Final = 15.0
@@ -113,17 +114,19 @@ class Cluster:
         """
         await self._read(answers.PAGES.decode, "GET", paths.path(kind, namespace), query={"limit": "1"})
 
-    async def apply(self, manifest: Mapping[str, Any], version: str = "") -> dict[str, Any]:
-        """Server-side apply: our fields become as the manifest says, whoever owned them; the others stay.
+    async def apply(self, manifest: Mapping[str, Any], version: str = "", *, force: bool = True) -> dict[str, Any]:
+        """Server-side apply: our fields become as the manifest says; the others stay.
 
         Args:
             manifest: the child.
             version: what the child was when this was decided; another one refuses it with 409. Empty to create it.
+            force: whoever owned the fields. Without it another's, of another value, refuses it with 409.
         """
         meta = manifest["metadata"]
         path = paths.path(manifest["kind"], meta["namespace"], meta["name"])
         known = {"resourceVersion": version} if version else {}
-        return await self._apply(path, {**manifest, "metadata": {**meta, **known}}, read=answers.OBJECT.decode)
+        body = {**manifest, "metadata": {**meta, **known}}
+        return await self._apply(path, body, read=answers.OBJECT.decode, force=force)
 
     async def overwrite(
         self, kind: str, meta: Mapping[str, Any], version: str, field: str, value: Sequence[Any]
@@ -192,17 +195,18 @@ class Cluster:
         found = await self._json("GET", "api/v1")
         return any(resource.get("name") == "pods/resize" for resource in found.get("resources", ()))
 
-    async def resize(self, namespace: str, name: str, uid: str, containers: Mapping[str, Any]) -> dict[str, Any]:
+    async def resize(self, meta: Meta, containers: Mapping[str, Any]) -> dict[str, Any]:
         """Gives containers of this very pod other resources in place; returns the pod.
 
+        One that has changed since refuses it with 409: a request of an operator that leads no longer, which comes late,
+        undoes nothing of what its successor has done.
+
         Args:
-            namespace: of the pod.
-            name: of the pod.
-            uid: of the pod; another one of the same name is a conflict.
+            meta: of the pod as it was when this was decided.
             containers: the parts of the pod's spec that change, as a strategic merge.
         """
-        body = {"metadata": {"uid": uid}, "spec": containers}
-        path = f"{paths.path('Pod', namespace, name)}/resize"
+        body = {"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "spec": containers}
+        path = f"{paths.path('Pod', meta.namespace, meta.name)}/resize"
         return await self._json("PATCH", path, query=_manager(), body=body, content_type=_STRATEGIC)
 
     async def pods_on(self, node: str) -> Sequence[Mapping[str, Any]]:
@@ -237,8 +241,16 @@ class Cluster:
             raise ApiError(f"{response.status} from the pod: {body[:200]!r}", status=response.status)
         return bytes(body)
 
-    async def _apply(self, path: str, body: Mapping[str, Any], *, read: Callable[[bytes], T]) -> T:
-        query = _manager() | {"force": "true"}
+    async def release(self, manifest: Mapping[str, Any], uid: str) -> None:
+        """Gives up all fields that we applied of an object, which stays."""
+        meta = manifest["metadata"]
+        body = {field: manifest[field] for field in ("apiVersion", "kind")}
+        metadata = {"name": meta["name"], "namespace": meta["namespace"], "uid": uid}
+        path = paths.path(manifest["kind"], meta["namespace"], meta["name"])
+        await self._apply(path, {**body, "metadata": metadata}, read=answers.VERSIONED.decode)
+
+    async def _apply(self, path: str, body: Mapping[str, Any], *, read: Callable[[bytes], T], force: bool = True) -> T:
+        query = _manager() | {"force": "true" if force else "false"}
         return await self._read(read, "PATCH", path, query=query, body=body, content_type=_APPLY)
 
     async def _json(

@@ -11,6 +11,7 @@ import msgspec
 
 from corefit_core.naming import (
     ANNOTATION_ADMIN_PORT,
+    ANNOTATION_APPLIED,
     ANNOTATION_INJECTED,
     ANNOTATION_MODEL,
     ANNOTATION_REVISION,
@@ -238,6 +239,15 @@ class Child(_Read, frozen=True, kw_only=True):
     metadata: ChildMeta
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
+
+    @property
+    def controller_uid(self) -> str:
+        """The uid of its controller; empty when it has none."""
+        return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
+
+    def owned_by(self, uid: str) -> bool:
+        """Whether it is the child of the resource of this uid; one that we made may have lost its owner by hand."""
+        return self.controller_uid == uid if self.controller_uid else ANNOTATION_APPLIED in self.metadata.annotations
 
     @property
     def rolling_out(self) -> bool:

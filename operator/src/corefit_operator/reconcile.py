@@ -115,6 +115,9 @@ class Reconciler:
             self._upgrades.forget(key)
             self._attention.forget(key)
             return None
+        holder = self._view.holder(key)
+        if holder not in (key, None):
+            told = told.without_names(holder)
         return await self._bring_in_order(key, raw, told, remembered)
 
     async def _bring_in_order(self, key: Key, raw: Mapping[str, Any], told: Asked, remembered: Remembered) -> float:

@@ -23,7 +23,7 @@ from corefit_operator.diagnosis import Problem, described
 from corefit_operator.intake import TOO_LARGE
 from corefit_operator.manifests import Defaults
 from corefit_operator.recorder import Budget
-from corefit_operator.view import asked
+from corefit_operator.view import Key, asked
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +38,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     service: Service
     wanted: tuple[Manifest, ...]
     violation: Problem | None = None
+
+    def without_names(self, holder: Key | None) -> "Asked":
+        """The same where another resource has the names of its children: it has neither children nor a target."""
+        name = self.service.child_name
+        taken = f"InferenceService {holder.name if holder else ''} uses the name {name} for its children already. "
+        problem = described("NameTaken", taken + "Create this InferenceService under another name.")
+        service = msgspec.structs.replace(self.service, target=None)
+        return msgspec.structs.replace(self, service=service, wanted=(), violation=problem)
 
 
 class Remembered(msgspec.Struct, kw_only=True):

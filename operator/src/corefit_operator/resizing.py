@@ -213,7 +213,7 @@ class Resizer:
         meta, at = step.pod.metadata, self._clock()
         body = sizes.patch(step.pod, step.millicores)
         try:
-            pod = objects.pod(await self._cluster.resize(meta.namespace, meta.name, meta.uid, body))
+            pod = objects.pod(await self._cluster.resize(meta, body))
         except ApiError as error:
             return self._refused(key, step, error, memory)
         self._view.put_pod(pod)

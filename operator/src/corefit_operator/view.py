@@ -27,7 +27,7 @@ class View:
 
     def __init__(self) -> None:
         self._services: dict[Key, Mapping[str, Any]] = {}
-        self._owners: dict[tuple[str, str], Key] = {}
+        self._owners: dict[tuple[str, str], dict[Key, None]] = {}
         self._children: dict[tuple[str, str], dict[tuple[str, str], Child]] = {}
         self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
         self._budget = Budget()
@@ -48,16 +48,36 @@ class View:
         return tuple(self._services)
 
     def children(self, key: Key) -> Mapping[tuple[str, str], Child]:
-        """The children of a resource, by kind and name."""
-        return self._children.get(_bucket(key), {})
+        """The children of a resource, by kind and name; an object of others that bears its label is none."""
+        uid = _uid(self._services[key]) if key in self._services else ""
+        found = self._children.get(_bucket(key), {})
+        return {id_: child for id_, child in found.items() if child.owned_by(uid)}
 
     def pods(self, key: Key) -> tuple[Pod, ...]:
         """The pods of a resource, oldest name first, so that what is derived from them does not flicker."""
+        if self.holder(key) not in (key, None):
+            return ()
         return tuple(sorted(self._pods.get(_bucket(key), {}).values(), key=lambda p: p.metadata.name))
+
+    def holder(self, key: Key) -> Key | None:
+        """The resource that has the name of the children of `key`: nearly always itself.
+
+        A resource may be called what the children of another are. Whoever has children by that name keeps it, else
+        whoever came first: the other one has neither children nor pods.
+        """
+        return self._holder(_bucket(key))
 
     def owner(self, meta: Meta) -> Key | None:
         """Whose child an object is by its label; None when that resource is not known."""
-        return self._owners.get((meta.namespace, meta.owner_label))
+        return self._holder((meta.namespace, meta.owner_label))
+
+    def _holder(self, bucket: tuple[str, str]) -> Key | None:
+        rivals = self._owners.get(bucket, {})
+        if len(rivals) <= 1:
+            return next(iter(rivals), None)
+        owners = {child.controller_uid for child in self._children.get(bucket, {}).values()}
+        by_age = sorted(rivals, key=lambda key: _age(self._services[key]))
+        return next((key for key in by_age if _uid(self._services[key]) in owners), by_age[0])
 
     @staticmethod
     def key(raw: Mapping[str, Any]) -> Key:
@@ -70,7 +90,7 @@ class View:
         known = self._services.get(key)
         if known is None or _newer(_version(raw), _version(known)):
             kept = self._services[key] = self._budget.admitted(raw)
-            self._owners[_bucket(key)] = key
+            self._owners.setdefault(_bucket(key), {})[key] = None
             self._inject(key, injects=kept.get("spec", {}).get("mode") == "Sidecar")
         return key
 
@@ -92,7 +112,10 @@ class View:
         if known is not None and _uid(known) == _uid(raw):
             del self._services[key]
             self._budget.forget(*key)
-            self._owners.pop(_bucket(key), None)
+            rivals = self._owners[_bucket(key)]
+            del rivals[key]
+            if not rivals:
+                del self._owners[_bucket(key)]
             self._inject(key, injects=False)
         return key
 
@@ -158,6 +181,10 @@ def _bucket(key: Key) -> tuple[str, str]:
 
 def _uid(raw: Mapping[str, Any]) -> str:
     return str(raw["metadata"].get("uid", ""))
+
+
+def _age(raw: Mapping[str, Any]) -> tuple[str, str]:
+    return str(raw["metadata"].get("creationTimestamp", "")), _uid(raw)
 
 
 def _version(raw: Mapping[str, Any]) -> str:
