@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-resize bench-flash bench-startup bench-sidecar cluster-up cluster-down images setup
+.PHONY: help demo test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -58,6 +58,9 @@ bench-flash: setup ## a flash crowd on a real cluster: pods, CPU in place, HPAs,
 
 bench-startup: setup ## a pod's start on a quarter of a core, with and without a boost, and where it goes
 	PYTHONPATH=$(CURDIR) $(RUN) python bench/startup/run.py
+
+bench-mlperf: setup ## MLPerf's load generator judges p99 within the objective at Poisson load
+	$(RUN) python bench/mlperf/run.py
 
 bench-sidecar: setup ## a prediction by socket, loopback address and Service (N=rounds), on a real cluster
 	ROUNDS=$(or $(N),16) $(RUN) pytest tests/e2e/test_sidecar_transport.py -s

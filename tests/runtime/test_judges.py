@@ -176,3 +176,13 @@ def test_kserves_client_gets_every_datatype_back_in_both_forms(start: Any, ident
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"binary": sorted(NUMPY), "json": sorted(NUMPY)}
+
+
+@pytest.mark.nightly
+def test_mlperfs_load_generator_gets_its_queries_answered(tmp_path: Path) -> None:
+    """Its verdict on latency is the bench's (`make bench-mlperf`): neighbours never fail a test."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "bench" / "mlperf" / "run.py"), "--quick", "--model", "tiny"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "LoadGen says" in done.stdout
