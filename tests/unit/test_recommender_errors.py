@@ -90,11 +90,14 @@ def test_one_burst_and_its_shoulders_teach_nothing_two_do() -> None:
 
 
 def test_bursts_apart_are_counted_and_forgotten_after_an_hour() -> None:
+    quiet, crowd = (1.0,) * (len(growth.PREDICTORS) - 1), 4.0
     seen: tuple[Burst, ...] = ()
-    for now in (100.0, 102.0, 110.0, 700.0):
-        seen = errors.bursts(seen, True, now, 35.0)
-    assert seen == (Burst(100.0, 110.0), Burst(700.0, 700.0))
-    assert errors.bursts(seen, False, 110.0 + errors.MEMORY_S, 35.0) == (Burst(700.0, 700.0),)
+    for now, highest in ((100.0, 1.0), (102.0, 1.0), (110.0, 1.0), (700.0, 4.0), (1300.0, 9.0)):
+        seen = errors.bursts(seen, crowd, [(*quiet, highest)], 35.0, now)
+    assert seen == (Burst(100.0, 110.0), Burst(700.0, 700.0, returned=True), Burst(1300.0, 1300.0))
+    assert errors.returns(seen) == 1, "neither the first time that load is as high is a return, nor a lower crowd"
+    later = errors.bursts(seen, 1.0, [(*quiet, 1.0)], 35.0, 110.0 + errors.MEMORY_S)
+    assert later == seen[1:]
 
 
 def test_a_window_that_is_not_full_yet_holds_what_is_known() -> None:
@@ -170,10 +173,10 @@ def test_the_outlook_is_of_all_requests_and_the_cost_is_finite(
     st.floats(0.0, 1e6),
 )
 def test_no_load_is_held_for_that_is_far_above_any_of_late(
-    outlook: list[tuple[float, float]], predicted: float, highest: float
+    outlook: list[tuple[float, float]], predicted: float, ceiling: float
 ) -> None:
-    bounded = errors.bounded(outlook, predicted, highest)
+    bounded = errors.bounded(outlook, predicted, ceiling)
     assert [weight for weight, _ in bounded] == [weight for weight, _ in outlook]
     for (_, now), (_, before) in zip(bounded, outlook, strict=True):
         assert now <= before
-        assert predicted * now <= max(predicted, errors.BEYOND * highest) * (1 + 1e-9) or now == 0
+        assert predicted * now <= max(predicted, ceiling) * (1 + 1e-9) or now == 0

@@ -143,6 +143,7 @@ def test_pods_that_answer_few_requests_a_round_are_known_by_several_rounds(pooli
             workers=0.5,
             stretch=2.0,
             capacity=pods / 2,
+            threads=1.0,
             ready=pods,
             missing=0,
             invalid=0,

@@ -7,7 +7,6 @@ import pytest
 
 from corefit.main import main
 from corefit.simulate import traces
-from corefit_core.recommender import Policy
 
 
 def test_the_command_writes_a_table_json_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +44,7 @@ def test_a_wrong_option_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_corefits_window_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "t.txt").write_text("2\n" * 10)
-    for options, seconds in ([], Policy().down_window_s), (["--down-window-s", "300"], 300.0):
+    for options, seconds in ([], None), (["--down-window-s", "300"], 300.0):
         assert main(["simulate", str(tmp_path / "t.txt"), "--json", "-", *options]) == 0
         assert json.loads(capsys.readouterr().out)["setting"]["policy"]["down_window_s"] == seconds
 

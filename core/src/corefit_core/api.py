@@ -55,10 +55,18 @@ class Scaling(Part, frozen=True, kw_only=True):
             "default of 1 takes the others away.",
         ),
     ] = 1
-    down_stabilization_seconds: Annotated[
-        int,
-        Meta(ge=0, le=3600, description="Scaling down follows the highest recommendation of so many seconds."),
-    ] = 60
+    down_stabilization_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=3600,
+                description="Replicas go down to the most that were needed within so many seconds. Unset: 60, or two "
+                "start-ups of a pod where those are longer.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     target_ref: Annotated[
         TargetRef | UnsetType,
         Meta(

@@ -167,7 +167,7 @@ def _asked(spec: api.InferenceServiceSpec) -> str:
 
 
 def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) -> Policy:
-    scaling, objective = spec.scaling, spec.objective
+    scaling, objective, window_s = spec.scaling, spec.objective, spec.scaling.down_stabilization_seconds
     if scaling.min_replicas > scaling.max_replicas:
         raise InvalidInput("spec.scaling: minReplicas must not be above maxReplicas")
     return Policy(
@@ -182,7 +182,7 @@ def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) 
             gib_hour=_field("spec.price.gibHour", float, spec.price.gib_hour),
             currency=spec.price.currency,
         ),
-        down_window_s=float(scaling.down_stabilization_seconds),
+        down_window_s=None if window_s is UNSET else float(window_s),
     )
 
 

@@ -156,9 +156,10 @@ def _setting(arguments: argparse.Namespace) -> Setting:
         headroom=positive("--headroom", arguments.headroom, zero=True) / 100,
         balancing=arguments.balancing,
     )
+    window_s = arguments.down_window_s
     return Setting(
         service=service,
-        policy=Policy(down_window_s=positive("--down-window-s", arguments.down_window_s, zero=True)),
+        policy=Policy(down_window_s=None if window_s is None else positive("--down-window-s", window_s, zero=True)),
         unsized=positive("--unsized", arguments.unsized),
         flaws=Flaws(
             late_s=positive("--reports-late-s", arguments.reports_late_s, zero=True),

@@ -30,7 +30,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         service_s, service_cv: mean and coefficient of variation of the time that a request takes a worker.
-        workers: of a pod; each costs a core.
+        workers: of a pod.
+        worker_millicores: what a pod begins with for each worker; below 1000 a quota stretches each run.
         startup_s: from asking for a pod until it serves.
         drain_s: from deleting a pod until it is gone, longer when it holds longer requests.
         objective: what the queue is bounded by.
@@ -44,6 +45,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     service_s: float = 0.05
     service_cv: float = 0.3
     workers: int = 2
+    worker_millicores: int = 1000
     startup_s: float = 20.0
     drain_s: float = 5.0
     objective: Objective = Objective(percentile=99.0, latency_s=0.15)
@@ -55,7 +57,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def millicores(self) -> int:
         """What a pod begins with."""
-        return 1000 * self.workers
+        return self.worker_millicores * self.workers
 
     @property
     def most_workers(self) -> int:
@@ -66,7 +68,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def depth(self) -> int:
         """Requests that may wait in a pod as it begins."""
-        return self.depth_of(self.workers)
+        return self.depth_of(self.millicores / 1000)
 
     def depth_of(self, workers: float) -> int:
         """Requests that may wait in a pod in which so many workers compute at once, as the runtime bounds them."""

@@ -55,7 +55,11 @@ def _service(parser: argparse.ArgumentParser) -> None:
     add(
         "--headroom", type=float, default=100.0, help="CPU free on the nodes, percent of what the pods begin with (100)"
     )
-    add("--down-window-s", type=float, default=60.0, help="Corefit: its last peak holds for so many seconds (60)")
+    add(
+        "--down-window-s",
+        type=float,
+        help="Corefit: it keeps replicas for so many seconds after they were needed (60, or two start-ups if longer)",
+    )
     add("--max-replicas", type=int, default=1000, help="for every policy (1000)")
     add(
         "--unsized",

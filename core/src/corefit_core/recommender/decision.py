@@ -11,25 +11,16 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import budget, errors, growth, load, memory, moment, queueing, vertical
+from corefit_core.recommender import demand, explanation, load, memory, vertical
+from corefit_core.recommender.demand import Demand, Round
 from corefit_core.recommender.state import State
 from corefit_core.recommender.types import Decision, Observation, Policy, Reason
 
 
-class _Wanted(NamedTuple):
-    """Replicas that the load asks for, the least for going down, the load soon; CPU of a pod, and who gets it now."""
-
-    replicas: int
-    floor: int
-    sized: tuple[vertical.Scene, vertical.Need] | None = None
-    millicores: int | None = None
-    grants: Mapping[str, int] = {}
-
-
 class _Made(NamedTuple):
-    """What was asked for, what is done, and why."""
+    """What the load needs, what is done, and why."""
 
-    wanted: _Wanted | None
+    wanted: Demand | None
     replicas: int
     reason: Reason
     why: str
@@ -37,10 +28,6 @@ class _Made(NamedTuple):
 
 COVERAGE: Final = 0.5
 """With less than half of the ready pods reporting, what the others carry is a guess: hold."""
-SURE: Final = ((1.0, 1.0),)
-"""An outlook without growth."""
-DEAD_BAND: Final = 1.0
-"""Standard errors of the measured load that going down must leave room for, beside the highest of the window."""
 
 
 def decide(policy: Policy, state: State, observation: Observation, now: float) -> tuple[Decision, State]:
@@ -60,7 +47,7 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
     hold = _ignorance(observation, measured)
     if hold is not None:
         return _decision(policy, state, observation, measured, _Made(None, observation.replicas, *hold)), state
-    wanted = _wanted(policy, state, before, observation, measured)
+    wanted = demand.of(Round(policy, state, before, observation, memory.service(policy, state, measured)))
     state = msgspec.structs.replace(
         state,
         since=_since(policy, state, now),
@@ -68,7 +55,7 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
         window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
         wanted=wanted.replicas,
     )
-    made = _choice(policy, state, observation, wanted, now)
+    made = _choice(policy, state, observation, measured, wanted)
     if wanted.sized is not None:
         state, made = _sized(*wanted.sized, state, made)
     return _decision(policy, state, observation, measured, made), state
@@ -81,7 +68,7 @@ def _sized(here: vertical.Scene, need: vertical.Need, state: State, made: _Made)
         made = made._replace(replicas=min(seen.replicas, vertical.carrying(here, need, fewer)))
     size = vertical.size(here, need, made.replicas)
     if fewer < seen.replicas and not (size.there and made.replicas < seen.replicas):
-        why = f"{fewer} pods carry the load once they have the CPU"
+        why = f"{explanation.pods(fewer)} carry the load once each has more CPU; the others go after that"
         made = made._replace(replicas=seen.replicas, reason="GrowingFirst", why=why)
     if made.wanted is not None:
         made = made._replace(wanted=made.wanted._replace(millicores=size.millicores, grants=size.grants))
@@ -93,71 +80,14 @@ def _sized(here: vertical.Scene, need: vertical.Need, state: State, made: _Made)
 def _ignorance(observation: Observation, measured: load.Measured) -> tuple[Reason, str] | None:
     """Why nothing can be decided, if so."""
     if observation.rollout:
-        return "RolloutInProgress", "a rollout is in progress: old and new pods share the load, so it is not comparable"
+        return "RolloutInProgress", "pods are being replaced; replicas stay as they are until that is done"
     if measured.erlangs is None:
-        missing = f"none of {measured.ready} ready pods has given two reports" if measured.ready else "no pod is ready"
-        return "NoReports", f"{missing}: nothing is known of the load"
+        missing = f"none of {measured.ready} ready pods has sent two reports" if measured.ready else "no pod is ready"
+        return "NoReports", f"{missing}, so the load is not known; replicas stay as they are"
     if measured.missing > (1 - COVERAGE) * measured.ready:
-        return "StaleReports", f"{measured.missing} of {measured.ready} ready pods have not reported lately"
+        silent = f"{measured.missing} of {measured.ready} ready pods have sent no report lately"
+        return "StaleReports", f"{silent}; replicas stay as they are"
     return None
-
-
-def _wanted(policy: Policy, state: State, before: State, seen: Observation, measured: load.Measured) -> _Wanted:
-    """What the load asks for, and what it asks for if every silent pod is busy."""
-    service = memory.service(policy, state, measured)
-    need = _need(policy, state, before, seen, service)
-    if policy.cpu_range is not None:
-        here = vertical.scene(policy, state, seen, service)
-        return _Wanted(*vertical.pods(here, need), (here, need))
-    at_most = 4 * max(1, policy.max_replicas)
-    there = max(
-        _surge(service, state),
-        growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S),
-    )
-    pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, near=before.wanted)
-    now = before.correction * there
-    pods = queueing.pods_needed(now, SURE, service, need.allowed, at_most, least=pods, near=pods)
-    least = need.ahead + need.floor - need.lasting
-    sustained = memory.sustained(policy, state, before.served)
-    floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, least=pods, near=pods)
-    return _Wanted(pods, floor)
-
-
-def _need(policy: Policy, state: State, before: State, seen: Observation, service: queueing.Service) -> vertical.Need:
-    now, span_s = state.samples[-1].at, memory.ahead_s(policy, state)
-    by_each = state.predictions[-1].erlangs
-    predicted = before.correction * (by_each[before.chosen] or by_each[0])
-    lasting = before.correction * growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
-    silent = max(0.0, state.samples[-1].ceiling - state.samples[-1].erlangs)
-    need = vertical.Need(
-        lasting=lasting,
-        ahead=predicted,
-        outlook=errors.bounded(memory.outlook(policy, before), predicted, before.correction * by_each[growth.HIGHEST]),
-        floor=lasting + silent + DEAD_BAND * service.noise(predicted, growth.FAST_S),
-        allowed=budget.allowed(policy, before.served, span_s, seen.replicas),
-    )
-    if policy.cpu_range is None:
-        return need
-    risen = moment.risen(state.samples, service)
-    soon = moment.soon(state.samples, service, policy.resize_s + policy.round_s, risen)
-    soon += moment.catching_up(state.samples, service, policy.round_s)
-    return need._replace(
-        soon=before.correction * soon,
-        risen=before.correction * risen,
-        level=before.correction * moment.level(state.samples),
-        within=min(budget.objective(policy), budget.planned(policy, before.served, span_s)),
-    )
-
-
-def _surge(service: queueing.Service, state: State) -> float:
-    """The load of the last round when it is more than chance above the mean of the last ones, else 0.
-
-    A mean of three rounds takes three to believe in a step; a step is seen in the first.
-    """
-    last, before = state.samples[-1], state.samples[-2:][0]
-    mean = growth.mean(state.samples, last.at, growth.FAST_S)
-    span_s = max(errors.LEAST_S, last.at - before.at)
-    return last.erlangs if last.erlangs > mean + moment.SURGE * service.noise(mean, span_s) else 0.0
 
 
 def _since(policy: Policy, state: State, now: float) -> float:
@@ -167,36 +97,57 @@ def _since(policy: Policy, state: State, now: float) -> float:
     return state.since
 
 
-def _choice(policy: Policy, state: State, observation: Observation, wanted: _Wanted, now: float) -> _Made:
-    current, asked = observation.replicas, wanted.replicas
-    bounded = max(policy.min_replicas, min(policy.max_replicas, asked))
-    limit: Reason = "AtMaximum" if asked > policy.max_replicas else "AtMinimum"
+def _choice(policy: Policy, state: State, seen: Observation, measured: load.Measured, wanted: Demand) -> _Made:
+    """Replicas within the bounds and the window."""
+    current, needed = seen.replicas, wanted.replicas
+    bounded = max(policy.min_replicas, min(policy.max_replicas, needed))
+    if bounded < current:
+        return _down(policy, state, measured, wanted, (current, bounded))
+    why = _why(policy, state, measured, wanted)
+    if bounded != needed:
+        return _Made(wanted, bounded, *_limited(policy, needed, why))
     if bounded > current:
-        return _Made(wanted, bounded, "LoadUp" if bounded == asked else limit, f"the load asks for {asked}")
-    if bounded == current:
-        return _Made(wanted, current, "Steady" if bounded == asked else limit, f"the load asks for {asked}")
-    return _down(policy, state, wanted, (current, bounded), now)
+        return _Made(wanted, bounded, "LoadUp", why)
+    return _Made(wanted, current, "Steady" if wanted.held is None else "Holding", why)
 
 
-def _down(policy: Policy, state: State, wanted: _Wanted, step: tuple[int, int], now: float) -> _Made:
+def _why(policy: Policy, state: State, measured: load.Measured, wanted: Demand) -> str:
+    """Why the load needs so many replicas."""
+    if wanted.held is not None:
+        return explanation.holding(wanted.held, wanted.replicas, measured.threads)
+    if wanted.now < wanted.replicas:
+        most, ahead_s = explanation.cores(wanted.most, measured.threads), memory.ahead_s(policy, state)
+        return explanation.forecast(policy, wanted.replicas, wanted.now, ahead_s, most)
+    return explanation.enough(policy, wanted.replicas)
+
+
+def _limited(policy: Policy, needed: int, why: str) -> tuple[Reason, str]:
+    if needed > policy.max_replicas:
+        return "AtMaximum", f"{why}, but maxReplicas is {policy.max_replicas}"
+    return "AtMinimum", f"{why}, but minReplicas is {policy.min_replicas}"
+
+
+def _down(policy: Policy, state: State, measured: load.Measured, wanted: Demand, step: tuple[int, int]) -> _Made:
     """From the first number of replicas toward the second, no further than the window allows."""
-    (current, bounded), span_s = step, memory.window_s(policy, state)
+    (current, bounded), span_s, now = step, memory.window_s(policy, state), state.samples[-1].at
+    why, over = explanation.enough(policy, wanted.replicas), explanation.span(span_s)
     if state.since is None or now - state.since < span_s:
-        why = f"the load asks for {wanted.replicas}, but is known for less than {span_s:.0f} s: not down yet"
-        return _Made(wanted, current, "WindowFilling", why)
+        known = f"the load has been known for less than {over}, so replicas do not go down yet"
+        return _Made(wanted, current, "WindowFilling", f"{why}, but {known}")
     highest = round(window.highest(state.window, now, span_s) or 0)
     target = min(current, max(bounded, min(policy.max_replicas, highest)))
-    if target == current:
-        why = f"the load asks for {wanted.replicas}, but asked for {highest} within the last {span_s:.0f} s"
-        return _Made(wanted, current, "StabilisationWindow", why)
-    return _Made(wanted, target, "LoadDown", f"the load asked for at most {highest} in the last {span_s:.0f} s")
+    if target < current:
+        return _Made(wanted, target, "LoadDown", f"no more than {explanation.pods(highest)} were needed for {over}")
+    if wanted.held is not None:
+        return _Made(wanted, current, "Holding", explanation.holding(wanted.held, current, measured.threads))
+    return _Made(wanted, current, "StabilisationWindow", f"{why}, but {highest} were needed within the last {over}")
 
 
 def _decision(policy: Policy, state: State, observation: Observation, measured: load.Measured, made: _Made) -> Decision:
     bounded = max(policy.min_replicas, min(policy.max_replicas, made.replicas))
     erlangs, capacity, wanted = measured.erlangs, measured.capacity, made.wanted
-    busy = "" if erlangs is None else f"{erlangs:.2f} of {capacity:g} workers busy; "
-    size = "" if wanted is None or wanted.millicores is None else f"; {wanted.millicores}m of CPU a pod"
+    need = "" if erlangs is None else f"{explanation.load(erlangs, capacity, measured.threads)}; "
+    size = "" if wanted is None or wanted.millicores is None else f"; each pod gets {wanted.millicores}m of CPU"
     per_pod = policy.price.per_hour(policy.millicores_per_pod, policy.memory_bytes_per_pod)
     return Decision(
         replicas=bounded,
@@ -204,7 +155,7 @@ def _decision(policy: Policy, state: State, observation: Observation, measured: 
         grants=wanted.grants if wanted else {},
         uncapped=wanted.replicas if wanted else None,
         reason=made.reason,
-        message=f"{busy}{made.why}{size}",
+        message=f"{need}{made.why}{size}",
         offered_erlangs=erlangs,
         utilization=erlangs / capacity if erlangs is not None and capacity else None,
         latency_s=memory.latency_s(policy, state),
@@ -216,7 +167,7 @@ def _decision(policy: Policy, state: State, observation: Observation, measured: 
     )
 
 
-def _size(policy: Policy, observation: Observation, wanted: _Wanted | None) -> int | None:
+def _size(policy: Policy, observation: Observation, wanted: Demand | None) -> int | None:
     """CPU of a pod: as decided, or when it holds as the largest pod has it; None without a range."""
     if policy.cpu_range is None or (wanted is not None and wanted.millicores is not None):
         return wanted.millicores if wanted else None

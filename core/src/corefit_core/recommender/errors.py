@@ -26,6 +26,8 @@ BURST: Final = 1.5
 BEYOND: Final = 1.25
 """Times the highest load of the last quarter of an hour: no pods are held for more. That load went from 4 to 40 says
 that it may again, not that 40 goes to 400; what does grow on is answered when it is there."""
+AS_HIGH: Final = 0.5
+"""Of the highest load of late: load that rises to less than half of it has not come back."""
 RECURS: Final = 2
 """One burst is no evidence of another (a rate that was estimated from one event may as well be zero), two are."""
 LEAST_S: Final = 0.1
@@ -122,14 +124,32 @@ def _added(errors: Errors, ripe: Sequence[tuple[float, float]], keep: float) -> 
     return Errors(bins)
 
 
-def bursts(before: Sequence[Burst], grew: bool, now: float, apart_s: float) -> tuple[Burst, ...]:
-    """The bursts of the last hour, `grew` saying whether there is one now; within `apart_s` it is still the same."""
+def bursts(
+    before: Sequence[Burst], actual: float, holding: Sequence[Sequence[float]], apart_s: float, now: float
+) -> tuple[Burst, ...]:
+    """The bursts of the last hour.
+
+    Args:
+        before: those known so far.
+        actual: the load now, Erlangs.
+        holding: what each predictor was held for, by each prediction that is due now.
+        apart_s: a burst that goes on for less than so many seconds after another is still the same.
+        now: seconds.
+    """
     kept = [burst for burst in before if now - burst.last < MEMORY_S]
+    # The two that look back no further than the window: what both miss was a burst.
+    grew = [each for each in holding if actual > BURST * max(each[:2]) > 0]
     if not grew:
         return tuple(kept)
+    returned = any(AS_HIGH * each[growth.HIGHEST] <= actual <= BEYOND * each[growth.HIGHEST] for each in grew)
     if kept and now - kept[-1].last < apart_s:
-        return (*kept[:-1], Burst(kept[-1].first, now))
-    return (*kept, Burst(now, now))
+        return (*kept[:-1], Burst(kept[-1].first, now, kept[-1].returned or returned))
+    return (*kept, Burst(now, now, returned))
+
+
+def returns(bursts: Sequence[Burst]) -> int:
+    """How often load came back to where it had been within a quarter of an hour before."""
+    return sum(burst.returned for burst in bursts)
 
 
 def outlook(errors: Errors, most: float, prior: Assumed) -> Sequence[tuple[float, float]]:
@@ -145,9 +165,9 @@ def outlook(errors: Errors, most: float, prior: Assumed) -> Sequence[tuple[float
     return [(w / total, ratio) for ratio, w in known]
 
 
-def bounded(outlook: Sequence[tuple[float, float]], predicted: float, highest: float) -> Sequence[tuple[float, float]]:
-    """The outlook of a prediction with no load in it that exceeds the highest of late by more than `BEYOND`."""
-    most = max(1.0, BEYOND * highest / max(NO_LOAD, predicted))
+def bounded(outlook: Sequence[tuple[float, float]], predicted: float, ceiling: float) -> Sequence[tuple[float, float]]:
+    """The outlook of a prediction with no load in it above the ceiling."""
+    most = max(1.0, ceiling / max(NO_LOAD, predicted))
     return [(weight, min(ratio, most)) for weight, ratio in outlook]
 
 

@@ -85,6 +85,11 @@ def levelled(levels: Sequence[Level], samples: Sequence[Sample], now: float) -> 
     return (*kept, new)
 
 
+def until(levels: Sequence[Level], erlangs: float) -> float:
+    """When the highest load of the longest window is no longer above so much, if no more comes; seconds."""
+    return max([level.begin for level in levels if level.highest > erlangs], default=0.0) + LONGEST_S
+
+
 def _mean_level(levels: Sequence[Level]) -> float:
     rounds = sum([level.rounds for level in levels])
     return sum([level.erlangs for level in levels]) / rounds if rounds else 0.0

@@ -49,6 +49,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         workers: workers of one pod that can compute at once, on average.
         stretch: workers over those: how much longer a run takes than at full speed while all run.
         capacity: workers of all ready pods that can compute at once.
+        threads: of a worker, on average; each takes a core.
         ready, missing, invalid: counts of pods and of reports.
         delta: all differences of this round, summed.
         startup_s: the longest start-up reported; None when none is.
@@ -63,6 +64,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     workers: float
     stretch: float
     capacity: float
+    threads: float
     ready: int
     missing: int
     invalid: int
@@ -102,6 +104,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         workers=per_pod,
         stretch=sum([plan.workers for plan in plans]) / sum(able) if able else 1.0,
         capacity=sum([c.able or per_pod for c in ready]),
+        threads=_threads(plans),
         ready=len(ready),
         missing=missing,
         invalid=sum([c.invalid for c in counts]),
@@ -115,6 +118,10 @@ def _mean(able: Sequence[float]) -> float:
     """Workers of a pod: whole ones, unless a quota makes them a fraction."""
     mean = sum(able) / len(able)
     return mean if any(each % 1 for each in set(able)) else max(1, round(mean))
+
+
+def _threads(plans: Sequence[PlanInForce]) -> float:
+    return sum([min(MAX_WORKERS, max(1, plan.threads_per_worker)) for plan in plans]) / len(plans) if plans else 1.0
 
 
 class _Counted(msgspec.Struct, frozen=True, gc=False):

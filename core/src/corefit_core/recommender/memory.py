@@ -42,6 +42,8 @@ POOLING_STEP: Final = 0.1
 """Of each estimate: settled after a thousand answers or two, a minute of 5 s rounds."""
 MEMORY_S: Final = 300.0
 """Seconds after which a service time counts half: a new input mix shows within minutes."""
+LEAST_WINDOW_S: Final = 60.0
+"""A minute, Knative's stable window: load that comes and goes within it is noise."""
 LATENCY_S: Final = 60.0
 """Seconds after which a total time counts half in the percentile that is shown: a person's glance back."""
 
@@ -81,9 +83,7 @@ def _taught(policy: Policy, state: State, measured: load.Measured, elapsed_s: fl
     due = [p for p in state.predictions if state.judged_at < p.at <= now - span_s]
     holding = [errors.held(state.predictions, p, held_s) for p in due]
     actual = growth.mean(state.samples, now, growth.RECENT_S)
-    # The two that look back no further than the window: what both miss was a burst.
-    grew = any(actual > errors.BURST * max(each[:2]) > 0 for each in holding)
-    seen = errors.bursts(state.bursts, grew, now, span_s + growth.FAST_S)
+    seen = errors.bursts(state.bursts, actual, holding, span_s + growth.FAST_S, now)
     ripe, pending = errors.ripened(state.pending, [Compared(now, h, actual) for h in holding], seen, now, span_s)
     levels = growth.levelled(state.levels, state.samples, now)
     waits = _waits(state.waits, measured, elapsed_s)
@@ -134,12 +134,21 @@ def most(state: State) -> float:
     return errors.MOST if len(state.bursts) >= errors.RECURS else errors.BURST
 
 
-def window_s(policy: Policy, state: State) -> float:
-    """The stabilisation window: as the policy has it, or two start-ups when those are longer.
+def loads(state: State) -> tuple[float, float]:
+    """The load of now and the highest of the last quarter of an hour, Erlangs."""
+    recent = growth.mean(state.samples, state.samples[-1].at, growth.RECENT_S)
+    return recent, state.predictions[-1].erlangs[growth.HIGHEST]
 
-    In the first the pod comes, in the second it is kept for as long as another would take.
+
+def window_s(policy: Policy, state: State) -> float:
+    """The stabilization window, seconds: as it is set, or else long enough that a pod serves for as long as it started.
+
+    In the first start-up of two the pod comes; in the second it is kept for as long as another would take, which at
+    worst costs twice what foresight would.
     """
-    return max(policy.down_window_s, 2 * min(MAX_AHEAD_S, state.startup_s or 0.0))
+    if policy.down_window_s is not None:
+        return policy.down_window_s
+    return max(LEAST_WINDOW_S, 2 * min(MAX_AHEAD_S, state.startup_s or 0.0))
 
 
 def _corrected(policy: Policy, state: State, measured: load.Measured, elapsed_s: float) -> float:

@@ -194,10 +194,16 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Burst(msgspec.Struct, frozen=True):
-    """When a burst that outran the predictors was first and last seen."""
+    """A burst that outran the predictors.
+
+    Attributes:
+        first, last: when it was first and last seen.
+        returned: the load had been as high within the quarter of an hour before it.
+    """
 
     first: float
     last: float
+    returned: bool = False
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,9 +52,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         resize_s: from a resize to its effect in the process.
         round_s: seconds from one observation to the next; what begins to change is seen so much later.
         price: per core-hour and GiB-hour.
-        down_window_s: scaling down follows the highest recommendation of so many seconds, or of two start-ups' when
-            those are longer: a pod that has come is kept as long as another would take, which at worst costs twice
-            what foresight would. A minute at least, Knative's window too: load that comes and goes within it is noise.
+        down_window_s: replicas go down to the most that were needed within so many seconds; None: within a minute, or
+            within two start-ups where those are longer (see `memory.window_s`).
         max_report_age_s: an older report counts as missing.
         startup_s: from asking for a pod until it serves, as long as no pod has reported its own.
         naive_throughput: of an unsized pod over a sized one's, for the baseline that savings are counted from.
@@ -71,7 +70,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     resize_s: float = 1.0
     round_s: float = 2.0
     price: Price = Price()
-    down_window_s: float = 60.0
+    down_window_s: float | None = None
     max_report_age_s: float = 30.0
     startup_s: float = 20.0
     naive_throughput: float = NAIVE_THROUGHPUT
@@ -120,6 +119,7 @@ Reason = Literal[
     "LoadUp",
     "LoadDown",
     "StabilisationWindow",
+    "Holding",
     "AtMaximum",
     "AtMinimum",
     "NoReports",

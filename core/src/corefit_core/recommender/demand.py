@@ -1,0 +1,125 @@
+"""What the load needs: replicas for the load of now, for the load that may come, and for crowds that came back before.
+
+May not know bounds, windows or what is done.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from corefit_core.recommender import budget, errors, growth, memory, moment, queueing, vertical
+from corefit_core.recommender.explanation import Held
+from corefit_core.recommender.state import State
+from corefit_core.recommender.types import Observation, Policy
+
+SURE: Final = ((1.0, 1.0),)
+"""An outlook without growth."""
+DEAD_BAND: Final = 1.0
+"""Standard errors of the measured load that going down must leave room for, beside the highest of the window."""
+
+
+class Round(NamedTuple):
+    """One round: the policy, the state with this round in it and the one before, what was seen, and the service."""
+
+    policy: Policy
+    state: State
+    before: State
+    seen: Observation
+    service: queueing.Service
+
+
+class Demand(NamedTuple):
+    """What the load needs.
+
+    Attributes:
+        replicas: that it needs.
+        floor: that it needs for going down.
+        now: that it would need if it stayed as it is.
+        most: the highest load provided for, Erlangs.
+        held: what is kept for load that may come back; None where nothing is.
+        sized: from what CPU is decided; None without a range.
+        millicores, grants: CPU of a pod, and who gets it now.
+    """
+
+    replicas: int
+    floor: int
+    now: int
+    most: float
+    held: Held | None = None
+    sized: tuple[vertical.Scene, vertical.Need] | None = None
+    millicores: int | None = None
+    grants: Mapping[str, int] = {}
+
+
+def of(this: Round) -> Demand:
+    """What the load needs, and whether some of it is kept for load that came back before."""
+    state = this.state
+    recent, crowd = memory.loads(state)
+    returns = errors.returns(this.before.bursts)
+    if returns < errors.RECURS or crowd <= errors.BEYOND * recent:
+        return _below(this, recent)
+    wanted, without = _below(this, crowd), _below(this, recent)
+    if without.floor >= wanted.floor:
+        return wanted
+    gone = growth.until(state.levels, errors.BEYOND * recent) + memory.window_s(this.policy, state)
+    seconds = max(0.0, gone - state.samples[-1].at)
+    return wanted._replace(held=Held(without.floor, crowd, returns, seconds))
+
+
+def _below(this: Round, highest: float) -> Demand:
+    """What the load needs, no more being provided for than a little above the highest of so many Erlangs."""
+    policy, state, before, seen, service = this
+    ceiling = errors.BEYOND * highest
+    need = _need(this, ceiling)
+    most = need.ahead * need.outlook[0][1]
+    if policy.cpu_range is not None:
+        here = vertical.scene(policy, state, seen, service)
+        both = vertical.pods(here, need)
+        return Demand(*both, both.replicas, most, sized=(here, need))
+    at_most = 4 * max(1, policy.max_replicas)
+    minute = growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S)
+    there = before.correction * max(_surge(service, state), min(minute, ceiling))
+    now = queueing.pods_needed(there, SURE, service, need.allowed, at_most, near=before.wanted)
+    pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, least=now, near=before.wanted)
+    least = need.ahead + need.floor - need.lasting
+    sustained = memory.sustained(policy, state, before.served)
+    floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, least=pods, near=pods)
+    return Demand(pods, floor, now, most)
+
+
+def _need(this: Round, ceiling: float) -> vertical.Need:
+    policy, state, before, seen, service = this
+    now, span_s = state.samples[-1].at, memory.ahead_s(policy, state)
+    by_each = state.predictions[-1].erlangs
+    predicted = before.correction * min(by_each[before.chosen] or by_each[0], ceiling)
+    lasting = growth.mean(state.samples, now, max(growth.FAST_S, min(growth.SLOW_S, span_s)))
+    lasting = before.correction * min(lasting, ceiling)
+    silent = max(0.0, state.samples[-1].ceiling - state.samples[-1].erlangs)
+    need = vertical.Need(
+        lasting=lasting,
+        ahead=predicted,
+        outlook=errors.bounded(memory.outlook(policy, before), predicted, before.correction * ceiling),
+        floor=lasting + silent + DEAD_BAND * service.noise(predicted, growth.FAST_S),
+        allowed=budget.allowed(policy, before.served, span_s, seen.replicas),
+    )
+    if policy.cpu_range is None:
+        return need
+    risen = moment.risen(state.samples, service)
+    soon = moment.soon(state.samples, service, policy.resize_s + policy.round_s, risen)
+    soon += moment.catching_up(state.samples, service, policy.round_s)
+    return need._replace(
+        soon=before.correction * soon,
+        risen=before.correction * risen,
+        level=before.correction * moment.level(state.samples),
+        within=min(budget.objective(policy), budget.planned(policy, before.served, span_s)),
+    )
+
+
+def _surge(service: queueing.Service, state: State) -> float:
+    """The load of the last round when it is more than chance above the mean of the last ones, else 0.
+
+    A mean of three rounds takes three to believe in a step; a step is seen in the first.
+    """
+    last, before = state.samples[-1], state.samples[-2:][0]
+    mean = growth.mean(state.samples, last.at, growth.FAST_S)
+    span_s = max(errors.LEAST_S, last.at - before.at)
+    return last.erlangs if last.erlangs > mean + moment.SURGE * service.noise(mean, span_s) else 0.0

@@ -1,0 +1,70 @@
+"""What a decision says to people: who needs what, in cores and replicas, in plain sentences.
+
+Pure text from numbers. May not decide anything.
+"""
+
+from typing import NamedTuple
+
+from corefit_core.recommender.types import Policy
+from corefit_core.sizing import Objective
+
+
+class Held(NamedTuple):
+    """Replicas that are kept for load that came back before.
+
+    Attributes:
+        replicas: that the load of now needs.
+        erlangs: the load that the others are kept for.
+        returns: how often load came back in the last hour.
+        seconds: after which they are let go at the latest.
+    """
+
+    replicas: int
+    erlangs: float
+    returns: int
+    seconds: float
+
+
+def objective(wanted: Objective) -> str:
+    """As `p99 within 200 ms`."""
+    return f"p{wanted.percentile:g} within {1000 * wanted.latency_s:g} ms"
+
+
+def pods(count: int) -> str:
+    """As `1 replica` or `2 replicas`."""
+    return f"{count} replica" if count == 1 else f"{count} replicas"
+
+
+def cores(erlangs: float, threads: float) -> str:
+    """Busy workers as cores, to two digits: `0.25 cores`."""
+    count = float(f"{erlangs * threads:.2g}")
+    return "1 core" if count == 1 else f"{count:g} cores"
+
+
+def span(seconds: float) -> str:
+    """As `30 s` or `12 min`."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def load(erlangs: float, capacity: float, threads: float) -> str:
+    """What the load needs of what there is."""
+    return f"The load needs {cores(erlangs, threads)} of the {float(f'{capacity * threads:.3g}'):g} that the pods have"
+
+
+def enough(policy: Policy, replicas: int) -> str:
+    """That so many keep the objective."""
+    verb = "keeps" if replicas == 1 else "keep"
+    return f"{pods(replicas)} {verb} {objective(policy.objective)}"
+
+
+def forecast(policy: Policy, replicas: int, load_now: int, ahead_s: float, most: str) -> str:
+    """Why more replicas are there than the load of now needs."""
+    least = enough(policy, load_now)
+    return f"{least} now, and {replicas} do if the load reaches {most} within {span(ahead_s)}, as its past says it may"
+
+
+def holding(held: Held, replicas: int, threads: float) -> str:
+    """Why replicas stay that the load of now does not need, and until when."""
+    crowds = f"crowds of up to {cores(held.erlangs, threads)} came back {held.returns} times in the last hour"
+    kept = f"{pods(replicas)} are kept although {held.replicas} would do now"
+    return f"{crowds}, so {kept}; for {span(held.seconds)} at most"
