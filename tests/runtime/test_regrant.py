@@ -13,9 +13,9 @@ from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.grant import Cgroup
+from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
 from corefit_runtime.pool import Pool
-from corefit_runtime.schedule import Limits
 from corefit_runtime.service import Service
 from corefit_runtime.serving import Serving
 from corefit_runtime.settings import load

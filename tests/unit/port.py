@@ -21,12 +21,12 @@ from corefit_runtime.http_connection import Connection
 from corefit_runtime.http_messages import Head, error_body
 from corefit_runtime.http_server import Server
 from corefit_runtime.jobs import Model
+from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
 from corefit_runtime.offload import Offload
 from corefit_runtime.pool import Pool
 from corefit_runtime.protocol import Codec
 from corefit_runtime.rooms import Rooms
-from corefit_runtime.schedule import Limits
 from corefit_runtime.service import Service
 
 PATIENCE_S = 60.0

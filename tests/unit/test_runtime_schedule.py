@@ -7,11 +7,13 @@ import pytest
 from corefit_core.batching import Line
 from corefit_core.errors import Shed
 from corefit_runtime.jobs import Job, Model
-from corefit_runtime.schedule import MAX_PARTS, Limits, Schedule
+from corefit_runtime.limits import Limits
+from corefit_runtime.schedule import MAX_PARTS, Schedule
 
 
 class FakeModel:
     rows_independent = True
+    bounded = True
 
 
 MODEL = cast("Model", FakeModel())
@@ -58,7 +60,7 @@ def test_a_deadline_beyond_the_objective_lets_no_more_in() -> None:
     taken = []
     for deadline in (None, 15.0):
         schedule = Schedule(limits(depth=100))
-        while schedule.refusal(MODEL, 1, 0.0, deadline, 0.0, 0.0) is None:
+        while schedule.refusal(MODEL, 1, 2, 0.0, deadline, 0.0, 0.0) is None:
             schedule.admit(job(deadline=deadline), 0.0, 0.0)
         taken.append(schedule.waiting)
     assert taken[0] == taken[1] < 10

@@ -19,9 +19,9 @@ from corefit_runtime.calibrate import Findings
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import Response, parse_head
+from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
 from corefit_runtime.pool import Pool
-from corefit_runtime.schedule import Limits
 from corefit_runtime.service import Service
 from corefit_runtime.serving import Serving
 from corefit_runtime.watch import Watch

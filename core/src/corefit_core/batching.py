@@ -30,8 +30,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     a: float
     b: float
 
-    def at(self, rows: int) -> float:
-        """Seconds for a run of `rows` rows."""
+    def at(self, rows: float) -> float:
+        """Seconds for a run of `rows` rows; of larger ones, for as many as have the same elements."""
         return self.a + self.b * rows
 
     def per_row(self, rows: int) -> float:

@@ -97,7 +97,7 @@ class InferenceApi:
         if form is None:
             return self._pool.full()
         seconds = self._seconds(form, facts)
-        return self._pool.refusal(model, form.rows, now, now + seconds if seconds else None)
+        return self._pool.refusal(model, form.rows, form.elements, now, now + seconds if seconds else None)
 
     def _infer(self, exchange: Exchange) -> None:
         service, body = self._service, exchange.body

@@ -120,10 +120,10 @@ class App:
         from corefit_runtime import engine  # noqa: PLC0415 - after the admin port is up
         from corefit_runtime.api import InferenceApi  # noqa: PLC0415
         from corefit_runtime.facts import HEADER_LENGTH  # noqa: PLC0415
+        from corefit_runtime.limits import Limits  # noqa: PLC0415
         from corefit_runtime.offload import Offload  # noqa: PLC0415
         from corefit_runtime.pool import Pool  # noqa: PLC0415
         from corefit_runtime.rooms import Rooms  # noqa: PLC0415
-        from corefit_runtime.schedule import Limits  # noqa: PLC0415
         from corefit_runtime.serving import Serving  # noqa: PLC0415
 
         settings, service = self._settings, self._service

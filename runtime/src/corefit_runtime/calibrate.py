@@ -1,6 +1,7 @@
-"""Measures a model before it serves: does it run, and how long takes a run. Whether rows are independent: `coupling`.
+"""Measures a model before it serves: how long takes a run. Whether rows are independent: `coupling`.
 
-Blocking, on made-up inputs, within a time that is given. Decides nothing: the findings go to sizing and batching.
+Blocking, on samples or made-up inputs, within a time that is given. Decides nothing, least of all whether the model is
+served: the findings go to sizing and batching.
 """
 
 import logging
@@ -16,7 +17,7 @@ from corefit_core.report import ServiceTime
 from corefit_runtime.coupling import ROWS as COUPLED
 from corefit_runtime.coupling import row_independence
 from corefit_runtime.engine import Engine, Tensors, Threads
-from corefit_runtime.probes import elements, made_up
+from corefit_runtime.probes import Inputs, elements
 
 log: Final = logging.getLogger(__name__)
 GUESSES: Final = (16, 1, 32, 224)
@@ -36,12 +37,18 @@ LONG: Final = 2.0
 """Times the target of one run: more rows are never run at once, so that how long they take is of no use."""
 
 
+TRIAL_S: Final = 30.0
+"""Seconds after which a run on made-up inputs is given up: a Loop that waits for a condition may never end."""
+NOT_MEASURED: Final = "not measured"
+
+
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured.
 
     Attributes:
         profile: service times by threads and rows.
         line: fitted to the rows on one thread; None when nothing could be run.
+        row_elements: of all inputs of a row together, where it was measured; 0 where it wasn't.
         rows_independent: whether cutting and joining along the leading dimension leaves answers as they are.
         why: how that was found, in words.
         free_size: what stood for free dimensions.
@@ -49,36 +56,62 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
     profile: tuple[ServiceTime, ...] = ()
     line: Line | None = None
+    row_elements: int = 0
     rows_independent: bool = False
-    why: str = "not measured"
+    why: str = NOT_MEASURED
     free_size: int = GUESSES[0]
 
 
-def warm_up(engine: Engine) -> Findings:
+def warm_up(
+    engine: Engine, samples: Tensors | None = None, *, made_up: bool = True, limit_s: float = TRIAL_S
+) -> Findings:
     """The first runs: allocates, packs weights, and gives a first service time.
 
-    A model that no made-up input fits is served all the same: the findings say so.
+    A model that no such input fits is served all the same: the findings say so.
+
+    Args:
+        engine: of the model.
+        samples: inputs that the user gave; tried before those that are made up.
+        made_up: whether others may be.
+        limit_s: seconds after which a run is given up.
     """
     failure = ""
-    for size in GUESSES:
-        if elements(engine.inputs, 1, size) > max(MOST_ELEMENTS, elements(engine.inputs, 1, 1)):
+    guesses: list[tuple[Tensors | None, int]] = [(None, size) for size in GUESSES] if made_up else []
+    if samples:
+        guesses.insert(0, (samples, GUESSES[0]))
+    for given, size in guesses:
+        inputs = Inputs(engine.inputs, size, given)
+        if inputs.elements(1) > max(MOST_ELEMENTS, elements(engine.inputs, 1, 1)):
             continue
-        feeds = made_up(engine.inputs, 1, size)
+        feeds = inputs.of(1)
         try:
+            engine.trial(feeds, limit_s)
             seconds = timed(engine, feeds, RUNS, 1.0)
         except Exception as error:  # noqa: BLE001 - any refusal means: try the next size
-            failure = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            failure = failure or _first_line(error)
             continue
         line = batching.fit([(1, seconds)])
         profile = (ServiceTime(threads=engine.threads.intra, rows=1, seconds=seconds),)
-        return Findings(profile=profile, line=line, free_size=size)
-    return Findings(why=f"no made-up input fits the model: {failure}")
+        return Findings(profile=profile, line=line, free_size=size, row_elements=inputs.elements(1))
+    if not failure:
+        return Findings(why=f"{NOT_MEASURED}: calibration is off")
+    what = "neither the sample inputs nor a made-up input fit" if samples else "no made-up input fits"
+    return Findings(why=f"{NOT_MEASURED}: {what} the model: {failure}")
 
 
 def calibrate(
-    engine: Engine, first: Findings, cores: int, budget_s: float, target_s: float = batching.CHUNK_TARGET_S
+    engine: Engine,
+    first: Findings,
+    cores: int,
+    budget_s: float,
+    target_s: float = batching.CHUNK_TARGET_S,
+    *,
+    unproved: str = "",
+    samples: Tensors | None = None,
 ) -> Findings:
     """Service times at 1 to `cores` threads and several row counts, and the check for coupled rows.
+
+    What fails is not measured, and decides nothing else.
 
     Args:
         engine: on one thread, warm.
@@ -86,24 +119,39 @@ def calibrate(
         cores: most threads that a run may get.
         budget_s: seconds after which no further measurement is begun.
         target_s: of one run of many rows.
+        unproved: why the model's graph doesn't prove that rows are independent; empty when it does.
+        samples: inputs that the user gave.
     """
     if first.line is None:
         return first
     begun = time.monotonic()
     until = begun + budget_s
-    independent, why = row_independence(engine, first.free_size)
+    inputs = Inputs(engine.inputs, first.free_size, samples)
+    independent, why = (False, unproved) if unproved else row_independence(engine, first.free_size, samples)
     by_rows = list(first.profile)
     if independent:
-        by_rows += _by_rows(engine, first, until, LONG * target_s, (time.monotonic() - begun) / (2 * COUPLED))
-    by_threads = _by_threads(engine.with_threads, first, 1, cores, until)
-    ones = {p.rows: p.seconds for p in by_rows}
-    return Findings(
+        row_s = (time.monotonic() - begun) / (2 * COUPLED)
+        by_rows += _attempted(lambda: _by_rows(engine, inputs, first, until, LONG * target_s, row_s))
+    by_threads = _attempted(lambda: _by_threads(engine.with_threads, inputs, 1, cores, until))
+    return msgspec.structs.replace(
+        first,
         profile=(*by_rows, *by_threads),
-        line=batching.fit(ones.items()),
+        line=batching.fit({p.rows: p.seconds for p in by_rows}.items()),
         rows_independent=independent,
         why=why,
-        free_size=first.free_size,
     )
+
+
+def _attempted(measure: Callable[[], list[ServiceTime]]) -> list[ServiceTime]:
+    try:
+        return measure()
+    except Exception as error:  # noqa: BLE001 - inputs that don't suit a model say nothing against it
+        log.info("calibration: not measured further: %s", _first_line(error))
+        return []
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
 def unmeasured(findings: Findings, cores: int, objective_s: float) -> bool:
@@ -112,17 +160,20 @@ def unmeasured(findings: Findings, cores: int, objective_s: float) -> bool:
     return bool(times) and 2 * max(times) <= cores and min(times.values()) > objective_s
 
 
-def widened(findings: Findings, wider: Callable[[Threads], Engine], cores: int, budget_s: float) -> Findings:
+def widened(
+    findings: Findings, wider: Callable[[Threads], Engine], inputs: Inputs, cores: int, budget_s: float
+) -> Findings:
     """The findings, and the service times on more threads than they know.
 
     Args:
         findings: of `calibrate`.
         wider: makes a session of so many threads.
+        inputs: what it is run on.
         cores: most threads that a run may get.
         budget_s: seconds after which no further measurement is begun.
     """
     most = max(_of_one_row(findings), default=1)
-    points = _by_threads(wider, findings, most, cores, time.monotonic() + budget_s)
+    points = _by_threads(wider, inputs, most, cores, time.monotonic() + budget_s)
     return msgspec.structs.replace(findings, profile=(*findings.profile, *points))
 
 
@@ -153,7 +204,9 @@ def _agree(seconds: list[float]) -> bool:
     return len(seconds) >= LEAST_RUNS and shortest[1] <= AGREE * shortest[0]
 
 
-def _by_rows(engine: Engine, first: Findings, until: float, longest_s: float, row_s: float) -> list[ServiceTime]:
+def _by_rows(  # noqa: PLR0917 - what is measured, and how long
+    engine: Engine, inputs: Inputs, first: Findings, until: float, longest_s: float, row_s: float
+) -> list[ServiceTime]:
     """Service times of more rows than the one of `first`; `row_s` is what a row takes by the wall, as seen before."""
     points = list(first.profile)
     took_s = LEAST_RUNS * row_s
@@ -162,9 +215,9 @@ def _by_rows(engine: Engine, first: Findings, until: float, longest_s: float, ro
         left = until - begun
         if took_s * rows / points[-1].rows > left / 2 or _long(points, longest_s):
             break
-        if elements(engine.inputs, rows, first.free_size) > MOST_ELEMENTS:
+        if inputs.elements(rows) > MOST_ELEMENTS:
             break
-        seconds = timed(engine, made_up(engine.inputs, rows, first.free_size), RUNS, left / 4)
+        seconds = timed(engine, inputs.of(rows), RUNS, left / 4)
         points.append(ServiceTime(threads=engine.threads.intra, rows=rows, seconds=seconds))
         took_s = time.monotonic() - begun
     return points[len(first.profile) :]
@@ -176,13 +229,13 @@ def _long(points: list[ServiceTime], longest_s: float) -> bool:
 
 
 def _by_threads(
-    wider: Callable[[Threads], Engine], findings: Findings, measured: int, cores: int, until: float
+    wider: Callable[[Threads], Engine], inputs: Inputs, measured: int, cores: int, until: float
 ) -> list[ServiceTime]:
     points: list[ServiceTime] = []
     threads = 2 * measured
     while threads <= cores and time.monotonic() < until:
         engine = wider(Threads(intra=threads))
-        feeds = made_up(engine.inputs, 1, findings.free_size)
+        feeds = inputs.of(1)
         engine.run(None, feeds)
         seconds = timed(engine, feeds, RUNS, max(0.0, until - time.monotonic()) / 2)
         points.append(ServiceTime(threads=threads, rows=1, seconds=seconds))

@@ -6,10 +6,11 @@ may be called by many threads at once: W workers share one session and one copy 
 
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 # Before the import: its telemetry thread would start with it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -66,11 +67,22 @@ class Threads:
     spin: bool = False
 
 
+class Origin(Protocol):
+    """What sessions of one model are made from, again and again."""
+
+    @property
+    def name(self) -> str:
+        """The model's file, as messages name it."""
+
+    def open(self) -> Path | bytes:
+        """The model: a file, or what is in it. Raises a ModelError when it is no longer what was loaded."""
+
+
 class Engine:
     """One loaded model: a session and its signature. Constructing it loads the file: do that off the loop.
 
     Args:
-        path: the model's file.
+        origin: what sessions are made from: a file that nobody changes, or what sees to that.
         threads: how it computes.
         source: what people know the file by.
         trace: where the time of each operator is written to, its beginning; None: nowhere.
@@ -83,11 +95,12 @@ class Engine:
 
     Raises:
         ModelInvalid: onnxruntime refuses it, or the protocol can't carry what it takes, or anything of what it gives.
+        ModelError: it can't be read any more, or is no longer what was loaded.
     """
 
-    def __init__(self, path: Path, threads: Threads, *, trace: Path | None = None, source: str = "") -> None:
-        self.path = path
-        self._source = source or path.name
+    def __init__(self, origin: Path | Origin, threads: Threads, *, trace: Path | None = None, source: str = "") -> None:
+        self.origin = origin
+        self._source = source or origin.name
         self.threads = threads
         self.notes: dict[str, str] = {}
         self._session = self._loaded(_options(threads, trace))
@@ -102,9 +115,10 @@ class Engine:
         self._quiet.log_severity_level = FATAL  # What an operator refuses is answered to its client, and no fault.
 
     def _loaded(self, options: ort.SessionOptions) -> ort.InferenceSession:
+        model = self.origin if isinstance(self.origin, Path) else self.origin.open()
         while True:
             try:
-                return ort.InferenceSession(os.fspath(self.path), options, providers=["CPUExecutionProvider"])
+                return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime's own classes share no base below Exception
                 locale = locales.missing(str(error))
                 if not locale or "locale" in self.notes:
@@ -148,15 +162,31 @@ class Engine:
                     return f" (dimension {name!r} is {known} in input {other!r} and {size} in {spec.name!r})"
         return ""
 
+    def trial(self, feeds: Tensors, limit_s: float) -> None:
+        """Runs the model on inputs that may not suit it: whatever it does is an exception, and it has an end.
+
+        Args:
+            feeds: the inputs.
+            limit_s: seconds after which the run is ended, between two operators.
+        """
+        options = ort.RunOptions()
+        timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            self._run(self._names, feeds, options)
+        finally:
+            timer.cancel()
+
     def with_threads(self, threads: Threads) -> "Engine":
         """The same model in a new session."""
-        engine = Engine(self.path, threads, source=self._source)
+        engine = Engine(self.origin, threads, source=self._source)
         engine.notes = {**self.notes, **engine.notes}
         return engine
 
     def traced(self, trace: Path) -> "Engine":
         """The same model in a new session that writes down the time of each operator."""
-        return Engine(self.path, self.threads, trace=trace, source=self._source)
+        return Engine(self.origin, self.threads, trace=trace, source=self._source)
 
     def end_trace(self) -> bytes:
         """What was written down, in Chrome's trace format; of a `traced` engine, once."""

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from corefit_core.errors import ChecksumMismatch, ModelUnavailable
+from corefit_core.errors import ChecksumMismatch, InvalidInput
 from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant
-from corefit_runtime import calibrate, profiles, store
+from corefit_runtime import calibrate, forms, model_files, profiles, protocol, row_analysis, store
 from corefit_runtime.calibrate import Findings
-from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.engine import Engine, Tensors, Threads
+from corefit_runtime.forms import Signature
 from corefit_runtime.jobs import Model
-from corefit_runtime.probes import made_up
+from corefit_runtime.model_files import ModelFiles
+from corefit_runtime.probes import Inputs
+from corefit_runtime.row_analysis import Proof
 from corefit_runtime.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -25,28 +28,71 @@ log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model that is warm, with what was found about it."""
+    """A model that is warm, with what was found about it.
+
+    Attributes:
+        samples: inputs that the user gave.
+        notes: what a person should see, by a short key; empty where there is nothing.
+    """
 
     model: Model
     findings: Findings
+    samples: Tensors | None
+    notes: dict[str, str]
 
 
-def load(settings: Settings, grant: Grant) -> Loaded:
+def load(settings: Settings, grant: Grant, served: str = "") -> Loaded:
     """Fetches, loads, warms up and measures.
+
+    Args:
+        settings: which model.
+        grant: of CPU.
+        served: checksum of the model that is served meanwhile; empty for none.
 
     Raises:
         ModelError: it can't be served.
     """
-    stored = store.fetch(settings.model, settings.model_sha256, Path(settings.model_dir), access=settings.access)
-    engine = Engine(stored.path, Threads(), source=settings.model)
-    first = calibrate.warm_up(engine)
-    findings = _measured(settings, engine, first, stored.sha256, cores(grant))
-    model = Model(engine, name=settings.name, version=settings.model_version, sha256=stored.sha256)
+    files = _files(settings)
+    if files.unpinned and served not in {"", files.sha256}:
+        raise ChecksumMismatch(f"the model's weights changed under a pinned checksum, and {files.unpinned}")
+    engine = Engine(files, Threads(), source=settings.model)
+    proof = row_analysis.analyse(files.graph, engine.inputs, engine.outputs)
+    samples, unfit = _samples(settings, engine)
+    first = calibrate.warm_up(engine, samples, made_up=settings.calibrate)
+    findings = _measured(settings, engine, first, files.sha256, cores(grant), proof, samples)
+    # What a request gives instead of a weight may be a size.
+    bounded = proof.bounded and not engine.optional
+    model = Model(
+        engine, name=settings.name, version=settings.model_version, sha256=files.sha256, bounded=bounded
+    )
+    notes = {"checksum": files.unpinned, "calibration": unfit}
     if gc.get_freeze_count() == 0:
         # The objects of the libraries stay for ever: 20 ms of collector in which the loop would stand, each time.
         gc.collect()
         gc.freeze()
-    return Loaded(model=model, findings=findings)
+    return Loaded(model=model, findings=findings, samples=samples, notes=notes)
+
+
+def _files(settings: Settings) -> ModelFiles:
+    """The model's files, fetched where they are elsewhere."""
+    folder, path = Path(settings.model_dir), store.local(settings.model)
+    if path is None:
+        path = store.fetch(settings.model, settings.model_sha256, folder, access=settings.access).path
+    return model_files.take(path, settings.model, settings.model_sha256, folder)
+
+
+def _samples(settings: Settings, engine: Engine) -> tuple[Tensors | None, str]:
+    """The sample inputs that the user gave, and what is wrong with them."""
+    if not settings.calibration_inputs:
+        return None, ""
+    body = memoryview(f'{{"inputs": {settings.calibration_inputs}}}'.encode())
+    signature = Signature.of(engine)
+    try:
+        form = forms.read(body, signature, max_tensors=settings.max_tensors, max_depth=settings.max_json_depth)
+        return protocol.feeds(form, body, None), ""
+    except InvalidInput as error:
+        log.warning("the sample inputs are not used: %s", error)
+        return None, f"the sample inputs are not used: {error}"
 
 
 def cores(grant: Grant) -> int:
@@ -54,50 +100,76 @@ def cores(grant: Grant) -> int:
     return max(1, grant.millicores // 1000)
 
 
-def widened(settings: Settings, model: Model, findings: Findings, cores: int) -> Findings:
+def widened(settings: Settings, model: Model, findings: Findings, samples: Tensors | None, cores: int) -> Findings:
     """The findings, and the service times on more threads than they know; kept for the next start with so many cores.
 
     Raises:
-        ModelError: as `rethreaded`.
+        ModelError: the model's file is no longer what was loaded.
     """
-    found = calibrate.widened(findings, _unchanged(model).with_threads, cores, settings.calibrate_seconds)
+    inputs = Inputs(model.engine.inputs, findings.free_size, samples)
+    found = calibrate.widened(findings, model.engine.with_threads, inputs, cores, settings.calibrate_seconds)
     _tell(found.profile[len(findings.profile) :])
-    profiles.save(Path(settings.model_dir), model.sha256, cores, found)
+    keep(settings, model, found, cores)
     return found
 
 
-def rethreaded(model: Model, threads: Threads, findings: Findings) -> Engine:
+def rethreaded(model: Model, threads: Threads, findings: Findings, samples: Tensors | None) -> Engine:
     """The model in a session of other threads, warm.
 
     Raises:
-        ModelError: its file is no longer what was loaded.
+        ModelError: as `widened`.
     """
-    return _warmed(_unchanged(model).with_threads(threads), findings)
+    return _warmed(model.engine.with_threads(threads), findings, samples)
 
 
-def traced(model: Model, prefix: Path, findings: Findings) -> Engine:
+def traced(model: Model, prefix: Path, findings: Findings, samples: Tensors | None) -> Engine:
     """The model in a session that writes down the time of each operator, warm.
 
     Raises:
-        ModelError: as `rethreaded`.
+        ModelError: as `widened`.
     """
     prefix.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return _warmed(_unchanged(model).traced(prefix), findings)
+    return _warmed(model.engine.traced(prefix), findings, samples)
 
 
-def _measured(settings: Settings, engine: Engine, first: Findings, sha256: str, cores: int) -> Findings:
+def keep(settings: Settings, model: Model, findings: Findings, cores: int) -> None:
+    """Keeps what was found for the next start with this model, these samples and so many cores."""
+    profiles.save(Path(settings.model_dir), _key(settings, model.sha256), cores, findings)
+
+
+def _key(settings: Settings, sha256: str) -> str:
+    """What the findings are of: another model, or other samples, are measured anew."""
+    return f"{sha256} {settings.calibration_inputs} {settings.assume_rows_independent}"
+
+
+def _measured(  # noqa: PLR0917 - what is known so far
+    settings: Settings,
+    engine: Engine,
+    first: Findings,
+    sha256: str,
+    cores: int,
+    proof: Proof,
+    samples: Tensors | None,
+) -> Findings:
     if not settings.calibrate:
         return first
-    folder = Path(settings.model_dir)
-    kept = profiles.load(folder, sha256, cores)
+    folder, key = Path(settings.model_dir), _key(settings, sha256)
+    kept = profiles.load(folder, key, cores)
     if kept is not None:
         log.info("calibration: taken from an earlier start with this model and CPU")
         return kept
-    target_s = settings.chunk_ms / 1000
-    findings = calibrate.calibrate(engine, first, cores, settings.calibrate_seconds, target_s)
+    findings = calibrate.calibrate(
+        engine,
+        first,
+        cores,
+        settings.calibrate_seconds,
+        settings.chunk_ms / 1000,
+        unproved="" if settings.assume_rows_independent else proof.why,
+        samples=samples,
+    )
     _tell(findings.profile)
     if findings.line is not None:
-        profiles.save(folder, sha256, cores, findings)
+        profiles.save(folder, key, cores, findings)
     return findings
 
 
@@ -106,19 +178,10 @@ def _tell(points: Iterable[ServiceTime]) -> None:
         log.info("calibration: %d rows on %d threads: %.3f ms", point.rows, point.threads, 1000 * point.seconds)
 
 
-def _unchanged(model: Model) -> Engine:
-    """Its engine, of which another can be made, if the file is still the one that was checked."""
-    path = model.engine.path
-    try:
-        found = store.digest(path)
-    except OSError as error:
-        raise ModelUnavailable(f"{path.name} can't be read any more: {error.strerror or error}") from error
-    if found != model.sha256:
-        raise ChecksumMismatch(f"{path.name} was changed since it was loaded: reload it, or bring the old file back")
-    return model.engine
-
-
-def _warmed(engine: Engine, findings: Findings) -> Engine:
+def _warmed(engine: Engine, findings: Findings, samples: Tensors | None) -> Engine:
     if findings.line is not None:
-        engine.run(None, made_up(engine.inputs, 1, findings.free_size))
+        try:
+            engine.run(None, Inputs(engine.inputs, findings.free_size, samples).of(1))
+        except Exception as error:  # noqa: BLE001 - the first request finds it cold, no more
+            log.info("the new session is not warm: %s", error)
     return engine

@@ -140,12 +140,25 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="upper bound of the calibration, seconds",
     ),
     Option(
+        field="calibration_inputs",
+        kind="text",
+        default="",
+        help="inputs to measure the model with, as a JSON list of the protocol's tensors; made-up ones without",
+    ),
+    Option(
+        field="assume_rows_independent",
+        kind="flag",
+        default="false",
+        help="cut and join requests even where the model's graph does not prove that rows are independent; "
+        "it is still measured at start and checked in service",
+    ),
+    Option(
         field="chunk_rows",
         kind="rows",
         default="auto",
         low=1,
         high=1_000_000,
-        help="rows of one run when a large request is cut; a number also overrides the check of row independence",
+        help="rows of one run when a large request is cut; only models whose rows are independent are cut",
     ),
     Option(
         field="chunk_ms",
@@ -161,7 +174,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="auto",
         low=1,
         high=4096,
-        help="rows up to which waiting requests are joined; a number also overrides the check of row independence",
+        help="rows up to which waiting requests are joined; only models whose rows are independent are joined",
     ),
     Option(
         field="batch_delay_ms",

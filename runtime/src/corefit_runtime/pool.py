@@ -17,9 +17,10 @@ from corefit_core.errors import DeadlineExceeded, Shed
 from corefit_core.report import Gauges
 from corefit_runtime import runs
 from corefit_runtime.jobs import Job, Model, Part
+from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
 from corefit_runtime.runs import Worker
-from corefit_runtime.schedule import Limits, Schedule
+from corefit_runtime.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,27 +85,33 @@ class Pool:
         self.on_queued(wait_s)
 
     def _run_here(self, job: Job, start: float) -> None:
-        """A run so short that handing it to a worker would cost more than it does: on the loop's thread."""
+        """A run so short that handing it to a worker would cost more than it does: on the loop's thread.
+
+        Only of a model whose runs are bounded by the sizes of their inputs, and of sizes that were measured.
+        """
         job.started_s, computing = start, time.thread_time()
-        [outcome] = runs.run([Part(job, 0, 0, job.rows, whole=True, cost_s=0.0)])
+        outcome = runs.attempt(job.whole())
         job.busy_s, job.computed_s = time.monotonic() - start, time.thread_time() - computing
         job.results[0] = outcome
         answer = runs.answer(job)
         end = time.monotonic()
         with self._lock:
             job.closed = True
-            self._schedule.learn(job.rows, job.busy_s)
+            weight = self._schedule.limits.weight(job.rows, job.elements)
+            self._schedule.learn(job.rows, job.busy_s, weight, job)
             self._busy_s += end - start
             self._runs += 1
             self._rows += job.rows
         self._meter.answered(job, answer, end)
         job.deliver(answer)
 
-    def refusal(self, model: Model, rows: int, arrived_s: float, deadline_s: float | None) -> Shed | None:
+    def refusal(
+        self, model: Model, rows: int, elements: int, arrived_s: float, deadline_s: float | None
+    ) -> Shed | None:
         """How `submit` would refuse such a request now; None: it would take it."""
         now = time.monotonic()
         with self._lock:
-            return self._schedule.refusal(model, rows, arrived_s, deadline_s, now, self._remaining_s(now))
+            return self._schedule.refusal(model, rows, elements, arrived_s, deadline_s, now, self._remaining_s(now))
 
     def full(self) -> Shed | None:
         """The refusal of a request that comes now, whatever it is; None where that depends on it."""
@@ -167,6 +174,11 @@ class Pool:
         with self._lock:
             return self._runs, self._rows
 
+    def observed(self) -> tuple[dict[int, float], int]:
+        """What the first runs under this plan took: see `Schedule.observed`."""
+        with self._lock:
+            return self._schedule.observed()
+
     def thread_ids(self) -> list[int]:
         """The kernel's ids of the worker threads."""
         with self._lock:
@@ -208,16 +220,16 @@ class Pool:
             if self._expired(part.job, now):
                 continue
             parts = [part]
-            if part.job.signature is not None:
+            if part.job.signature is not None and part.job.model.rows_independent:
                 self._join(parts, now)
             worker.since_s = 0.0 if self._delay_s else now
             rows = part.rows if len(parts) == 1 else sum(p.rows for p in parts)
-            worker.until_s = now + self._delay_s + self._schedule.expected_s(rows)
+            worker.until_s = now + self._delay_s + self._schedule.expected_s(rows, part.job.weight)
             return parts
         return []
 
     def _join(self, parts: list[Part], now: float) -> None:
-        room = self._schedule.limits.batch - sum(part.rows for part in parts)
+        room = parts[0].job.batch - sum(part.rows for part in parts)
         while room > 0 and (part := self._schedule.pop_joinable(parts[0], room)) is not None:
             if not self._expired(part.job, now):
                 parts.append(part)
@@ -236,7 +248,8 @@ class Pool:
         now = time.monotonic()
         with self._lock:
             parts = [part for part in parts if not part.job.closed and not self._expired(part.job, now)]
-            expected_s = self._schedule.expected_s(sum(part.rows for part in parts))
+            rows, weight = sum(part.rows for part in parts), parts[0].job.weight if parts else 1.0
+            expected_s = self._schedule.expected_s(rows, weight)
             worker.since_s, worker.until_s = (now, now + expected_s) if parts else (0.0, 0.0)
         return parts
 
@@ -244,7 +257,7 @@ class Pool:
         """Waits for more to join; each arrival brings a token that ends the wait."""
         until = time.monotonic() + self._delay_s
         while parts[0].job.signature is not None and (left := until - time.monotonic()) > 0:
-            if sum(part.rows for part in parts) >= self._schedule.limits.batch:
+            if sum(part.rows for part in parts) >= parts[0].job.batch:
                 return
             try:
                 self._tokens.get(timeout=left)
@@ -268,15 +281,29 @@ class Pool:
         ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
         rows = sum(part.rows for part in parts)
         with self._lock:
-            self._schedule.learn(rows, ran_s, parts[0].job.elements if parts[0].whole else 0)
+            alone = parts[0].job if len(parts) == 1 and parts[0].whole else None
+            self._schedule.learn(rows, ran_s, parts[0].job.weight, alone)
             for part in parts:
                 share = part.rows / rows if rows else 1 / len(parts)
                 part.job.busy_s += ran_s * share
                 part.job.computed_s += computed_s * share
             ready = [p.job for p, outcome in zip(parts, outcomes, strict=True) if self._schedule.settle(p, outcome)]
         for job in ready:
+            if any(isinstance(result, runs.AloneError) for result in job.results):
+                self._run_whole(job)
             self._answer(job, runs.answer(job))
         self._rest(worker, rows)
+
+    def _run_whole(self, job: Job) -> None:
+        """Runs a request again that was cut, whole: a part of it failed, or showed that rows are not independent."""
+        start, computing = time.monotonic(), time.thread_time()
+        job.results = [runs.attempt(job.whole())]
+        ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
+        with self._lock:
+            job.busy_s += ran_s
+            job.computed_s += computed_s
+            self._runs += 1
+            self._rows += job.rows
 
     def _rest(self, worker: Worker, rows: int) -> None:
         now = time.monotonic()

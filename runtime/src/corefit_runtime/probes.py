@@ -1,7 +1,7 @@
 """Inputs that are made up for a model, to run it before anybody has asked it anything. The same ones each time."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -46,6 +46,37 @@ def uneven(specs: Iterable[TensorSpec], free_size: int, *, numbers: bool) -> dic
     return feeds
 
 
+class Inputs:
+    """What a model is run on before anybody has asked it anything: samples that the user gives, or what is made up.
+
+    Args:
+        specs: of the model's inputs.
+        free_size: what stands for free dimensions.
+        samples: by the inputs' names; None for made-up ones.
+    """
+
+    def __init__(self, specs: Iterable[TensorSpec], free_size: int, samples: Mapping[str, Array] | None = None) -> None:
+        self._specs = tuple(specs)
+        self._free_size = free_size
+        self._samples = samples
+
+    def of(self, rows: int) -> dict[str, Array]:
+        """Inputs of so many rows: of samples theirs, over and over, and those that have no rows as they are."""
+        if self._samples is None:
+            return made_up(self._specs, rows, self._free_size)
+        free = {spec.name for spec in self._specs if spec.shape[:1] == (-1,)}
+        return {
+            name: array[np.arange(rows) % len(array)] if name in free and len(array) else array
+            for name, array in self._samples.items()
+        }
+
+    def elements(self, rows: int) -> int:
+        """How many all of them have together."""
+        if self._samples is None:
+            return elements(self._specs, rows, self._free_size)
+        return sum(array.size for array in self.of(1).values()) * rows
+
+
 def _shape(spec: TensorSpec, rows: int, free_size: int) -> tuple[int, ...]:
     return tuple(rows if i == 0 and d < 0 else free_size if d < 0 else d for i, d in enumerate(spec.shape))
 
@@ -71,3 +102,24 @@ def _numbers(random: np.random.Generator, shape: tuple[int, ...], dtype: "np.dty
 
 def _by_row(values: Array, shape: tuple[int, ...]) -> Array:
     return values.reshape(-1, *(1,) * (len(shape) - 1))
+
+
+def special(specs: Iterable[TensorSpec], free_size: int, changed: Iterable[str]) -> dict[str, Array]:
+    """Rows that filters react to, between ordinary ones: of zeros or empty strings, and of NaN or of the ordinary.
+
+    Zeros are padding, an empty mask and a false condition.
+
+    Args:
+        specs: the inputs.
+        free_size: what stands for free dimensions.
+        changed: the inputs that have such rows; the others are ordinary.
+    """
+    feeds, names = made_up(specs, len(SIZES), free_size), set(changed)
+    for name in names & feeds.keys():
+        array = feeds[name]
+        array[0] = "" if array.dtype.kind == "O" else 0
+        if array.dtype.kind == "f":
+            array[2] = np.nan
+        elif array.dtype.kind in "biu":
+            array[1:2] = array[3:4] = 1
+    return feeds

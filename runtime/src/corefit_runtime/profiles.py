@@ -12,6 +12,8 @@ from corefit_runtime.calibrate import Findings
 from corefit_runtime.service import VERSION
 
 log: Final = logging.getLogger(__name__)
+FORMAT: Final = 2
+"""Of what is found and how: what an older way of finding it has kept is not believed."""
 
 
 def load(folder: Path, sha256: str, cores: int) -> Findings | None:
@@ -47,5 +49,5 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _path(folder: Path, sha256: str, cores: int) -> Path:
-    key = hashlib.sha256(f"{sha256} {cpu_model()} {cores} {VERSION}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{sha256} {cpu_model()} {cores} {VERSION} {FORMAT}".encode()).hexdigest()[:16]
     return folder / f"{key}.profile.json"

@@ -1,12 +1,18 @@
 """A worker, and what it does with the parts that it took: one run of the model, and each part's share of the outputs.
 
 Runs on worker threads. Nothing escapes as an exception: an error is an outcome like another.
+
+A run that is shared by requests, or that is of a part of one, is trusted only while nothing contradicts that rows are
+independent: each output must have a row for each row of the input, and some runs are checked by another one
+(`Model.checks_due`). After a contradiction each request is run alone, those of the contradicting run included.
 """
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from corefit_core.errors import CorefitError
+from corefit_runtime import coupling
 from corefit_runtime.jobs import Job, Outputs, Part, joined_feeds, split_outputs
 
 if TYPE_CHECKING:
@@ -28,16 +34,68 @@ class Worker:
         self.until_s = 0.0
 
 
+class AloneError(Exception):
+    """The outcome of a part whose request is to be run again, whole."""
+
+
 def run(parts: list[Part]) -> list[Outcome]:
     """The outcome of each part. Where a batch of several fails, each is run alone: one may be the culprit."""
-    if len(parts) == 1:
-        return [_attempt(parts[0])]
-    job = parts[0].job
+    if len(parts) == 1 and parts[0].whole:
+        return [attempt(parts[0])]
+    job, model = parts[0].job, parts[0].job.model
     try:
-        outputs = job.model.engine.run(job.outputs, joined_feeds(parts))
+        outputs = model.engine.run(job.outputs, joined_feeds(parts) if len(parts) > 1 else parts[0].feeds())
     except Exception:  # noqa: BLE001 - whatever it was, each of them gets its own answer
-        return [_attempt(part) for part in parts]
+        return _alone(parts)
+    wrong = _wrong(outputs, parts)
+    if wrong:
+        model.contradicted(wrong)
+    if not model.rows_independent:  # By this run, or by one beside it.
+        return _alone(parts)
     return list(split_outputs(outputs, parts))
+
+
+def _alone(parts: list[Part]) -> list[Outcome]:
+    if len(parts) == 1:
+        return [AloneError()]
+    return [attempt(part) for part in parts]
+
+
+def _wrong(outputs: Outputs, parts: list[Part]) -> str:
+    """What of these outputs shows that rows are not independent; empty when nothing does."""
+    rows = sum(part.rows for part in parts)
+    for array in outputs:
+        if array.shape[:1] != (rows,):
+            return f"a run of {rows} rows gave an output of shape {list(array.shape)}"
+    model = parts[0].job.model
+    due = model.checks_due()
+    for start, checked in _samples(parts, due) if due else ():
+        try:
+            again = model.engine.run(checked.job.outputs, checked.feeds())
+        except Exception:  # noqa: BLE001 - whatever it was
+            return "a request that failed alone was answered in a batch"
+        shares = [array[start : start + checked.rows] for array in outputs]
+        changed = coupling.compared([f"output {i}" for i in range(len(outputs))], shares, again)
+        if changed:
+            return changed
+    return ""
+
+
+def _samples(parts: list[Part], count: int) -> Iterator[tuple[int, Part]]:
+    """What is run again, up to so many requests, or rows of a part, each with its first row in the batch.
+
+    From the last on, since rows that are dropped or added before it move it.
+    """
+    stop = sum(part.rows for part in parts)
+    if len(parts) > 1:
+        for part in parts[: -count - 1 : -1]:
+            stop -= part.rows
+            yield stop, part
+        return
+    [part] = parts
+    for row in range(stop - 1, max(-1, stop - 1 - count), -1):
+        at = part.start + row
+        yield row, Part(part.job, part.index, at, at + 1, whole=False, cost_s=0.0)
 
 
 def answer(job: Job) -> Any:
@@ -54,7 +112,8 @@ def answer(job: Job) -> Any:
         return error
 
 
-def _attempt(part: Part) -> Outcome:
+def attempt(part: Part) -> Outcome:
+    """The outcome of a part that is run by itself."""
     job = part.job
     try:
         return job.model.engine.run(job.outputs, part.feeds())

@@ -6,9 +6,10 @@ Not thread-safe: the pool holds its lock around every call. Knows no threads, cl
 import heapq
 from typing import Final
 
-from corefit_core.batching import Line, due_times, spans
+from corefit_core.batching import due_times, spans
 from corefit_core.errors import Shed
 from corefit_runtime.jobs import Job, Model, Outputs, Part
+from corefit_runtime.limits import Limits, Sizer
 
 MARGIN: Final = 0.85
 """A request is taken when its expected answer lies within so much of what it has: runs vary, and the way to us and back
@@ -17,6 +18,10 @@ MIN_RETRY_S: Final = 0.01
 INLINE_S: Final = 100e-6
 """Runs up to this long stay on the event loop while nothing else is held: the way to a worker and back costs about
 50 us of CPU (two wake-ups and the GIL between them), and a tenth of a millisecond is a tenth of what it may lag."""
+MAX_OBSERVED: Final = 16
+"""Runs whose time is kept while nothing was measured."""
+MAX_SHORT: Final = 64
+"""Different sizes of inputs that are remembered for being short; clients repeat a few."""
 DRIFT_WEIGHT: Final = 0.05
 """Weight of one run in the correction of the expected run time: about the last 20 runs count."""
 MAX_PARTS: Final = 1024
@@ -27,27 +32,11 @@ OUTLIER: Final = 4.0
 by a seventh each run, so a tenfold one in 17 runs."""
 
 
-class Limits:
-    """What the queue goes by: the part of the plan that concerns it.
+Sizes = tuple[tuple[int, ...], ...]
 
-    Args:
-        workers: worker threads.
-        depth: requests that may wait.
-        objective_s: the latency objective.
-        line: the expected time of a run.
-        chunk: rows of one run of a large request; 0: never cut.
-        batch: rows up to which requests are joined; 0: never.
-    """
 
-    def __init__(self, *, workers: int, depth: int, objective_s: float, line: Line, chunk: int, batch: int) -> None:
-        self.workers = workers
-        self.depth = depth
-        self.objective_s = objective_s
-        self.line = line
-        self.chunk = chunk
-        self.batch = batch
-        # A row costs less in a batch: the queue drains at the batch's rate, not at that of single requests.
-        self.row_s = line.per_row(batch) if batch else line.b
+def _sizes(job: Job) -> Sizes:
+    return tuple([array.shape for array in job.feeds.values()])
 
 
 class Schedule:
@@ -63,7 +52,9 @@ class Schedule:
         self._first_s = 0.0
         self._all_s = 0.0
         self._drift = 1.0
-        self._short = 0
+        self._short: set[Sizes] = set()
+        self._sizer = Sizer(limits)
+        self._observed: list[tuple[int, float, int]] = []
 
     def admit(self, job: Job, now: float, busy_s: float) -> int:
         """Takes a job in and returns how many parts it was queued in.
@@ -76,7 +67,7 @@ class Schedule:
         Raises:
             Shed: it would have to wait longer than it has.
         """
-        refusal = self.refusal(job.model, job.rows, job.arrived_s, job.deadline_s, now, busy_s)
+        refusal = self.refusal(job.model, job.rows, job.elements, job.arrived_s, job.deadline_s, now, busy_s)
         if refusal is not None:
             raise refusal
         parts = self._cut(job)
@@ -145,29 +136,50 @@ class Schedule:
         self.close(job)
         return True
 
-    def expected_s(self, rows: int) -> float:
+    def expected_s(self, rows: int, weight: float = 1.0) -> float:
         """How long a run of `rows` rows will take, from the profile and the last runs."""
-        return self.limits.line.at(max(1, rows)) * self._drift
+        return self._measured_s(rows, weight) * self._drift
+
+    def _measured_s(self, rows: int, weight: float) -> float:
+        return self.limits.line.at(max(1, rows) * weight)
 
     def short(self, job: Job) -> bool:
         """Whether its run is so short that handing it to a worker would cost more, and nothing else is held.
 
-        What is expected goes by rows, of which each costs more with a larger trailing size: so it has to have no more
-        elements than a run that was measured to be so short.
+        A run of inputs of exactly these sizes was measured to be, and sizes are all that the length of a run of this
+        model depends on. So nothing that a request holds can make the event loop stand.
         """
-        return self.open == 0 and job.elements <= self._short and self.expected_s(job.rows) <= INLINE_S
+        return self.open == 0 and job.model.bounded and bool(self._short) and _sizes(job) in self._short
 
-    def learn(self, rows: int, seconds: float, elements: int = 0) -> None:
-        """Corrects the expectation by a run that was measured; `elements`: that its inputs had at least."""
-        if seconds <= INLINE_S and elements > self._short:
-            self._short = elements
-        expected = self.limits.line.at(max(1, rows))
+    def learn(self, rows: int, seconds: float, weight: float = 1.0, job: Job | None = None) -> None:
+        """Corrects the expectation by a run that was measured; `job`: that it was of, whole and alone."""
+        if job is not None:
+            if job.model.bounded:
+                self._note_short(_sizes(job), seconds)
+            if len(self._observed) < MAX_OBSERVED:
+                self._observed.append((max(1, rows), max(1e-7, seconds), job.elements // max(1, rows)))
+        expected = self._measured_s(rows, weight)
         if expected <= 0:
             return
         # One run that was stopped by a neighbour for milliseconds must not count for hundreds of ordinary ones.
         low, high = self._drift / OUTLIER, self._drift * OUTLIER
         ratio = min(high, max(low, seconds / expected))
         self._drift += DRIFT_WEIGHT * (ratio - self._drift)
+
+    def observed(self) -> tuple[dict[int, float], int]:
+        """The shortest time by rows of the first runs under this plan, once there are enough, and elements of a row."""
+        if len(self._observed) < MAX_OBSERVED:
+            return {}, 0
+        seconds: dict[int, float] = {}
+        for rows, taken_s, _ in self._observed:
+            seconds[rows] = min(taken_s, seconds.get(rows, taken_s))
+        return seconds, sorted(elements for *_, elements in self._observed)[MAX_OBSERVED // 2]
+
+    def _note_short(self, sizes: Sizes, seconds: float) -> None:
+        if seconds > INLINE_S:
+            self._short.discard(sizes)
+        elif len(self._short) < MAX_SHORT:
+            self._short.add(sizes)
 
     def wait_s(self, busy_s: float) -> float:
         """How long a request that comes now is expected to wait for a worker."""
@@ -184,14 +196,22 @@ class Schedule:
         )
 
     def refusal(  # noqa: PLR0917 - what a request is, without making one
-        self, model: Model, rows: int, arrived_s: float, deadline_s: float | None, now: float, busy_s: float
+        self,
+        model: Model,
+        rows: int,
+        elements: int,
+        arrived_s: float,
+        deadline_s: float | None,
+        now: float,
+        busy_s: float,
     ) -> Shed | None:
         """The refusal of a request that would have to wait longer than it has; None for one that may come in."""
         full = self.full(busy_s)
         if full is not None or self.waiting == 0:
             return full  # With nobody waiting at most the run that is under way lies ahead: such a one may always try.
-        ranges, joinable = self._ranges(model, rows)
-        own = self._drift * sum(self._cost(stop - start, joinable=joinable) for start, stop in ranges)
+        weight = self.limits.weight(rows, elements)
+        ranges, batch = self._ranges(model, rows, weight)
+        own = self._drift * sum(self._cost(stop - start, weight, batch) for start, stop in ranges)
         wait = self.wait_s(busy_s)
         if len(ranges) > 1:
             wait = (busy_s + self._all_s * self._drift) / self.limits.workers
@@ -211,29 +231,34 @@ class Schedule:
         """Goes by a new plan from now on; what waits keeps its parts."""
         self.limits = limits
         self._drift = 1.0
-        self._short = 0
+        self._short.clear()
+        self._sizer = Sizer(limits)
+        self._observed.clear()
 
-    def _ranges(self, model: Model, rows: int) -> tuple[list[tuple[int, int]], bool]:
-        """The rows of each part, and whether it may be joined with others."""
-        limits = self.limits
-        if model.rows_independent and rows > 1 and 0 < limits.chunk < rows:
-            return spans(rows, max(limits.chunk, -(-rows // MAX_PARTS))), False
-        return [(0, rows)], limits.batch > 0 and model.rows_independent and 0 < rows <= limits.batch
+    def _ranges(self, model: Model, rows: int, weight: float) -> tuple[list[tuple[int, int]], int]:
+        """The rows of each part, and of the run that it may be joined into; 0 where it may not be."""
+        if not model.rows_independent:
+            return [(0, rows)], 0
+        chunk, batch = self._sizer.sizes(weight, self._drift)
+        if rows > 1 and 0 < chunk < rows:
+            return spans(rows, max(chunk, -(-rows // MAX_PARTS))), 0
+        return [(0, rows)], batch if 0 < rows <= batch else 0
 
     def _cut(self, job: Job) -> list[Part]:
-        ranges, joinable = self._ranges(job.model, job.rows)
+        job.weight = self.limits.weight(job.rows, job.elements)
+        ranges, job.batch = self._ranges(job.model, job.rows, job.weight)
         whole = len(ranges) == 1
-        if joinable:
+        if job.batch:
             job.signature = job.joins()
         return [
-            Part(job, i, start, stop, whole=whole, cost_s=self._cost(stop - start, joinable=joinable))
+            Part(job, i, start, stop, whole=whole, cost_s=self._cost(stop - start, job.weight, job.batch))
             for i, (start, stop) in enumerate(ranges)
         ]
 
-    def _cost(self, rows: int, *, joinable: bool) -> float:
-        if joinable:
-            return self.limits.row_s * rows
-        return self.limits.line.at(max(1, rows))
+    def _cost(self, rows: int, weight: float, batch: int) -> float:
+        if batch:
+            return self.limits.row_s * rows * weight
+        return self._measured_s(rows, weight)
 
     def _push(self, due: float, part: Part) -> None:
         self._sequence += 1

@@ -5,8 +5,10 @@ and then exchanged by one assignment: runs under way keep the old one until they
 """
 
 import asyncio
+import contextlib
 import logging
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,16 +17,16 @@ import msgspec
 from corefit_core import batching, sizing
 from corefit_core.batching import Line
 from corefit_core.errors import ModelError, ModelUnavailable
-from corefit_core.report import PlanInForce
+from corefit_core.report import PlanInForce, ServiceTime
 from corefit_core.sizing import Grant, Objective, SizingPlan
 from corefit_runtime import calibrate, failures, heap, loading, store
 from corefit_runtime.calibrate import Findings
-from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.engine import Engine, Tensors, Threads
 from corefit_runtime.forms import Signature
 from corefit_runtime.jobs import Model
+from corefit_runtime.limits import Limits
 from corefit_runtime.pool import Pool
 from corefit_runtime.protocol import Codec
-from corefit_runtime.schedule import Limits
 from corefit_runtime.service import Service
 from corefit_runtime.settings import Settings
 
@@ -51,6 +53,7 @@ class Serving:
         self._service = service
         self._pool = pool
         self._findings = Findings()
+        self._samples: Tensors | None = None
         self.grant: Grant | None = None
         self.stamp: store.Stamp = None
         self._changing = asyncio.Lock()
@@ -65,8 +68,13 @@ class Serving:
         settings = self._service.settings
         async with self._changing:
             self.stamp = store.stamp(settings.model)  # Before it is read: what is written meanwhile is a change.
-            loaded = await asyncio.to_thread(loading.load, settings, grant)
+            served = self._service.model.sha256 if self._service.model is not None else ""
+            loaded = await asyncio.to_thread(loading.load, settings, grant, served)
+            self._samples = loaded.samples
+            loaded.model.on_contradiction = self._on_contradiction(loaded.model)
             await self._adopt(loaded.model, grant, loaded.findings)
+            for key, text in loaded.notes.items():
+                self._note(key, text)
         self._service.notes.pop("reload", None)
         self._service.became_ready()
 
@@ -109,9 +117,22 @@ class Serving:
         cores = loading.cores(grant)
         if not calibrate.unmeasured(self._findings, cores, settings.objective_s):
             return
-        findings = await asyncio.to_thread(loading.widened, settings, model, self._findings, cores)
+        findings = await asyncio.to_thread(loading.widened, settings, model, self._findings, self._samples, cores)
         async with self._changing:
             if model is self._service.model:
+                await self._adopt(model, self.grant or grant, findings)
+
+    async def learn(self) -> None:
+        """Makes the plan by what requests took, where nothing could be measured before there were any."""
+        model, grant = self._service.model, self.grant
+        if model is None or grant is None or self._findings.line is not None:
+            return
+        points, elements = self._pool.observed()
+        if not points:
+            return
+        async with self._changing:
+            if model is self._service.model:
+                findings = learned(self._findings, points, elements, model.engine.threads.intra)
                 await self._adopt(model, self.grant or grant, findings)
 
     async def trace(self, seconds: float) -> bytes:
@@ -129,7 +150,7 @@ class Serving:
             async with self._changing:
                 plain = model.engine
                 prefix = Path(self._service.settings.model_dir) / "trace"
-                traced = await asyncio.to_thread(loading.traced, model, prefix, self._findings)
+                traced = await asyncio.to_thread(loading.traced, model, prefix, self._findings, self._samples)
                 model.engine = traced
             try:
                 await asyncio.sleep(seconds)
@@ -148,7 +169,10 @@ class Serving:
         limits = limits_of(settings, plan, findings)
         plan = msgspec.structs.replace(plan, queue_depth=limits.depth, batch_rows=limits.batch)
         model.engine = engine
-        model.rows_independent = findings.rows_independent or insisted(settings)
+        if model.contradiction:
+            findings = _without_rows(findings, model)
+            limits = limits_of(settings, plan, findings)
+        model.allow_sharing(findings.rows_independent)
         self._pool.apply(limits)
         self.grant, self._findings = grant, findings
         self._publish(model, grant, plan, limits)
@@ -156,13 +180,34 @@ class Serving:
         # What calibration, an earlier model or an earlier plan has left.
         await asyncio.to_thread(heap.give_back)
 
+    def _on_contradiction(self, model: Model) -> Callable[[str], None]:
+        """What a worker's thread calls when an answer has shown that rows are not independent."""
+        loop = asyncio.get_running_loop()
+
+        def later(_: str) -> None:
+            # A drain that has ended needs no note.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(lambda: loop.create_task(self._contradicted(model)))
+
+        return later
+
+    async def _contradicted(self, model: Model) -> None:
+        log.error(
+            "requests are not joined or cut any more: %s; those that were are answered again", model.contradiction
+        )
+        async with self._changing:
+            if model is self._service.model and self.grant is not None:
+                await self._adopt(model, self.grant, self._findings)
+                cores = loading.cores(self.grant)
+                await asyncio.to_thread(loading.keep, self._service.settings, model, self._findings, cores)
+
     async def _session(self, model: Model, plan: SizingPlan, findings: Findings) -> tuple[Engine, str]:
         """The session for a plan; the one there is, with the reason, where the model's file is gone or another."""
         threads = Threads(intra=plan.threads_per_worker)
         if threads == model.engine.threads:
             return model.engine, ""
         try:
-            return await asyncio.to_thread(loading.rethreaded, model, threads, findings), ""
+            return await asyncio.to_thread(loading.rethreaded, model, threads, findings, self._samples), ""
         except ModelError as error:
             _, message = failures.warned(log, "the session keeps its threads", error)
             return model.engine, message
@@ -232,9 +277,23 @@ def on_threads(plan: SizingPlan, threads: int) -> SizingPlan:
     return msgspec.structs.replace(plan, workers=workers, threads_per_worker=threads, threads_why=why)
 
 
-def insisted(settings: Settings) -> bool:
-    """Whether the user overrides the check of row independence."""
-    return isinstance(settings.chunk_rows, int) or isinstance(settings.batch_rows, int)
+def learned(findings: Findings, points: Mapping[int, float], row_elements: int, threads: int) -> Findings:
+    """The findings with what requests took.
+
+    Args:
+        findings: without any service time.
+        points: seconds by rows.
+        row_elements: of all inputs of a row together.
+        threads: that the runs were made on.
+    """
+    line = batching.fit(points.items())
+    profile = (ServiceTime(threads=threads, rows=1, seconds=line.at(1)),)
+    return msgspec.structs.replace(findings, line=line, profile=profile, row_elements=row_elements)
+
+
+def _without_rows(findings: Findings, model: Model) -> Findings:
+    why = f"requests are not joined or cut, since an answer contradicted it: {model.contradiction}"
+    return msgspec.structs.replace(findings, rows_independent=False, why=why)
 
 
 def limits_of(settings: Settings, plan: SizingPlan, findings: Findings) -> Limits:
@@ -243,14 +302,23 @@ def limits_of(settings: Settings, plan: SizingPlan, findings: Findings) -> Limit
     line = findings.line or Line(a=assumed / 2, b=assumed / 2)
     target_s = settings.chunk_ms / 1000
     free = findings.rows_independent
-    chunk = _rows(settings.chunk_rows, batching.chunk_rows(line, target_s) if free else 0)
-    batch = _rows(settings.batch_rows, batching.batch_rows(line, settings.objective_s, target_s) if free else 0)
+    chunk = _rows(settings.chunk_rows, batching.chunk_rows(line, target_s)) if free else 0
+    batch = _rows(settings.batch_rows, batching.batch_rows(line, settings.objective_s, target_s)) if free else 0
     one = line.at(1)
     # Joined requests leave the queue faster: as many more of them may wait for the same time.
     gain = one / line.per_row(batch) if batch else 1.0
     depth = min(sizing.MAX_QUEUE_DEPTH, math.floor(plan.queue_depth * max(1.0, gain)))
     return Limits(
-        workers=plan.workers, depth=depth, objective_s=settings.objective_s, line=line, chunk=chunk, batch=batch
+        workers=plan.workers,
+        depth=depth,
+        objective_s=settings.objective_s,
+        line=line,
+        chunk=chunk,
+        batch=batch,
+        row_elements=findings.row_elements,
+        target_s=target_s,
+        auto_chunk=free and settings.chunk_rows == "auto",
+        auto_batch=free and settings.batch_rows == "auto",
     )
 
 

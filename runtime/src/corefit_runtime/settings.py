@@ -51,6 +51,8 @@ class Settings:
     timeout_ms: float
     calibrate: bool
     calibrate_seconds: float
+    calibration_inputs: str
+    assume_rows_independent: bool
     chunk_rows: Mode | int
     chunk_ms: float
     batch_rows: Mode | int

@@ -53,6 +53,7 @@ class Watch:
             if looks % LOOKS_A_SECOND == 0:
                 self._service.look_at_cpu()
                 await self.look_at_model()
+                await self._learn()
 
     async def look_at_grant(self, now: float) -> None:
         """Fits the plan to the grant if they differ; what failed is tried again, ever more rarely."""
@@ -72,6 +73,12 @@ class Watch:
         settings = self._service.settings
         if settings.watch_model and store.stamp(settings.model) != self._serving.stamp:
             await self._serving.reload()
+
+    async def _learn(self) -> None:
+        try:
+            await self._serving.learn()
+        except Exception as error:  # noqa: BLE001 - the plan in force goes on, and so does the watch
+            failures.warned(log, "the plan does not follow what requests took", error)
 
     async def measured(self) -> None:
         """Returns when no measurement is under way."""

@@ -1,0 +1,422 @@
+"""What operators that change shapes, or compute with them, leave of the rows. See `row_rules`."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from corefit_runtime.row_rules import broadcast
+from corefit_runtime.row_types import (
+    ROWS,
+    SOME,
+    Dims,
+    Known,
+    MixedError,
+    Op,
+    Result,
+    Rule,
+    Size,
+    weight,
+    whole,
+    wrapped,
+)
+
+ENDLESS: Final = (1 << 31) - 1
+"""From here on, the end of a slice is the end of the axis."""
+SIZES: Final = {
+    "Reshape": (1,),
+    "Expand": (1,),
+    "Tile": (1,),
+    "ConstantOfShape": (0,),
+    "Range": (0, 1, 2),
+    "Slice": (1, 2, 3, 4),
+    "Pad": (1, 3),
+    "Resize": (1, 2, 3),
+    "TopK": (1,),
+    "OneHot": (1,),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "Unsqueeze": (1,),
+    "CumSum": (1,),
+    "Trilu": (1,),
+    "EyeLike": (),
+    "CenterCropPad": (1,),
+}
+"""The inputs that say how large an output is, or where something is: they may not come from the data."""
+
+
+def identity(op: Op) -> Result:
+    """The same."""
+    return op.need(0)
+
+
+def like_first(op: Op) -> Result:
+    """The elements of the first input in another type."""
+    return op.need(0)
+
+
+def constant(op: Op) -> Result:
+    """A weight that is written as a node."""
+    given = op.attributes
+    if "value" in given and given["value"].tensor is not None:
+        return weight(given["value"].tensor)
+    if "value_int" in given:
+        return Known(dims=(), values=(given["value_int"].i or 0,))
+    if "value_ints" in given:
+        return Known(dims=(len(given["value_ints"].ints),), values=given["value_ints"].ints)
+    if "value_float" in given or "value_string" in given:
+        return Known(dims=())
+    listed = given.get("value_floats") or given.get("value_strings")
+    return Known(dims=(listed.count,)) if listed is not None else Known()
+
+
+def shape(op: Op) -> Result:
+    """The sizes of a tensor."""
+    x = op.need(0)
+    sizes: list[Size] = list(x.dims or ())
+    if x.dims is None or (x.axis is None and not x.fixed):
+        return Known(sized=x.axis is not None or not x.fixed)
+    if x.axis is not None:
+        sizes[x.axis] = ROWS if x.exact else SOME
+    start, end = op.integer("start", 0), op.integer("end", len(sizes))
+    return _vector(tuple(sizes[start:end]))
+
+
+def size(op: Op) -> Result:
+    """How many elements a tensor has."""
+    x = op.need(0)
+    return Known(dims=(), sized=x.axis is not None or not x.fixed)
+
+
+def _vector(values: tuple[Size, ...], *, scalar: bool = False) -> Known:
+    dims = () if scalar else (len(values),)
+    return Known(dims=dims, values=values, sized=any(isinstance(value, str) for value in values))
+
+
+def calculated(op: Op) -> Result:
+    """Arithmetic on shapes; on anything else, elementwise."""
+    operands = op.given()
+    if any(each.data for each in operands) or len(operands) != 2:
+        return broadcast(operands)
+    pair = [each.values for each in operands]
+    if pair[0] is None or pair[1] is None or len(pair[0]) != len(pair[1]):
+        return broadcast(operands)
+    values = tuple(_calculated(op.node.op, a, b) for a, b in zip(*pair, strict=True))
+    return _vector(values, scalar=all(each.dims == () for each in operands))
+
+
+def _calculated(name: str, a: Size, b: Size) -> Size:
+    if isinstance(a, str) or isinstance(b, str):
+        return SOME
+    if not isinstance(a, int) or not isinstance(b, int):
+        return None
+    if name == "Div":
+        # Towards zero, as C does.
+        return None if b == 0 else int(math.copysign(abs(a) // abs(b), a * b)) if a else 0
+    return {"Add": a + b, "Sub": a - b, "Mul": a * b}[name]
+
+
+def reshape(op: Op) -> Result:
+    """The same elements in the same order: the rows stay apart where they are the outermost axis before and after."""
+    x, target = op.need(0), op.shape(1)
+    if x.axis is None and x.fixed:
+        return _fixed_reshape(x, target)
+    x, axis, dims = op.rows()
+    if (op.integer("allowzero", 0) and 0 in target) or any(isinstance(each, str) for each in target[1:]):
+        raise MixedError
+    if axis > 0:
+        if any(target[i : i + 1] != (0,) for i in range(axis + 1)):
+            raise MixedError
+        return x.with_dims(_sizes(target, dims))
+    if not target:
+        raise MixedError
+    lead = target[0]
+    sizes = _sizes(target, dims)
+    if lead == ROWS:
+        return replace(x.with_dims(_inferred(sizes, dims, target)), exact=True)
+    if lead == 0:
+        return x.with_dims(_inferred(sizes, dims, target))
+    if lead != -1:
+        raise MixedError
+    return _as_many_as_fit(op, x, dims, sizes)
+
+
+def _as_many_as_fit(op: Op, x: Known, dims: Dims, sizes: Dims) -> Known:
+    """A leading -1. With one row it has to come out even, so that each row has the same number of whole parts."""
+    inner, outer = _product(dims[1:]), _product(sizes[1:])
+    if inner is not None and outer is not None:
+        if outer == 0 or inner % outer:
+            raise MixedError
+        return replace(x.with_dims(sizes), exact=x.exact and inner == outer)
+    if not op.static:
+        raise MixedError
+    # All requests have the shape that was tried with one row, and there it came out even.
+    return replace(x.with_dims(sizes), exact=False)
+
+
+def _fixed_reshape(x: Known, target: tuple[Size, ...]) -> Known:
+    sizes = tuple(each if isinstance(each, int) and each > 0 else None for each in target)
+    if any(isinstance(each, str) for each in target):
+        raise MixedError
+    return Known(dims=sizes, values=x.values if len(target) <= 1 else None)
+
+
+def _sizes(target: Sequence[Size], dims: Dims) -> Dims:
+    """The sizes that a target says: 0 is the size there was, -1 what is left."""
+    return tuple(
+        dims[i] if each == 0 and i < len(dims) else each if isinstance(each, int) and each > 0 else None
+        for i, each in enumerate(target)
+    )
+
+
+def _inferred(sizes: Dims, dims: Dims, target: Sequence[Size]) -> Dims:
+    """With a -1 behind the rows replaced by what it is."""
+    inner = _product(dims[1:])
+    if list(target).count(-1) != 1 or inner is None:
+        return sizes
+    place = list(target).index(-1)
+    others = _product([each for i, each in enumerate(sizes) if i not in {0, place}])
+    if not others:
+        return sizes
+    return tuple(inner // others if i == place else each for i, each in enumerate(sizes))
+
+
+def _product(sizes: Sequence[int | None]) -> int | None:
+    found = 1
+    for each in sizes:
+        if each is None:
+            return None
+        found *= each
+    return found
+
+
+def flatten(op: Op) -> Result:
+    """To a matrix: the axes before one, and those from it on."""
+    x, axis, dims = op.rows()
+    at = op.integer("axis", 1)
+    at = at + len(dims) if at < 0 else at
+    if axis != 0 or at < 1:
+        raise MixedError
+    return replace(x.with_dims((None, _product(dims[at:]))), exact=x.exact and _product(dims[1:at]) == 1)
+
+
+def transpose(op: Op) -> Result:
+    """The axes in another order."""
+    x = op.need(0)
+    rank = x.rank
+    order = op.attributes["perm"].ints if "perm" in op.attributes else tuple(reversed(range(rank)))
+    if sorted(order) != list(range(rank)):
+        raise MixedError
+    dims = tuple((x.dims or ())[i] for i in order)
+    if x.axis is None:
+        if not x.fixed:
+            raise MixedError
+        return Known(dims=dims)
+    return x.with_dims(dims, order.index(x.axis))
+
+
+def squeeze(op: Op) -> Result:
+    """Without some axes of size 1; without any named, those that happen to be 1 go."""
+    x = op.need(0)
+    axes = op.numbers("axes", 1)
+    if axes is None:
+        raise MixedError
+    gone = {wrapped(each, x.rank) for each in axes}
+    if x.axis in gone:
+        raise MixedError
+    dims = tuple(each for i, each in enumerate(x.dims or ()) if i not in gone)
+    return _moved(x, dims, None if x.axis is None else x.axis - sum(1 for each in gone if each < x.axis))
+
+
+def unsqueeze(op: Op) -> Result:
+    """With more axes of size 1."""
+    x = op.need(0)
+    axes = op.numbers("axes", 1) or ()
+    rank = x.rank + len(axes)
+    new = {wrapped(each, rank) for each in axes}
+    if len(new) != len(axes):
+        raise MixedError
+    old = iter(x.dims or ())
+    dims = tuple(1 if i in new else next(old) for i in range(rank))
+    places = [i for i in range(rank) if i not in new]
+    return _moved(x, dims, None if x.axis is None else places[x.axis])
+
+
+def _moved(x: Known, dims: Dims, axis: int | None) -> Known:
+    if axis is not None:
+        return x.with_dims(dims, axis)
+    if x.data:
+        raise MixedError
+    return replace(x, dims=dims, values=x.values if len(dims) <= 1 else None)
+
+
+def concat(op: Op) -> Result:
+    """On an axis that doesn't hold the rows; or of shapes."""
+    parts = op.given()
+    if not any(each.data for each in parts):
+        lists = [each.values for each in parts]
+        if all(each.rank == 1 for each in parts) and all(values is not None for values in lists):
+            return _vector(tuple(value for values in lists for value in values or ()))
+    first, axis, dims = op.rows()
+    at = wrapped(op.integer("axis", 1), len(dims))
+    if at == axis or any(each.axis != axis or each.rank != len(dims) for each in parts):
+        raise MixedError
+    along = [(each.dims or ())[at] for each in parts]
+    total = None if None in along else sum(each or 0 for each in along)
+    joined = tuple(total if i == at else each for i, each in enumerate(dims))
+    return replace(first.with_dims(joined), exact=any(each.exact for each in parts))
+
+
+def split(op: Op) -> Result:
+    """Along an axis that doesn't hold the rows."""
+    op.fixed_but(0)
+    x, axis, dims = op.rows()
+    at = wrapped(op.integer("axis", 0), len(dims))
+    if at == axis:
+        raise MixedError
+    part = x.with_dims(tuple(None if i == at else each for i, each in enumerate(dims)))
+    return [part] * len(op.node.outputs)
+
+
+def slice_(op: Op) -> Result:
+    """Of axes that don't hold the rows; or of a shape."""
+    if op.opset < 10:
+        raise MixedError
+    x, starts, ends = op.need(0), op.shape(1), op.shape(2)
+    axes = op.shape(3) if op.get(3) is not None else tuple(range(len(starts)))
+    steps = op.shape(4) if op.get(4) is not None else (1,) * len(starts)
+    places = [wrapped(whole(each), x.rank) for each in axes]
+    if x.values is not None and not x.data and x.rank == 1 and len(places) == 1:
+        return _vector(x.values[whole(starts[0]) : whole(ends[0]) : whole(steps[0])])
+    if x.fixed:
+        raise MixedError
+    x, axis, dims = op.rows()
+    cut = [i for i, place in enumerate(places) if place == axis]
+    if any(not _whole_axis(starts[i], ends[i], steps[i]) for i in cut):
+        raise MixedError
+    if any(
+        isinstance(each, str) for i, pair in enumerate(zip(starts, ends, strict=True)) if i not in cut for each in pair
+    ):
+        raise MixedError
+    return x.with_dims(tuple(each if i == axis or i not in places else None for i, each in enumerate(dims)))
+
+
+def _whole_axis(start: Size, end: Size, step: Size) -> bool:
+    return start == 0 and step == 1 and isinstance(end, int) and end >= ENDLESS
+
+
+def gather(op: Op) -> Result:
+    """Elements of an axis by their indices; or of a shape."""
+    x, indices = op.need(0), op.need(1)
+    at = wrapped(op.integer("axis", 0), x.rank)
+    if not x.data and x.values is not None and indices.fixed and indices.values is not None:
+        picked = tuple(x.values[wrapped(whole(each), len(x.values))] for each in indices.values)
+        return _vector(picked, scalar=indices.dims == ())
+    if x.sized or indices.sized:
+        raise MixedError
+    before, after = (x.dims or ())[:at], (x.dims or ())[at + 1 :]
+    dims = (*before, *[None if indices.axis == i else each for i, each in enumerate(indices.dims or ())], *after)
+    count = indices.rank
+    if x.axis is not None and indices.fixed and at != x.axis:
+        return x.with_dims(dims, x.axis + (count - 1 if at < x.axis else 0))
+    if x.fixed and indices.axis is not None:
+        return indices.with_dims(dims, at + indices.axis)
+    if x.fixed and indices.fixed:
+        return Known(dims=dims)
+    raise MixedError
+
+
+def expand(op: Op) -> Result:
+    """As broadcasting with a tensor of that shape."""
+    return broadcast([op.need(0), _of_shape(op.shape(1))])
+
+
+def constant_of_shape(op: Op) -> Result:
+    """One element, so many times."""
+    return _of_shape(op.shape(0))
+
+
+def _of_shape(sizes: tuple[Size, ...]) -> Known:
+    if SOME in sizes or list(sizes).count(ROWS) > 1:
+        raise MixedError
+    dims = tuple(each if isinstance(each, int) else None for each in sizes)
+    if ROWS not in sizes:
+        return Known(dims=dims)
+    return Known(dims=dims, axis=sizes.index(ROWS), data=True)
+
+
+def range_(op: Op) -> Result:
+    """Numbers one after the other: as many as shapes say."""
+    return Known(dims=(None,), sized=any(each.sized for each in op.given()))
+
+
+def tile(op: Op) -> Result:
+    """Repeated on axes that don't hold the rows."""
+    x, axis, dims = op.rows()
+    repeats = op.shape(1)
+    if len(repeats) != len(dims) or repeats[axis] != 1 or any(isinstance(each, str) for each in repeats):
+        raise MixedError
+    return x.with_dims(tuple(each if repeats[i] == 1 else None for i, each in enumerate(dims)))
+
+
+def pad(op: Op) -> Result:
+    """With more on axes that don't hold the rows."""
+    x, axis, dims = op.rows()
+    pads = op.numbers("pads", 1)
+    if pads is None or op.get(3) is not None or len(pads) != 2 * len(dims):
+        raise MixedError
+    value = op.get(2)
+    if pads[axis] or pads[axis + len(dims)] or (value is not None and not value.fixed):
+        raise MixedError
+    return x.with_dims(
+        tuple(each if i == axis or not pads[i] + pads[i + len(dims)] else None for i, each in enumerate(dims))
+    )
+
+
+def resize(op: Op) -> Result:
+    """Pictures to another size; the axis of the rows keeps its own."""
+    x, axis, dims = op.rows()
+    mode = op.attributes.get("coordinate_transformation_mode")
+    if op.opset < 11 or op.integer("antialias", 0) or (mode is not None and mode.s == "tf_crop_and_resize"):
+        raise MixedError
+    place = axis
+    if "axes" in op.attributes:
+        axes = [wrapped(each, len(dims)) for each in op.attributes["axes"].ints]
+        place = axes.index(axis) if axis in axes else -1
+    scales, sizes = op.get(2), op.get(3)
+    if sizes is None:
+        kept = scales is not None and scales.fixed and (place < 0 or (scales.values or (0,))[place] == 1)
+    else:
+        wanted = op.shape(3)
+        others = [each for i, each in enumerate(wanted) if i != place]
+        kept = not any(isinstance(each, str) for each in others) and (place < 0 or wanted[place] == ROWS)
+    if not kept:
+        raise MixedError
+    return x.with_dims(tuple(each if i == axis else None for i, each in enumerate(dims)))
+
+
+SHAPES: Final[dict[str, Rule]] = {
+    "Identity": identity,
+    "Cast": like_first,
+    "CastLike": like_first,
+    "Constant": constant,
+    "ConstantOfShape": constant_of_shape,
+    "Concat": concat,
+    "Expand": expand,
+    "Flatten": flatten,
+    "Gather": gather,
+    "Pad": pad,
+    "Range": range_,
+    "Reshape": reshape,
+    "Resize": resize,
+    "Shape": shape,
+    "Size": size,
+    "Slice": slice_,
+    "Split": split,
+    "Squeeze": squeeze,
+    "Tile": tile,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), calculated),
+}
+"""Rules of the operators of ONNX's default domain that change shapes or compute with them."""
