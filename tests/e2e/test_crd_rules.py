@@ -33,6 +33,16 @@ ACCEPTED = {
     "replicas-from-the-start": {"scaling": {"mode": "Auto", "replicas": 3}},
     "min-equals-max": {"scaling": {"minReplicas": 3, "maxReplicas": 3}},
     "manual-zero": {"scaling": {"mode": "Manual", "replicas": 0}},
+    "calibration-off": {"calibration": {"mode": "Off"}},
+    "calibration-inputs": {
+        "calibration": {
+            "inputs": [
+                {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0.5, 1, -2e3]},
+                {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["a"]},
+                {"name": "mask", "datatype": "BOOL", "shape": [1, 2], "data": [True, False]},
+            ]
+        }
+    },
     "recommend": {"scaling": {"mode": "Recommend"}},
     "price": {"price": {"coreHour": "0.05", "gibHour": "1", "currency": "EUR"}},
     "image": {"image": "registry.example/corefit/runtime:1"},
@@ -91,6 +101,23 @@ REFUSED = {
     "mode": ({"scaling": {"mode": "Magic"}}, "spec.scaling.mode"),
     "replicas-negative": ({"scaling": {"replicas": -1}}, "spec.scaling.replicas"),
     "window-negative": ({"scaling": {"downStabilizationSeconds": -1}}, "spec.scaling.downStabilizationSeconds"),
+    "calibration-mode": ({"calibration": {"mode": "Sometimes"}}, "spec.calibration.mode"),
+    "calibration-datatype": (
+        {"calibration": {"inputs": [{"name": "x", "datatype": "float", "shape": [1], "data": [1]}]}},
+        "spec.calibration.inputs[0].datatype",
+    ),
+    "calibration-shape": (
+        {"calibration": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1], "data": [1]}]}},
+        "spec.calibration.inputs[0].shape[0]",
+    ),
+    "calibration-size": (
+        {"calibration": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4097], "data": [0] * 4097}]}},
+        "spec.calibration.inputs[0].data",
+    ),
+    "calibration-data": (
+        {"calibration": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}},
+        "spec.calibration.inputs[0].data",
+    ),
     "price": ({"price": {"coreHour": "cheap"}}, "a price must be a decimal number"),
     "currency": ({"price": {"currency": "usd"}}, "currency must be three capital letters"),
     "image": ({"image": "a b"}, "image must not be empty or contain spaces"),
@@ -206,6 +233,7 @@ def test_the_mode_of_a_resource_stays(api: Any) -> None:
         ({"template": {"env": [{"name": "A"}]}}, {"template": {}}),
         ({"startup": {"cpu": "2"}}, {"startup": {}}),
         ({"price": {"currency": "EUR"}}, {"price": {}}),
+        ({"calibration": {"mode": "Off"}}, {"calibration": {}}),
     ],
     ids=str,
 )

@@ -121,3 +121,26 @@ def test_only_true_pauses() -> None:
 def test_what_cannot_be_read_is_refused_by_name(spec: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         _decode(spec)
+
+
+def test_calibration_reaches_the_runtime_as_the_protocols_tensors() -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1, 2], "data": ["a", "$(HOME)"]}
+    service = _decode({"model": MODEL, "calibration": {"mode": "Off", "inputs": [tensor]}})
+    assert not service.calibrate
+    assert "$" not in service.calibration_inputs, "Kubernetes would replace $(HOME) in a variable"
+    assert json.loads(service.calibration_inputs) == [tensor]
+    assert _decode({"model": MODEL}).calibrate
+    assert _decode({"model": MODEL, "calibration": None}).calibration_inputs == ""
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        ({"shape": [2], "data": [1]}, r"the shape \[2\] of x has 2 elements, and data has 1"),
+        ({"shape": [3000], "data": [12345678901] * 3000}, "bytes as JSON, of at most 32768"),
+        ({"shape": [1], "data": 1}, "spec can't be read"),
+    ],
+)
+def test_sample_inputs_that_make_no_sense_are_refused_by_name(tensor: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        _decode({"model": MODEL, "calibration": {"inputs": [{"name": "x", "datatype": "INT64", **tensor}]}})

@@ -1,6 +1,7 @@
 """The children: what they hold, and that nothing but the resource decides it."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -131,6 +132,12 @@ def test_the_environment_carries_the_resource_and_what_is_empty_is_left_out() ->
     assert environment["COREFIT_OBJECTIVE_MS"] == "100"
     assert "COREFIT_MODEL_SHA256" not in environment
     assert "COREFIT_POD_UID" in environment
+    assert not {"COREFIT_CALIBRATE", "COREFIT_CALIBRATION_INPUTS"} & environment.keys()
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.5]}
+    spec = {"calibration": {"mode": "Off", "inputs": [tensor]}}
+    environment = {v["name"]: v.get("value") for v in _pod(**spec)["containers"][0]["env"]}
+    assert environment["COREFIT_CALIBRATE"] == "false"
+    assert json.loads(environment["COREFIT_CALIBRATION_INPUTS"]) == [tensor]
 
 
 def test_a_variable_of_the_template_replaces_the_safety_net_of_the_same_name() -> None:

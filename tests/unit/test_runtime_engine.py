@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -127,7 +127,7 @@ def test_outputs_that_no_tensor_carries_are_left_out(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="zipmap"):
         codec.form(memoryview(json.dumps(wish).encode()), None)
     with pytest.raises(ModelInvalid, match="zipmap"):
-        only(engine.path, "output_probability")
+        only(cast("Path", engine.origin), "output_probability")
 
 
 def only(path: Path, output: str) -> Engine:

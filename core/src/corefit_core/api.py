@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from corefit_core import naming
 from corefit_core.api_application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
+from corefit_core.api_calibration import Calibration
 from corefit_core.api_model import MODEL_RULES, Model, Named
 from corefit_core.api_part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
 from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
@@ -205,6 +206,10 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
             ),
         ),
     ] = Scaling()
+    calibration: Annotated[
+        Calibration | UnsetType,
+        Meta(description="How the model is measured before it serves.", extra_json_schema=EMPTIED),
+    ] = UNSET
     price: Annotated[Price, Meta(description="What a core and a GiB cost an hour.")] = Price()
     image: Image | UnsetType = UNSET
     image_pull_policy: Annotated[

@@ -206,6 +206,9 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
         "COREFIT_MODEL_DIR": "/models",
         "COREFIT_CREDENTIALS_DIR": CREDENTIALS_MOUNT if service.credentials_secret else "",
         "COREFIT_ALLOW_LINK_LOCAL": "true" if link_local else "",
+        "COREFIT_CALIBRATE": "" if service.calibrate else "false",
+        "COREFIT_WARM_UP": "" if service.calibrate else "false",
+        "COREFIT_CALIBRATION_INPUTS": service.calibration_inputs,
         **place.settings,
         # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
         "ORT_INTRA_OP_NUM_THREADS": threads,

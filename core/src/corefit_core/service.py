@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from corefit_core import api, naming
 from corefit_core.api_application import Application, TargetRef
+from corefit_core.api_calibration import Calibration, encoded
 from corefit_core.api_part import emptied, told
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
@@ -40,6 +41,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         model_name: in the protocol's paths.
         credentials_secret: mounted for the runtime, for the model's web server; empty when there is none.
         manual_replicas: spec.scaling.replicas.
+        calibrate: whether the runtime measures the model before it serves.
+        calibration_inputs: what it is measured with, as JSON for the runtime; empty for what the runtime makes up.
         injected: it has no pods of its own; pods of others get the runtime (mode Sidecar).
         target: the workload of others that is scaled; None when none is.
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
@@ -69,6 +72,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     mode: api.Mode
     manual_replicas: int
+    calibrate: bool = True
+    calibration_inputs: str = ""
     image: str
     image_pull_policy: str
     template: api.PodTemplate
@@ -108,6 +113,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
     limit = burst or millicores
     sizing = _field("spec.resources.cpu", lambda m: plan(Grant(quota_millicores=m), policy.objective), limit)
     uri, claim = _source(spec.model.uri)
+    calibration = Calibration() if spec.calibration is UNSET else spec.calibration
     template = api.PodTemplate() if spec.template is UNSET else spec.template
     _field("spec.template.labels", _own_keys, template.labels)
     _field("spec.template.annotations", _own_keys, template.annotations)
@@ -131,6 +137,8 @@ def decode(resource: Mapping[str, Any]) -> Service:
         policy=msgspec.structs.replace(policy, workers_per_pod=sizing.workers),
         mode=spec.scaling.mode,
         manual_replicas=spec.scaling.replicas,
+        calibrate=calibration.mode == "Auto",
+        calibration_inputs=encoded(calibration),
         image="" if spec.image is UNSET else spec.image,
         image_pull_policy=spec.image_pull_policy,
         template=template,

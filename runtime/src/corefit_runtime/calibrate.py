@@ -94,7 +94,7 @@ def warm_up(
         profile = (ServiceTime(threads=engine.threads.intra, rows=1, seconds=seconds),)
         return Findings(profile=profile, line=line, free_size=size, row_elements=inputs.elements(1))
     if not failure:
-        return Findings(why=f"{NOT_MEASURED}: calibration is off")
+        return Findings(why=f"{NOT_MEASURED}: warming up is off")
     what = "neither the sample inputs nor a made-up input fit" if samples else "no made-up input fits"
     return Findings(why=f"{NOT_MEASURED}: {what} the model: {failure}")
 

@@ -30,6 +30,7 @@ class Model:
         engine: the session that runs use from now on.
         rows_independent: whether requests may be cut and joined along the leading dimension.
         contradiction: what showed that they may not, after all; empty while nothing has.
+        shared_runs: made for several requests at once, or for a part of one.
         on_contradiction: called once, on a worker's thread, with what showed it.
     """
 
@@ -42,15 +43,15 @@ class Model:
         self.rows_independent = False
         self.contradiction = ""
         self.on_contradiction: Callable[[str], None] = _nothing
-        self._shared_runs = 0
+        self.shared_runs = 0
 
     def checks_due(self) -> int:
         """How much of the run that was just made of several requests, or of a part of one, is to be run again."""
         # Two workers may count one run for two: a check more or less.
-        self._shared_runs += 1
-        if self._shared_runs <= CHECKED_FIRST:
+        self.shared_runs += 1
+        if self.shared_runs <= CHECKED_FIRST:
             return CHECKED_AT_FIRST
-        return 1 if self._shared_runs % CHECKED_EVERY == 0 else 0
+        return 1 if self.shared_runs % CHECKED_EVERY == 0 else 0
 
     def allow_sharing(self, independent: bool) -> None:
         """Lets requests be cut and joined, unless an answer has shown that they may not be."""

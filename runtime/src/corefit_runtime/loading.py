@@ -58,13 +58,11 @@ def load(settings: Settings, grant: Grant, served: str = "") -> Loaded:
     engine = Engine(files, Threads(), source=settings.model)
     proof = row_analysis.analyse(files.graph, engine.inputs, engine.outputs)
     samples, unfit = _samples(settings, engine)
-    first = calibrate.warm_up(engine, samples, made_up=settings.calibrate)
+    first = calibrate.warm_up(engine, samples, made_up=settings.warm_up)
     findings = _measured(settings, engine, first, files.sha256, cores(grant), proof, samples)
     # What a request gives instead of a weight may be a size.
     bounded = proof.bounded and not engine.optional
-    model = Model(
-        engine, name=settings.name, version=settings.model_version, sha256=files.sha256, bounded=bounded
-    )
+    model = Model(engine, name=settings.name, version=settings.model_version, sha256=files.sha256, bounded=bounded)
     notes = {"checksum": files.unpinned, "calibration": unfit}
     if gc.get_freeze_count() == 0:
         # The objects of the libraries stay for ever: 20 ms of collector in which the loop would stand, each time.

@@ -129,9 +129,9 @@ def take(path: Path, uri: str, pinned: str, folder: Path) -> ModelFiles:
     own, pinned = hashlib.sha256(data).hexdigest(), pinned.lower()
     try:
         graph = onnx_file.parse(memoryview(data))
-    except ModelInvalid:
+    except ModelInvalid as error:
         _check(uri, pinned, own)  # That it is another file says more than that this one is broken.
-        raise
+        raise ModelInvalid(f"{uri} can't be served: {error}") from error
     names = onnx_file.locations(graph)
     if not names:
         _check(uri, pinned, own)

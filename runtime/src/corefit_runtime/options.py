@@ -140,6 +140,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="upper bound of the calibration, seconds",
     ),
     Option(
+        field="warm_up",
+        kind="flag",
+        default="true",
+        help="run the model on made-up inputs before it serves, where there are no others",
+    ),
+    Option(
         field="calibration_inputs",
         kind="text",
         default="",

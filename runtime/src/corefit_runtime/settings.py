@@ -50,6 +50,7 @@ class Settings:
     percentile: float
     timeout_ms: float
     calibrate: bool
+    warm_up: bool
     calibrate_seconds: float
     calibration_inputs: str
     assume_rows_independent: bool
