@@ -91,6 +91,28 @@ def test_a_text_model_needs_no_locale(tmp_path: Path, monkeypatch: pytest.Monkey
     assert again.notes == engine.notes
 
 
+def test_a_text_model_of_scikit_learn_answers_as_it_does_there(tmp_path: Path) -> None:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import StringTensorType
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    # ASCII: the converter's own tokens are made of no other letters.
+    texts = ["Good film", "bad film", "very GOOD", "Very bad", "A wonderful FILM", "awful"]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [1, 0, 1, 0, 1, 0])
+    made = convert_sklearn(
+        model,
+        initial_types=[("x", StringTensorType([None, 1]))],
+        options={id(model): {"zipmap": False}},
+        target_opset=17,
+    )
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    labels, scores = Engine(tmp_path / "m.onnx", Threads()).run(None, {"x": np.array(texts, object).reshape(-1, 1)})
+    assert labels.tolist() == model.predict(texts).tolist()
+    assert np.allclose(scores, model.predict_proba(texts), atol=1e-5)
+
+
 @pytest.mark.parametrize("locale", ["tr_TR.UTF-8", "az_AZ", "../en_US"])
 def test_a_locale_with_letters_of_its_own_is_not_stood_in_for(tmp_path: Path, locale: str) -> None:
     with pytest.raises(ModelInvalid, match="locale"):
