@@ -35,9 +35,8 @@ def recorded(*kinds: Kind) -> Recorder:
 
 
 def passed(points: list[Point], *kinds: Kind, right: Accuracy = ALL_RIGHT) -> dict[str, bool]:
-    return {
-        c.what: c.passed for c in verdict(right, recorded(*kinds).summary(), points, 2.0 if len(points) > 3 else 1.0)
-    }
+    back_from_s = 2.0 if len(points) > 3 else 1.0
+    return {c.what: c.passed for c in verdict(right, recorded(*kinds).summary(), points, 0.0, back_from_s)}
 
 
 UP_AND_DOWN = [seen(0), seen(1, pods=3, ready=1), seen(2, pods=3), seen(3, pods=1)]
@@ -48,7 +47,7 @@ def test_the_demo_succeeds_when_answers_were_right_none_lost_and_replicas_rose_a
 
 
 def test_an_honest_refusal_is_no_loss_and_is_counted() -> None:
-    checks = verdict(ALL_RIGHT, recorded(Kind.OK, Kind.SHED).summary(), UP_AND_DOWN, 2.0)
+    checks = verdict(ALL_RIGHT, recorded(Kind.OK, Kind.SHED).summary(), UP_AND_DOWN, 0.0, 2.0)
     (lost,) = [c for c in checks if c.what == "no request lost"]
     assert lost.passed
     assert "1 refused" in lost.detail
@@ -81,6 +80,24 @@ def test_a_wrong_prediction_fails_it() -> None:
 def test_replicas_have_to_rise_and_to_fall(ready: list[int], rose: bool, fell: bool) -> None:
     checks = passed([seen(at, pods=count) for at, count in enumerate(ready)], Kind.OK)
     assert (checks["replicas rose"], checks["replicas fell"]) == (rose, fell)
+
+
+def test_pods_that_came_before_the_load_rose_did_not_come_for_it() -> None:
+    early = [seen(0), seen(1, pods=2), seen(2, pods=2), seen(3, pods=2), seen(4, pods=1)]
+    checks = {c.what: c for c in verdict(ALL_RIGHT, recorded(Kind.OK).summary(), early, 2.0, 3.0)}
+    assert not checks["replicas rose"].passed
+    assert checks["replicas fell"].passed
+    assert checks["replicas fell"].detail == "from 2 to 1 ready, 1 s after the load fell"
+
+
+def test_replicas_that_stay_say_what_was_decided_last() -> None:
+    held = msgspec.structs.replace(seen(9, pods=2).service, reason="LoadUp", message="0.30 of 0.25 workers busy")
+    points = [seen(0), seen(1, pods=2), seen(2, pods=2), msgspec.structs.replace(seen(9), service=held)]
+    checks = {c.what: c for c in verdict(ALL_RIGHT, recorded(Kind.OK).summary(), points, 0.0, 2.0)}
+    assert not checks["replicas fell"].passed
+    assert checks["replicas fell"].detail == (
+        "2 ready 7 s after the load fell, 2 when it fell; the last decision: LoadUp: 0.30 of 0.25 workers busy"
+    )
 
 
 def test_accuracy_counts_missing_answers_as_wrong() -> None:
@@ -229,7 +246,7 @@ def test_everything_can_be_shown_and_drawn(tmp_path: Path) -> None:
     with console.stage("a stage"), console.live() as live:
         live.point(points[0])
         live.decision(timeline.decisions[0])
-    console.summary(recorder.summary(), saved, verdict(ALL_RIGHT, recorder.summary(), points, 2.0))
+    console.summary(recorder.summary(), saved, verdict(ALL_RIGHT, recorder.summary(), points, 0.0, 2.0))
     text = rich.export_text()
     for part in ("==> a stage", "replicas 1/1", "3 replicas wanted", "22% less", "replicas rose", "96 as labelled"):
         assert part in text

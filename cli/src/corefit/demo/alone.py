@@ -5,6 +5,7 @@ Kubernetes.
 """
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from corefit.demo.view import Console
 from corefit.load.command import milliseconds
 from corefit_core.report import Report, decode
 
-CGROUP: Final = "demo"
+CGROUP: Final = f"demo-{os.getpid()}"
 START_MILLICORES: Final = 1000
 """A start takes most of a second of CPU, at any size."""
 QUOTAS_MILLICORES: Final = (100, 250)

@@ -44,6 +44,11 @@ class Measurement:
         self.recorder = Recorder()
 
     @property
+    def peak_from_s(self) -> float:
+        """When the second step begins."""
+        return duration_s(self._steps[:1])
+
+    @property
     def back_from_s(self) -> float:
         """When the last step begins."""
         return duration_s(self._steps[:-1])

@@ -57,7 +57,7 @@ class Demo:
             pod_cores=service.millicores / 1000,
             bounds=(service.policy.min_replicas, service.policy.max_replicas),
         )
-        checks = verdict(accuracy, load, points, self._measured.back_from_s)
+        checks = verdict(accuracy, load, points, self._measured.peak_from_s, self._measured.back_from_s)
         self._console.summary(load, saved, checks)
         self._keep_record(service)
         return 0 if all(check.passed for check in checks) else 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from corefit.demo.predictions import Accuracy
-from corefit.demo.timeline import Point, ready_at
+from corefit.demo.timeline import Point, ServiceView, ready_at
 from corefit.load import Summary
 
 
@@ -17,12 +17,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-def verdict(accuracy: Accuracy, load: Summary, points: Sequence[Point], back_from_s: float) -> list[Check]:
+def verdict(
+    accuracy: Accuracy, load: Summary, points: Sequence[Point], peak_from_s: float, back_from_s: float
+) -> list[Check]:
     """All checks; the demo succeeds when all have passed. Shed requests are counted, and are no failure.
 
-    `back_from_s` is when the load fell: a pod that went before was one too many, and shows nothing.
+    Pods that came before `peak_from_s`, when the load rose, did not come for it. A pod that went before `back_from_s`,
+    when the load fell, was one too many, and shows nothing.
     """
-    return [_predictions(accuracy), _lost(load), *_replicas(points, back_from_s)]
+    return [_predictions(accuracy), _lost(load), _rose(points, peak_from_s), _fell(points, back_from_s)]
 
 
 def _predictions(seen: Accuracy) -> Check:
@@ -43,14 +46,24 @@ def _lost(load: Summary) -> Check:
     )
 
 
-def _replicas(points: Sequence[Point], back_from_s: float) -> list[Check]:
-    ready = [point.service.ready for point in points] or [0]
-    most, before = max(ready), ready_at(points, back_from_s)
-    return [
-        Check(what="replicas rose", passed=most > ready[0] > 0, detail=f"from {ready[0]} to {most} ready"),
-        Check(
-            what="replicas fell",
-            passed=0 < ready[-1] < before,
-            detail=f"from {before} when the load fell to {ready[-1]}",
-        ),
-    ]
+def _rose(points: Sequence[Point], since_s: float) -> Check:
+    before = ready_at(points, since_s)
+    higher = [point for point in points if point.at_s >= since_s and point.service.ready > before]
+    most = max((point.service.ready for point in higher), default=before)
+    passed = bool(higher) and before > 0
+    after = f", the first {higher[0].at_s - since_s:.0f} s after the load rose" if higher else ""
+    return Check(what="replicas rose", passed=passed, detail=f"from {before} to {most} ready{after}")
+
+
+def _fell(points: Sequence[Point], since_s: float) -> Check:
+    before = ready_at(points, since_s)
+    later = [point for point in points if point.at_s >= since_s]
+    last = later[-1].service if later else ServiceView()
+    if 0 < last.ready < before:
+        first = next(point for point in later if point.service.ready < before)
+        how = f"from {before} to {last.ready} ready, {first.at_s - since_s:.0f} s after the load fell"
+        return Check(what="replicas fell", passed=True, detail=how)
+    seconds = later[-1].at_s - since_s if later else 0.0
+    why = f"; the last decision: {last.reason}: {last.message}" if last.reason else ""
+    still = f"{last.ready} ready {seconds:.0f} s after the load fell, {before} when it fell{why}"
+    return Check(what="replicas fell", passed=False, detail=still)
