@@ -24,8 +24,8 @@ PROGRAM = re.compile(r"[a-z][a-z0-9.+-]*")
 RUNNERS = {"run", "Popen", "create_subprocess_exec", "check_call", "check_output", "call", "succeeds", "which"}
 HARMLESS = {"install", "mktemp", "program"}
 """Functions that take such a name and run nothing of it unseen."""
-FETCHED = {"go"}
-"""`host.find_go` finds or fetches it."""
+FETCHED = {"go", "uv"}
+"""`host.find_go` and the Makefile find or fetch them."""
 NOT_PROGRAMS = {"no-such-program", "text"}
 """Words that tests pass to functions of such names."""
 
