@@ -222,7 +222,7 @@ MESSAGES: list[tuple[str, Found, dict[str, Any], list[str]]] = [
         "ScalingActive",
         _found(contended=True),
         {},
-        ["replicas of the Deployment", "changed them back", "to Manual and spec.scaling.replicas", "in one change"],
+        ["replicas of the Deployment", "changed them back", "InferenceService to Manual", "in one change"],
     ),
 ]
 

@@ -138,11 +138,14 @@ def _contended(service: Service, found: Found) -> str:
     kind = found.deployment.kind if found.deployment is not None else ""
     put_back = f"Something else changed the replicas of the {kind or 'Deployment'} within the last ten minutes, and "
     if service.mode == "Manual":
-        mend = f"Change spec.scaling.replicas instead: kubectl scale cfis/{service.name} --replicas=N."
+        mend = (
+            f"Scale this InferenceService instead: kubectl scale cfis/{service.name} --replicas=N, or an autoscaler "
+            "whose scaleTargetRef names it."
+        )
     else:
         mend = (
-            "Delete the autoscaler or script that does it. To scale by hand, set spec.scaling.mode to Manual and "
-            "spec.scaling.replicas to the number that you want, in one change."
+            "Delete the autoscaler or script that does it. To scale by hand, set spec.scaling.mode of this "
+            "InferenceService to Manual and spec.scaling.replicas to the number that you want, in one change."
         )
     return f"{put_back}Corefit changed them back. {mend}"
 
