@@ -44,6 +44,9 @@ class Wire:
     def abort(self) -> None:
         self.closed = self.aborted = True
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Noted by nobody."""
+
     def get_write_buffer_size(self) -> int:
         """Bytes that the client hasn't taken yet."""
         return self.unread

@@ -26,6 +26,10 @@ STARTUP_PROBES: Final = 300
 SIDECAR_STARTUP_PROBES: Final = 3600
 """Times 1 s: an hour for the model, since the application's containers start when this probe succeeds, and a model
 that can't be fetched is tried again by the runtime itself; a restart would only hide what it reports."""
+MODELS_MARGIN_BYTES: Final = 64 << 20
+"""On top of two models of a pod's whole memory, one that is served and one that is fetched: profiles and traces."""
+SMALL_VOLUME: Final = "64Mi"
+"""The size limit of the other volumes: temporary files, and folders for a socket and for nothing."""
 SIDECAR_USER: Final = 65532
 """The image's own user, said outright: a pod of others may set another one for all of its containers."""
 TOKEN_MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
@@ -123,7 +127,10 @@ def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manife
 
 def volumes(service: Service, place: Place) -> list[Manifest]:
     """The volumes that the container needs, the resource's own among them."""
-    empty: list[Manifest] = [{"name": place.volume(v), "emptyDir": {}} for v in _empty(place)]
+    sizes = {"models": format_bytes(2 * service.memory_bytes + MODELS_MARGIN_BYTES)}
+    empty: list[Manifest] = [
+        {"name": place.volume(v), "emptyDir": {"sizeLimit": sizes.get(v, SMALL_VOLUME)}} for v in _empty(place)
+    ]
     declared = [{**volume, "name": place.declared_volume(volume["name"])} for volume in service.template.volumes]
     return [*empty, *(volume for volume, _ in _sources(service, place)), *declared]
 
@@ -217,6 +224,8 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
         "OPENBLAS_NUM_THREADS": threads,
     }
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in settings.items() if value]
+    limit = {"containerName": place.container, "resource": "limits.memory", "divisor": "1"}
+    own.append({"name": "COREFIT_MEMORY", "valueFrom": {"resourceFieldRef": limit}})
     own.append({"name": "COREFIT_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
     if service.burst_millicores is not None:
         # From the pod, not from the resource: a LimitRange or an admission policy may have changed it.

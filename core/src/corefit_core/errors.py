@@ -8,6 +8,7 @@ CorefitError
 ├── DeadlineExceeded        accepted, but its deadline passed before it got a worker
 ├── ModelError              the model can't be served
 │   ├── ModelUnavailable    it can't be fetched or read
+│   ├── ModelTooLarge       it is larger than the container's memory
 │   ├── ChecksumMismatch    it was fetched, and is another file than was asked for
 │   └── ModelInvalid        onnxruntime refuses it
 └── ConfigError             a setting is wrong, and the message names the setting
@@ -60,6 +61,10 @@ class ModelError(CorefitError):
 
 class ModelUnavailable(ModelError):
     """The model can't be fetched or read; the message says from where and why."""
+
+
+class ModelTooLarge(ModelError):
+    """The model is larger than the memory of the container, so it is not fetched."""
 
 
 class ChecksumMismatch(ModelError):

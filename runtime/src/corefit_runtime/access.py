@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from corefit_core.errors import ModelTooLarge
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 METADATA: Final = tuple(
@@ -52,10 +54,24 @@ class Access:
     Attributes:
         link_local: whether link-local and metadata addresses may be connected to.
         credentials: folder with `token`, or `username` and `password`; None for a server that asks for none.
+        max_bytes: the largest model that is fetched; None for any.
     """
 
     link_local: bool = False
     credentials: Path | None = None
+    max_bytes: int | None = None
+
+    def check_size(self, count: int) -> None:
+        """Sees that a model of so many bytes may be fetched.
+
+        Raises:
+            ModelTooLarge: it may not.
+        """
+        if self.max_bytes is not None and count > self.max_bytes:
+            raise ModelTooLarge(
+                f"the model is larger than the {self.max_bytes} bytes of memory that the container has, so it can't be "
+                "served: raise spec.resources.memory (--memory)"
+            )
 
 
 def refused(address: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from corefit_core.batching import Line
 from corefit_core.errors import ConfigError, ModelUnavailable
 from corefit_core.sizing import Grant
-from corefit_runtime import failures, logs
+from corefit_runtime import failures, logs, memory
 from corefit_runtime import grant as cpu
 from corefit_runtime.admin import AdminApi, Routes
 from corefit_runtime.coalescing import Coalescing
@@ -133,6 +133,7 @@ class App:
         pool.on_queued = service.queued
         service.pool = pool
         self._serving = Serving(service, pool)
+        self._serving.on_loaded = self._bound_memory
         api = InferenceApi(service, pool, Offload(self._loop))
         self._http = Server(
             api,
@@ -144,6 +145,14 @@ class App:
             refusal=api.refusal,
             access=logs.access if settings.access_log else None,
         )
+
+    def _bound_memory(self) -> None:
+        """Bodies and answers hold no more than what the model has left of the container's memory."""
+        settings, http = self._settings, self._http
+        assert http is not None  # noqa: S101 - `_compose` has made it
+        limit = settings.memory or memory.limit()
+        http.memory.limit = memory.for_bodies(settings.max_body_memory, limit, memory.resident())
+        log.info("bodies and unsent answers may hold %d MiB", http.memory.limit >> 20)
 
     async def _load(self) -> None:
         """Until it works: a model that can't be served is reported and tried again, not crashed on."""

@@ -54,6 +54,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
         server = self._server
         if not server.joined(self, transport):
             server.refused("connections")
@@ -116,6 +117,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._exchange is not None:
             self._patience.our_turn()
         else:
+            if self._head is None:
+                self._share.release()
             self._patience.expect(limits.idle_timeout_s if self._head is None else limits.body_timeout_s)
         self._go_on(self._transport)
 
@@ -133,7 +136,9 @@ class Connection(asyncio.BufferedProtocol):
         keep_alive = self._keep_alive and not self._server.draining
         if not self._paused:
             self._patience.expect(self._server.limits.idle_timeout_s)
-        self._write(exchange.head, response, keep_alive=keep_alive)
+        self._write(exchange.head, self._server.affordable(response), keep_alive=keep_alive)
+        # What the client has yet to read is held until it has: `resume_writing` says so.
+        self._share.hold(transport.get_write_buffer_size())
         if not keep_alive:
             transport.close()
         elif self._inbox.pending:
@@ -187,15 +192,16 @@ class Connection(asyncio.BufferedProtocol):
         self._started_s = time.monotonic()
         limits, head = self._server.limits, self._server.head_of(raw)
         self._head = head
-        if head.length > limits.max_body:
-            raise BadHead(413, f"a body of {head.length} bytes; at most {limits.max_body} are taken (--max-body)")
+        most = self._server.max_body
+        if head.length > most:
+            raise BadHead(413, f"a body of {head.length} bytes; at most {most} are taken (--max-body, --memory)")
         self._share.begin(head.length)
         # Where a proxy finds another end of a chunked body than we do, nothing behind it is a request.
         self._keep_alive = head.keep_alive and not head.chunked
         if head.headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
             self._transport.write(CONTINUE)
         if head.chunked:
-            self._chunks = ChunkedBody(limits.max_body, limits.max_header)
+            self._chunks = ChunkedBody(self._server.max_body, limits.max_header)
             self._patience.expect(limits.body_timeout_s)
             self._read_chunked(self._chunks, bytes(rest))
         elif head.length == 0:

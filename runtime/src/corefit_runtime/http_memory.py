@@ -28,6 +28,10 @@ class Memory:
         self.held = 0
         self._refused = refused
 
+    def fits(self, count: int) -> bool:
+        """Whether there is room for so many bytes more; for one alone there always is, since it is there already."""
+        return self.held == 0 or self.held + count <= self.limit
+
     def require(self, count: int) -> None:
         """Sees that so many bytes more would find room.
 
@@ -80,6 +84,11 @@ class Share:
         memory.held += count
         self.held += count
         return True
+
+    def hold(self, count: int) -> None:
+        """Takes so many bytes more that are there already, whether there is room for them or not."""
+        self._memory.held += count
+        self.held += count
 
     def release(self) -> None:
         """Gives all of it back."""

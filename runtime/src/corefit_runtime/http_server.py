@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from corefit_runtime.http_connection import SCRATCH, Connection
+from corefit_runtime.http_connection import RETRY, SCRATCH, Connection
 from corefit_runtime.http_crowd import Crowd
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_memory import Memory
@@ -27,6 +27,10 @@ Access = Callable[[Head | None, int, float], None]
 Allocate = Callable[[int, int], memoryview]
 BACKLOG: Final = 1024
 """Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn."""
+
+
+SMALL_ANSWER: Final = 65536
+"""Bytes up to which an answer is sent in any case: no more than the head of a request may take."""
 
 
 def plain_room(length: int, _offset: int) -> memoryview:
@@ -136,6 +140,20 @@ class Server:
             self.refused("connections")
             crowded.cut()
         return True
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of the largest body that is taken: it has to find room in the memory for bodies."""
+        return min(self.limits.max_body, self.memory.limit)
+
+    def affordable(self, response: Response) -> Response:
+        """The response, or, where what is still to be sent to others leaves no room for it, a refusal in its place."""
+        length = sum(map(len, response.body))
+        if length <= SMALL_ANSWER or self.memory.fits(length):
+            return response
+        self.refused("memory")
+        text = "answers that clients have yet to read fill the memory for them (--max-body-memory)"
+        return Response(503, [self.error_body(text)], headers=[RETRY])
 
     def lost(self, connection: Connection) -> None:
         """A connection has ended."""

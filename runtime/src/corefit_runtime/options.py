@@ -204,13 +204,19 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="after SIGTERM, when the process exits at the latest; below the pod's 30 s grace period",
     ),
     Option(field="pod_uid", kind="text", default="", help="the pod's metadata.uid, for the report"),
+    Option(
+        field="memory",
+        kind="bytes",
+        default="0",
+        help="memory that the container has: no larger model is fetched, and bodies hold no more; 0: by the cgroup",
+    ),
     Option(field="max_body", kind="bytes", default="64Mi", low=1, help="largest body, also after decompression"),
     Option(
         field="max_body_memory",
         kind="bytes",
         default="256Mi",
         low=1,
-        help="bytes that all bodies together may hold; past it requests are refused with 503",
+        help="bytes that bodies and unsent answers may hold at most; no more than half of what the model leaves",
     ),
     Option(
         field="max_header",

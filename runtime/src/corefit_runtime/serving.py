@@ -47,6 +47,7 @@ class Serving:
     Attributes:
         grant: what the plan in force was made for; None before there is one.
         stamp: of the model's file when it was last tried (`store.stamp`).
+        on_loaded: called when a model has been brought into service, before requests come to it.
     """
 
     def __init__(self, service: Service, pool: Pool) -> None:
@@ -56,6 +57,7 @@ class Serving:
         self._samples: Tensors | None = None
         self.grant: Grant | None = None
         self.stamp: store.Stamp = None
+        self.on_loaded: Callable[[], None] = lambda: None
         self._changing = asyncio.Lock()
         self._tracing = asyncio.Lock()
 
@@ -75,6 +77,7 @@ class Serving:
             await self._adopt(loaded.model, grant, loaded.findings)
             for key, text in loaded.notes.items():
                 self._note(key, text)
+        self.on_loaded()
         self._service.notes.pop("reload", None)
         self._service.became_ready()
 

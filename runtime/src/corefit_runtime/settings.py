@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 from corefit_core.errors import ConfigError, InvalidInput
 from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_core.sizing import MIN_MILLICORES
-from corefit_runtime import options
+from corefit_runtime import memory, options
 from corefit_runtime.access import Access
 from corefit_runtime.options import Option
 
@@ -61,6 +61,7 @@ class Settings:
     drain_seconds: float
     grace_seconds: float
     pod_uid: str
+    memory: int
     max_body: int
     max_body_memory: int
     max_header: int
@@ -91,7 +92,7 @@ class Settings:
     def access(self) -> Access:
         """What a fetch of the model may reach, and with which credentials."""
         folder = Path(self.credentials_dir) if self.credentials_dir else None
-        return Access(link_local=self.allow_link_local, credentials=folder)
+        return Access(link_local=self.allow_link_local, credentials=folder, max_bytes=self.memory or memory.limit())
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from corefit_core.errors import ChecksumMismatch, ConfigError, CorefitError, ModelInvalid, ModelUnavailable
+from corefit_core.errors import (
+    ChecksumMismatch,
+    ConfigError,
+    CorefitError,
+    ModelInvalid,
+    ModelTooLarge,
+    ModelUnavailable,
+)
 from corefit_runtime import content
 from corefit_runtime.access import Access
 
@@ -136,8 +143,8 @@ def _download(uri: str, sha256: str, folder: Path, progress: Progress, access: A
         _receive(uri, part, progress, access, resume=bool(sha256))
         stored = _checked(part, sha256, uri)
         part.replace(target)
-    except (ChecksumMismatch, ModelInvalid):
-        part.unlink(missing_ok=True)  # It was complete and wrong: there is nothing to resume.
+    except (ChecksumMismatch, ModelInvalid, ModelTooLarge):
+        part.unlink(missing_ok=True)  # It is wrong, complete or not: there is nothing to resume.
         raise
     except OSError as error:
         raise ModelUnavailable(f"{uri} can't be fetched: {_why(error)}") from error
@@ -173,15 +180,27 @@ def _answered(uri: str, part: Path, have: int, progress: Progress, access: Acces
         if resumed and not decoder.plain:
             return False  # Its bytes are counted as they are sent, ours as they are.
         with part.open("ab" if resumed else "wb") as file:
-            _copy(response, decoder, file, have if resumed else 0, progress)
+            _copy(response, decoder, file, have=have if resumed else 0, progress=progress, access=access)
     return True
 
 
-def _copy(response: "HTTPResponse", decoder: content.Decoder, file: IO[bytes], have: int, progress: Progress) -> None:
+def _copy(
+    response: "HTTPResponse",
+    decoder: content.Decoder,
+    file: IO[bytes],
+    *,
+    have: int,
+    progress: Progress,
+    access: Access,
+) -> None:
     length = response.headers.get("Content-Length")
     total, done = (have + int(length) if length else None), have
+    written = have
+    access.check_size(total or 0)
     while block := response.read(BLOCK):
         for piece in decoder.feed(block):
+            written += len(piece)
+            access.check_size(written)
             file.write(piece)
         done += len(block)
         progress(done, total)

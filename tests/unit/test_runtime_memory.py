@@ -1,0 +1,167 @@
+"""What is held follows the memory that the container has: bodies, answers that nobody reads, downloads, volumes."""
+
+import asyncio
+import contextlib
+import gzip
+import http.server
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.wire import LIMITS
+
+from corefit_core import container
+from corefit_core.errors import ModelTooLarge
+from corefit_core.quantity import parse_bytes
+from corefit_core.service import decode
+from corefit_runtime import memory, settings, store
+from corefit_runtime.access import Access
+from corefit_runtime.http_exchange import Exchange
+from corefit_runtime.http_messages import Response
+from corefit_runtime.http_server import Server
+
+MIB = 1 << 20
+BODIES = st.integers(1, 1 << 40)
+
+
+@given(most=BODIES, limit=BODIES, resident=BODIES)
+def test_bodies_hold_no_more_than_half_of_what_the_model_leaves(most: int, limit: int, resident: int) -> None:
+    room = memory.for_bodies(most, limit, resident)
+    assert room <= most
+    assert room <= max(memory.LEAST, (limit - resident) // 2)
+
+
+def test_a_pod_of_128_mib_holds_no_256() -> None:
+    assert memory.for_bodies(256 * MIB, 128 * MIB, 100 * MIB) == 14 * MIB
+    assert memory.for_bodies(256 * MIB, None, 100 * MIB) == 256 * MIB
+    assert memory.for_bodies(256 * MIB, 4096 * MIB, 500 * MIB) == 256 * MIB
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("134217728\n", 128 * MIB), ("max\n", None), ("9223372036854771712\n", None), (None, None)]
+)
+def test_the_cgroup_says_how_much_there_is(tmp_path: Path, text: str | None, found: int | None) -> None:
+    path = tmp_path / "memory.max"
+    if text is not None:
+        path.write_text(text)
+    assert memory.limit((tmp_path / "none", path)) == found
+
+
+def test_the_pods_own_limit_wins_over_the_cgroups() -> None:
+    assert settings.load(["--model", "m", "--memory", "128Mi"], {}).access.max_bytes == 128 * MIB
+    assert 10 * MIB < memory.resident() < 10_000 * MIB
+
+
+class _Models(http.server.BaseHTTPRequestHandler):
+    """Answers with two MiB: with their length, without it, or as one KiB of gzip that becomes them."""
+
+    def do_GET(self) -> None:
+        body = bytes(2 * MIB)
+        self.send_response(200)
+        if self.path == "/gzip":
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
+        if self.path != "/endless":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def models() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Models)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("path", ["plain", "endless", "gzip"])
+def test_no_more_is_downloaded_than_could_be_served(models: str, path: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelTooLarge, match=r"spec\.resources\.memory"):
+        store.fetch(f"{models}/{path}", "0" * 64, tmp_path, access=Access(max_bytes=MIB))
+    assert list(tmp_path.iterdir()) == [], "nor is anything of it kept"
+
+
+def test_every_volume_of_ours_has_a_size() -> None:
+    service = decode(
+        {"metadata": {"name": "a"}, "spec": {"model": {"uri": "http://m/a"}, "resources": {"memory": "1Gi"}}}
+    )
+    for place in (container.ALONE, container.BESIDE):
+        for volume in container.volumes(service, place):
+            size = parse_bytes(volume["emptyDir"]["sizeLimit"])
+            assert 0 < size <= 2 * service.memory_bytes + 64 * MIB
+            if volume["name"].endswith("models"):
+                assert size >= 2 * service.memory_bytes, "the model that is served, and the one that is fetched anew"
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("not within a minute")
+
+
+@contextlib.asynccontextmanager
+async def serving(size: int, limit: int) -> AsyncIterator[tuple[Server, int]]:
+    """A server whose answers have so many bytes."""
+
+    def handler(exchange: Exchange) -> None:
+        exchange.reply(Response(200, [bytes(size)]))
+
+    limits = replace(LIMITS, max_connections=200, max_body_memory=limit)
+    server = Server(handler, limits, error_body=str.encode)
+    try:
+        yield server, await server.start("127.0.0.1", 0)
+    finally:
+        await server.close(0)
+
+
+async def test_answers_that_nobody_reads_are_held_up_to_the_bound_and_then_refused() -> None:
+    size, limit, clients = 8 * MIB, 64 * MIB, 40
+    async with serving(size, limit) as (server, port):
+        opened = []
+        for _ in range(clients):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            opened.append((reader, writer))
+        heads = [await reader.readuntil(b"\r\n") for reader, _ in opened]
+        assert server.memory.held <= limit + size
+        assert {int(head.split()[1]) for head in heads} == {200, 503}
+        for _, writer in opened:
+            writer.close()
+        await until(lambda: not server.connections)
+        assert server.memory.held == 0
+
+
+async def test_who_reads_gets_all_answers_and_holds_nothing_then() -> None:
+    size = 8 * MIB
+    async with serving(size, 64 * MIB) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(20):
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            await reader.readexactly(size)
+        await until(lambda: server.memory.held == 0)
+        writer.close()
+
+
+async def test_an_answer_that_is_larger_than_the_bound_is_sent_where_nothing_else_is_held() -> None:
+    async with serving(8 * MIB, MIB) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert len(await reader.read()) > 8 * MIB
+        writer.close()
