@@ -184,6 +184,11 @@ def test_the_load_has_three_steps_and_the_middle_one_is_four_times_the_base() ->
     assert [step.rate for step in steps] == [5, 20, 5]
 
 
+def test_the_load_leaves_a_minute_of_five_to_set_up_and_to_take_down(tmp_path: Path) -> None:
+    steps = Settings(root=tmp_path, output=tmp_path).steps
+    assert sum(step.duration_s for step in steps) <= 240, "even where replicas never fall"
+
+
 def test_expected_scores_are_told_from_others() -> None:
     wrong = expect("scores", [1.0, 2.0])
     good = {"outputs": [{"name": "scores", "data": [1.001, 2.0]}]}

@@ -28,8 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         base_rate: requests a second at first and at last.
         factor: by how much the middle step is more.
         base_s, peak_s, back_s: seconds of the three steps. The last ends earlier, once replicas have fallen and
-            stayed for `settled_s`; it may take several times the window of 30 s in the example's resource, since
-            on a machine whose CPU is taken by others a request keeps a pod busy for several times as long.
+            stayed for `settled_s`; it may take a few times the window of 30 s in the example's resource, since on a
+            machine whose CPU is taken by others a request keeps a pod busy for several times as long.
     """
 
     root: Path
@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     factor: float = 4.0
     base_s: float = 30.0
     peak_s: float = 75.0
-    back_s: float = 150.0
+    back_s: float = 120.0
     settled_s: float = 10.0
 
     @property
