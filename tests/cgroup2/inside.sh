@@ -81,10 +81,14 @@ evidence() {
   report
 }
 
+# kubectl and helm wait 32 s for it, which the server may need longer to make the first time.
+schema() { until kubectl get --raw /openapi/v2 >/dev/null && kubectl api-resources >/dev/null; do sleep 5; done; }
+
 cluster() {
   step up corefit-devcluster up --name $name || return
   eval "$(corefit-devcluster env --name $name)"
   step hugetlb hugetlb || return
+  step schema schema || return
   # shellcheck disable=SC2086 - a list of paths without spaces
   step load-images corefit-devcluster load-images --name $name $ARCHIVES || return
   step operator operator || return

@@ -162,7 +162,7 @@ class Machine:
             for line in process.stdout or ():
                 log.write(line)
                 log.flush()
-                self.say(line.rstrip())
+                self.say("".join(character for character in line if character.isprintable()))
 
     def _result(self) -> Result:
         steps: dict[str, tuple[int, int]] = {}

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import subprocess
+import time
 from ipaddress import IPv4Network
 from pathlib import Path, PurePosixPath
 
@@ -312,3 +313,29 @@ def test_a_factor_that_makes_no_sense_is_refused_by_name(text: str) -> None:
 def test_the_namespaces_are_entered_at_the_root_that_the_cluster_has() -> None:
     """In a chroot `ctr` was looked for below the machine's own root, and no image could be imported."""
     assert "--root" in enter(Keeper(supervisor=7, outer=6))
+
+
+def test_addons_are_applied_again_until_the_api_server_takes_them(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine it answers /readyz long before it has made the schema that kubectl asks for."""
+    refused = iter([True, True, False])
+
+    def applied(command: list[str], **_: object) -> str:
+        assert "--validate=false" in command
+        if next(refused):
+            raise DevclusterError("context deadline exceeded")
+        return ""
+
+    monkeypatch.setattr(ready, "run", applied)
+    monkeypatch.setattr(ready, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ready, "_refuse_hopeless", lambda *_: None)
+    ready._apply_addons(home.cluster("slow"), time.monotonic() + 600)
+    assert list(refused) == []
+
+
+def test_addons_that_are_never_taken_are_an_error_with_the_reason(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> str:
+        raise DevclusterError("forbidden")
+
+    monkeypatch.setattr(ready, "run", refused)
+    with pytest.raises(DevclusterError, match="forbidden"):
+        ready._apply_addons(home.cluster("slow"), time.monotonic() - 1)

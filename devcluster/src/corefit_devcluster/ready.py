@@ -73,7 +73,7 @@ def wait(settings: Settings, step: Step) -> None:
     deadline = time.monotonic() + patience
     step.at(1, "API server")
     _until(paths, lambda: api_ready(paths, address), deadline, "kube-apiserver")
-    run([*kubectl(paths), "apply", "--server-side", "-f", paths.config / "addons.json"], timeout=patience)
+    _apply_addons(paths, deadline)
     step.at(2, "node")
     _kubectl_wait(paths, deadline, "create", f"node/{settings.node}", "kubelet")
     _kubectl_wait(paths, deadline, "condition=Ready", f"node/{settings.node}", "kubelet")
@@ -81,6 +81,24 @@ def wait(settings: Settings, step: Step) -> None:
     _kubectl_wait(paths, deadline, "create", "serviceaccount/default", "kube-controller-manager")
     step.at(4, "DNS")
     _until(paths, lambda: dns_ready(address), deadline, "coredns")
+
+
+def _apply_addons(paths: ClusterPaths, deadline: float) -> None:
+    """Apply them as soon as the API server takes them: one that has just started may still refuse, or be slow.
+
+    Without validation by kubectl, which would wait 32 s at most for the schema of all of Kubernetes.
+    """
+    command = [*kubectl(paths), "apply", "--server-side", "--validate=false", "-f", str(paths.config / "addons.json")]
+    while True:
+        try:
+            run(command, timeout=stretched(READY_SECONDS))
+        except DevclusterError:
+            if time.monotonic() > deadline:
+                raise
+            _refuse_hopeless(paths, deadline, "kube-apiserver")
+            time.sleep(LOOK_AGAIN_SECONDS)
+        else:
+            return
 
 
 def kubectl(paths: ClusterPaths) -> list[str]:
