@@ -39,13 +39,21 @@ class Api:
         Raises:
             Refused: it is no success.
         """
-        data = None if body is None else json.dumps(body)
+        data = None if body is None else json.dumps(body).encode()
+        decoded: dict[str, Any] = json.loads(self.send(method, path, data, kind))
+        return decoded
+
+    def send(self, method: str, path: str, data: bytes | None, kind: str = JSON) -> str:
+        """The answer as it is.
+
+        Raises:
+            Refused: it is no success.
+        """
         answer = self._pool.request(method, f"{self.server}/{path}", body=data, headers={"Content-Type": kind})
         text = answer.data.decode()
         if answer.status >= 400:
             raise Refused(answer.status, text)
-        decoded: dict[str, Any] = json.loads(text)
-        return decoded
+        return text
 
     def get(self, path: str) -> dict[str, Any]:
         """An object or a list."""

@@ -1,5 +1,7 @@
 """What one resource and one namespace may cost the operator in memory."""
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -54,6 +56,30 @@ def test_a_resource_that_is_too_large_is_kept_without_its_spec_and_says_so(bomb:
     assert asked(kept) == asked(raw)
     with pytest.raises(InvalidInput, match=r"spec would take about .* KiB of the operator's memory"):
         Remembered(uid="a").told(kept, Defaults(image="i"))
+
+
+DEEP = """
+import json, sys
+from corefit_operator import intake
+from corefit_operator.main import NESTING
+from corefit_operator.view import View
+sys.setrecursionlimit(NESTING)
+for begin, end in (("[", "]"), ('{"a":', "}")):
+    text = begin * 9_990 + "1" * (end == "}") + end * 9_990
+    data = '{"metadata": {"name": "a"}, "spec": {"template": {"affinity": {"x": ' + text + "}}}}"
+    for raw in (json.loads(data), intake.parsed(data.encode())):
+        view = View()
+        print(view.service(view.put_service(raw))["tooLarge"])
+"""
+
+
+def test_a_resource_that_nests_as_deep_as_the_api_server_lets_it_ends_nothing() -> None:
+    """One of 2,000 levels ended the watch and with it the process, and again after each restart."""
+    found = subprocess.run([sys.executable, "-c", DEEP], check=True, capture_output=True, text=True)
+    assert {line.split("KiB")[0] for line in found.stdout.splitlines()} == {
+        "spec nests lists and objects more than 100 levels deep",
+        "spec would take about 534 ",
+    }
 
 
 def test_an_ordinary_one_is_kept_without_what_nobody_reads() -> None:

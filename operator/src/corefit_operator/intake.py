@@ -6,6 +6,7 @@ a resource that is too large keeps its metadata alone, with the reason in place 
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,8 @@ BASE: Final = 8 * 1024
 """What is remembered of each resource besides its spec, bytes."""
 PART: Final = 48
 """What each part of a list or an object takes in memory beyond its text, bytes."""
+DEPTH_MAX: Final = 100
+"""Levels of lists and objects in a spec: those of core/v1 have about twenty."""
 TOO_LARGE: Final = "tooLarge"
 """In a resource as it is kept: why its spec is not."""
 
@@ -115,6 +118,8 @@ class Budget:
         own = weight(found)
         if own > RESOURCE_MAX:
             return without_spec(found, _too_large(own))
+        if _too_deep(found.get("spec")):
+            return without_spec(found, f"spec nests lists and objects more than {DEPTH_MAX} levels deep")
         together = self._totals.get(namespace, 0) + own
         if together > NAMESPACE_MAX:
             return without_spec(found, _FULL)
@@ -133,6 +138,17 @@ class Budget:
             self._totals[namespace] = left
         else:
             self._totals.pop(namespace, None)
+
+
+def _too_deep(spec: Any) -> bool:
+    """Whether functions that go down a spec level by level could run out of stack."""
+    level = [spec]
+    for _ in range(DEPTH_MAX):
+        inner = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = list(chain.from_iterable(inner))
+        if not level:
+            return False
+    return True
 
 
 def _too_large(found: int) -> str:

@@ -22,6 +22,10 @@ from corefit_operator.manifests import Defaults
 
 UPGRADES_AT_ONCE: Final = 5
 """Resources: each takes one pod more while it rolls; 500 of them are through in half an hour at 20 s each."""
+NESTING: Final = 12_000
+"""Levels of JSON that can be decoded: the API server stores 10,000, and a watch that can't read one object ends. Of the
+8 MiB of stack that a process has, decoding so many takes 4; whatever else goes down an object sees few levels of it
+(`intake.DEPTH_MAX`)."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -31,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.root.level))
     open_files()
+    sys.setrecursionlimit(NESTING)
     try:
         uvloop.run(_run(options))
     except CorefitError as error:
