@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console as RichConsole
 
-from corefit.demo import alone
+from corefit.demo import alone, stage
 from corefit.demo.background import Background
+from corefit.demo.program import Demo
+from corefit.demo.settings import Settings
 from corefit.demo.tools import StepFailed, Tools
 from corefit.demo.view import Console
 
@@ -83,3 +85,17 @@ def test_the_background_ends_with_what_it_was_for(tmp_path: Path, console: Conso
             pass
     child = Path("/proc") / started.read_text().strip() / "stat"
     assert not child.exists() or child.read_text().rpartition(") ")[2][0] == "Z"
+
+
+def test_nobody_waits_for_a_build_who_can_have_no_cluster(
+    tmp_path: Path, console: Console, seen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = tmp_path / "ran"
+    monkeypatch.setattr(stage, "can_have_cluster", lambda: False)
+    without = tools(tmp_path, f'echo "$1" >> {ran}; echo "$1 needs root" >&2; exit 1')
+    monkeypatch.setattr(stage, "environment", lambda root: without)
+    settings = Settings(root=ROOT, output=tmp_path / "out")
+    with pytest.raises(StepFailed):
+        Demo(settings, console).run()
+    assert "predictions a second" in seen.getvalue()
+    assert ran.read_text().split() == ["quota", "up", "down"]

@@ -37,11 +37,15 @@ class Demo:
 
     def _begin(self, tools: Tools) -> None:
         """Something to see within the first minute, while what the cluster needs is built: that takes long, once."""
-        with Background(tools, self._console, "corefit-devcluster", "build") as building, ExitStack() as serving:
+        with ExitStack() as running:
+            building = None
+            if stage.can_have_cluster():  # else its start says why not, and nobody waits for a build before that
+                building = running.enter_context(Background(tools, self._console, "corefit-devcluster", "build"))
             with self._console.stage(f"{DIGITS} on this machine: the runtime alone, no Kubernetes"):
-                serving.enter_context(alone.served(self._settings.root, tools, self._console))
-            with self._console.stage("the cluster's programs, which are built once"):
-                building.wait()
+                running.enter_context(alone.served(self._settings.root, tools, self._console))
+            if building is not None:
+                with self._console.stage("the cluster's programs, which are built once"):
+                    building.wait()
 
     async def _show(self, tools: Tools) -> int:
         with self._console.stage(f"asking {DIGITS} for rows that it never saw"):

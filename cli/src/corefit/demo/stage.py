@@ -1,6 +1,7 @@
 """Puts everything in its place: cluster, images, operator, models, services; and takes it away. No measuring."""
 
 import os
+import sys
 from pathlib import Path
 
 from corefit.demo.settings import DIGITS, NAMESPACE, SERVICE, SYSTEM_NAMESPACE, Settings
@@ -67,6 +68,11 @@ def wait_ready(tools: Tools, name: str) -> None:
     except StepFailed as error:
         seen = tools.run("kubectl", "get", "inferenceservices,pods,events", "--namespace", NAMESPACE)
         raise StepFailed(f"{name} did not become ready.\n{seen}") from error
+
+
+def can_have_cluster() -> bool:
+    """Whether this user on this machine can make a cluster; where not, `corefit-devcluster up` says why."""
+    return sys.platform.startswith("linux") and os.geteuid() == 0
 
 
 def environment(root: Path) -> Tools:
