@@ -70,9 +70,11 @@ def test_a_service_that_serves() -> None:
         ("Progressing", "True"),
         ("Sized", "True"),
         ("ScalingActive", "True"),
+        ("ObjectiveMet", "Unknown"),
+        ("ObjectiveReachable", "True"),
     ]
     assert (new.observed_generation, new.replicas, new.ready_replicas) == (4, 1, 1)
-    assert new.latency == "p99 12ms/100ms"
+    assert new.latency == "p99 12ms/100ms 1m"
     assert new.plan != msgspec.UNSET
     assert (new.plan.workers, new.plan.threads_per_worker) == (2, 1)
     assert (new.ready, new.state) == ("1/1", "Serving")
@@ -472,3 +474,29 @@ def test_a_pod_that_is_resized_in_place_is_seen_with_its_size_and_why_it_has_not
     problem = Problem(reason="ResizeDeferred", message="no room.")
     told = _conditions(_found(cpu=Sized(wanted=1000, granted=(250,), problem=problem)))["Resized"]
     assert (told.status, told.reason, told.message) == ("False", "ResizeDeferred", "no room.")
+
+
+@pytest.mark.parametrize(
+    ("missed", "status_", "reason", "words"),
+    [
+        (None, "Unknown", "NoRequests", "No requests lately"),
+        (0.004, "True", "Met", "0.4 % of the last minute's requests were refused or took more than 100 ms"),
+        (0.62, "False", "Missed", "62 % of the last minute's requests were refused or took more than 100 ms"),
+    ],
+)
+def test_an_objective_that_is_missed_is_a_condition(
+    missed: float | None, status_: str, reason: str, words: str
+) -> None:
+    """p99 of 650 ms where 200 were wanted stood next to Steady and AsWanted for as long as it lasted."""
+    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=missed)
+    met = _conditions(_found(decision=decision))["ObjectiveMet"]
+    assert (met.status, met.reason) == (status_, reason)
+    assert words in met.message
+
+
+def test_an_objective_that_no_replicas_keep_is_a_condition() -> None:
+    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", unreachable="One run takes 13 ms.")
+    conditions = _conditions(_found(decision=decision))
+    assert conditions["ObjectiveReachable"].status == "False"
+    assert conditions["ObjectiveReachable"].message == "One run takes 13 ms."
+    assert _conditions(_found())["ObjectiveReachable"].status == "True"

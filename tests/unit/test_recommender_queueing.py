@@ -144,6 +144,7 @@ def test_pods_that_answer_few_requests_a_round_are_known_by_several_rounds(pooli
             stretch=2.0,
             capacity=pods / 2,
             threads=1.0,
+            run_s=None,
             ready=pods,
             missing=0,
             invalid=0,

@@ -95,7 +95,10 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
     model: ModelStatus | UnsetType = UNSET
     plan: PlanStatus | UnsetType = UNSET
     cpu: CpuStatus | UnsetType = UNSET
-    latency: Annotated[str, Meta(description="Measured against the objective.", max_length=64)] | UnsetType = UNSET
+    latency: (
+        Annotated[str, Meta(description="Measured in about the last minute, against the objective.", max_length=64)]
+        | UnsetType
+    ) = UNSET
     cost_per_hour: Annotated[str, Meta(description="Of the replicas there are.", max_length=64)] | UnsetType = UNSET
     last_decision: LastDecision | UnsetType = UNSET
     conditions: Annotated[

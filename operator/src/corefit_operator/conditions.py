@@ -7,6 +7,7 @@ from typing import Final
 
 from corefit_core.api_status import PlanStatus
 from corefit_core.quantity import format_millicores
+from corefit_core.recommender import Decision
 from corefit_core.service import Service
 from corefit_operator import beside, sizes
 from corefit_operator.beside import Statement
@@ -67,6 +68,27 @@ def scaling_active(service: Service, found: Found) -> Statement:
     if decision is None:
         return "ScalingActive", "Unknown", "NotDecided", "Corefit decides when the first pod has reported."
     return "ScalingActive", "False" if decision.reason in _HOLDING else "True", decision.reason, decision.message
+
+
+def of_objective(service: Service, decision: Decision | None) -> list[Statement]:
+    """The conditions ObjectiveMet and ObjectiveReachable."""
+    wanted = service.objective
+    kept = f"p{wanted.percentile:g} within {1000 * wanted.latency_s:g} ms"
+    if decision is None or decision.missed is None:
+        unknown = f"No requests lately, so it is not known whether {kept} is kept."
+        return [("ObjectiveMet", "Unknown", "NoRequests", unknown), _reachable(decision, kept)]
+    allowed = max(0.0, 100 - wanted.percentile)
+    late = f"{100 * decision.missed:.2g} % of the last minute's requests were refused or took more than"
+    figures = f"{late} {1000 * wanted.latency_s:g} ms; the objective allows {allowed:.4g} %."
+    met = 100 * decision.missed <= allowed
+    said = ("True", "Met", figures) if met else ("False", "Missed", figures)
+    return [("ObjectiveMet", *said), _reachable(decision, kept)]
+
+
+def _reachable(decision: Decision | None, kept: str) -> Statement:
+    if decision is not None and decision.unreachable:
+        return "ObjectiveReachable", "False", "TooShort", decision.unreachable
+    return "ObjectiveReachable", "True", "Reachable", f"Nothing is known that keeps pods from {kept}."
 
 
 def resized(cpu: Sized) -> Statement:

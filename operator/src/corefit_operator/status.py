@@ -30,7 +30,7 @@ from corefit_operator.found import Found
 if TYPE_CHECKING:
     from corefit_core.report import PlanInForce
 
-_WITH_FIGURES: Final = frozenset({"ScalingActive", "Burst", "Sized"})
+_WITH_FIGURES: Final = frozenset({"ScalingActive", "Burst", "Sized", "ObjectiveMet", "ObjectiveReachable"})
 """Conditions that follow measurements: their message has figures in it, their reason goes to and fro with the load."""
 _WHY_MAX: Final = 1024
 
@@ -64,6 +64,7 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
                 *pods,
                 conditions.sized(plan),
                 conditions.scaling_active(service, found),
+                *conditions.of_objective(service, found.decision),
                 *([conditions.resized(found.cpu)] if found.cpu is not None else []),
                 *([lending.statement(found.burst)] if found.burst is not None else []),
             ],
@@ -185,7 +186,7 @@ def _latency(service: Service, decision: Decision | None) -> str | UnsetType:
         return UNSET
     objective = service.objective
     measured = float(f"{decision.latency_s * 1000:.2g}")
-    return f"p{objective.percentile:g} {measured:g}ms/{objective.latency_s * 1000:g}ms"
+    return f"p{objective.percentile:g} {measured:g}ms/{objective.latency_s * 1000:g}ms 1m"
 
 
 def _cost(service: Service, found: Found) -> str:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import demand, explanation, load, memory, vertical
+from corefit_core.recommender import demand, explanation, load, memory, queueing, slo, vertical
 from corefit_core.recommender.demand import Demand, Round
 from corefit_core.recommender.state import State
 from corefit_core.recommender.types import Decision, Observation, Policy, Reason
@@ -117,8 +117,9 @@ def _why(policy: Policy, state: State, measured: load.Measured, wanted: Demand) 
         return explanation.holding(wanted.held, wanted.replicas, measured.threads)
     if wanted.now < wanted.replicas:
         most, ahead_s = explanation.cores(wanted.most, measured.threads), memory.ahead_s(policy, state)
-        return explanation.forecast(policy, wanted.replicas, wanted.now, ahead_s, most)
-    return explanation.enough(policy, wanted.replicas)
+        kept = _kept(policy, state, measured)
+        return explanation.forecast(kept, wanted.replicas, wanted.now, ahead_s, most)
+    return explanation.enough(_kept(policy, state, measured), wanted.replicas)
 
 
 def _limited(policy: Policy, needed: int, why: str) -> tuple[Reason, str]:
@@ -130,7 +131,7 @@ def _limited(policy: Policy, needed: int, why: str) -> tuple[Reason, str]:
 def _down(policy: Policy, state: State, measured: load.Measured, wanted: Demand, step: tuple[int, int]) -> _Made:
     """From the first number of replicas toward the second, no further than the window allows."""
     (current, bounded), span_s, now = step, memory.window_s(policy, state), state.samples[-1].at
-    why, over = explanation.enough(policy, wanted.replicas), explanation.span(span_s)
+    why, over = explanation.enough(_kept(policy, state, measured), wanted.replicas), explanation.span(span_s)
     if state.since is None or now - state.since < span_s:
         known = f"the load has been known for less than {over}, so replicas do not go down yet"
         return _Made(wanted, current, "WindowFilling", f"{why}, but {known}")
@@ -159,12 +160,26 @@ def _decision(policy: Policy, state: State, observation: Observation, measured: 
         offered_erlangs=erlangs,
         utilization=erlangs / capacity if erlangs is not None and capacity else None,
         latency_s=memory.latency_s(policy, state),
+        missed=slo.missed(state),
+        unreachable=_unreachable(policy, state, measured),
         cost_per_hour=_cost(policy, observation, bounded, wanted.grants if wanted else {}),
         current_cost_per_hour=_cost(policy, observation, observation.replicas, {}),
         naive_cost_per_hour=None if erlangs is None else per_pod * _naive(policy, erlangs, measured.workers),
         missing_reports=measured.missing,
         invalid_reports=measured.invalid,
     )
+
+
+def _kept(policy: Policy, state: State, measured: load.Measured) -> str:
+    """The objective in words; empty where no pods keep it."""
+    return "" if slo.unreachable(policy, state, measured) else explanation.objective(policy.objective)
+
+
+def _unreachable(policy: Policy, state: State, measured: load.Measured) -> str:
+    if not slo.unreachable(policy, state, measured):
+        return ""
+    longest_s = max((1 + queueing.LEAST_WAIT) * (measured.run_s or 0.0), memory.latency_s(policy, state) or 0.0)
+    return explanation.unreachable(policy, measured.run_s, longest_s, quota=measured.stretch > 1)
 
 
 def _size(policy: Policy, observation: Observation, wanted: Demand | None) -> int | None:

@@ -3,6 +3,7 @@
 Pure text from numbers. May not decide anything.
 """
 
+import math
 from typing import NamedTuple
 
 from corefit_core.recommender.types import Policy
@@ -51,16 +52,40 @@ def load(erlangs: float, capacity: float, threads: float) -> str:
     return f"The load needs {cores(erlangs, threads)} of the {float(f'{capacity * threads:.3g}'):g} that the pods have"
 
 
-def enough(policy: Policy, replicas: int) -> str:
-    """That so many keep the objective."""
-    verb = "keeps" if replicas == 1 else "keep"
-    return f"{pods(replicas)} {verb} {objective(policy.objective)}"
+def enough(kept: str, replicas: int) -> str:
+    """That so many keep the objective, or carry the load where `kept` is empty, since none keep it."""
+    one = replicas == 1
+    if not kept:
+        return f"{pods(replicas)} {'carries' if one else 'carry'} the load"
+    return f"{pods(replicas)} {'keeps' if one else 'keep'} {kept}"
 
 
-def forecast(policy: Policy, replicas: int, load_now: int, ahead_s: float, most: str) -> str:
+def forecast(kept: str, replicas: int, load_now: int, ahead_s: float, most: str) -> str:
     """Why more replicas are there than the load of now needs."""
-    least = enough(policy, load_now)
+    least = enough(kept, load_now)
     return f"{least} now, and {replicas} do if the load reaches {most} within {span(ahead_s)}, as its past says it may"
+
+
+def unreachable(policy: Policy, run_s: float | None, longest_s: float, *, quota: bool) -> str:
+    """Why no number of replicas keeps the objective, and what would.
+
+    Args:
+        policy: has the objective.
+        run_s: one run of one row, as a pod calibrated it.
+        longest_s: what the objective's percentile of the requests takes by itself.
+        quota: whether a pod has less CPU than its workers could use.
+    """
+    wanted = policy.objective
+    asked_ms, takes_ms = 1000 * wanted.latency_s, float(f"{1000 * longest_s:.2g}")
+    if run_s is not None and run_s > wanted.latency_s:
+        first = f"One run of the model takes {1000 * run_s:.3g} ms, more than the {asked_ms:g} ms of the objective."
+    else:
+        first = (
+            f"Requests that do not wait miss {objective(wanted)} as well: p{wanted.percentile:g} is {takes_ms:g} ms."
+        )
+    cpu = ", or give each pod more CPU (spec.resources.cpu)" if quota else ""
+    mend = f"Set spec.objective.latencyMilliseconds to {math.ceil(takes_ms)} or more{cpu}, or use a faster model."
+    return f"{first} More replicas do not help, and Corefit adds none for it. {mend}"
 
 
 def holding(held: Held, replicas: int, threads: float) -> str:

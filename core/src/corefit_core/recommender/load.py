@@ -52,6 +52,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         threads: of a worker, on average; each takes a core.
         ready, missing, invalid: counts of pods and of reports.
         delta: all differences of this round, summed.
+        run_s: one run of one row as a pod calibrated it, with no other request there; None before one has.
         startup_s: the longest start-up reported; None when none is.
         total: total times of this round in the report's buckets, of some of the pods.
     """
@@ -69,6 +70,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
     invalid: int
     delta: Totals
+    run_s: float | None
     startup_s: float | None
     total: tuple[int, ...]
 
@@ -109,6 +111,7 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         missing=missing,
         invalid=sum([c.invalid for c in counts]),
         delta=Totals(*map(sum, zip(*map(msgspec.structs.astuple, deltas), strict=True))) if deltas else Totals(),
+        run_s=_calibrated(seen),
         startup_s=max([c.startup_s for c in counts], default=0.0) or None,
         total=_answered(counts),
     )
@@ -118,6 +121,16 @@ def _mean(able: Sequence[float]) -> float:
     """Workers of a pod: whole ones, unless a quota makes them a fraction."""
     mean = sum(able) / len(able)
     return mean if any(each % 1 for each in set(able)) else max(1, round(mean))
+
+
+def _calibrated(seen: Observation) -> float | None:
+    """Of a pod that has calibrated: one row on the threads that a worker has."""
+    for report in [pod.report for pod in seen.pods if pod.report is not None and pod.report.profile]:
+        threads = report.plan.threads_per_worker
+        runs = [p.seconds for p in report.profile if p.rows == 1 and p.threads == threads and p.seconds > 0]
+        if runs:
+            return min(runs)
+    return None
 
 
 def _threads(plans: Sequence[PlanInForce]) -> float:

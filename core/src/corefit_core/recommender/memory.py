@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import budget, errors, growth, load, queueing
+from corefit_core.recommender import budget, errors, growth, load, queueing, slo
 from corefit_core.recommender.state import Compared, Moments, Prediction, Sample, Served, State, Waits
 from corefit_core.recommender.types import Policy
 from corefit_core.report import Histogram
+from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
 CORRECTION_AN_HOUR: Final = 1.0
 """With twice the misses that the objective allows the load is taken 1.7 % higher each minute: slower than any scaling,
@@ -23,15 +24,8 @@ EXCESS: Final = 4.0
 CORRECTIONS: Final = (1.0, 1.5)
 """The formulas leave too few workers where queues are not shared as they assume, and by no more than half; that they
 leave too many is what `budget` spends."""
-FULL: Final = 0.95
-"""Above that utilisation the pods of the moment were too few, whatever the formulas say: such a round tells nothing of
-them, and holding more afterwards would not bring its requests back."""
-EVIDENCE: Final = 1000.0
-"""Requests as good as the objective that are taken for granted: ten misses of 99 %, the least that tell a rate."""
 FINE: Final = 100
 """Fading counts become whole ones in hundredths: what has faded below that is no request any more."""
-SERVED_S: Final = 3600.0
-"""Seconds after which an answer counts half in how the objective was kept."""
 MAX_AHEAD_S: Final = 600.0
 """No start-up is planned for that takes longer: such a pod is broken, and predictions so far ahead are idle."""
 POOLING_REQUESTS: Final = 50
@@ -51,14 +45,18 @@ LATENCY_S: Final = 60.0
 def remembered(policy: Policy, state: State, measured: load.Measured, now: float) -> State:
     """The state with this round in it."""
     elapsed_s = 0.0 if state.at is None else now - state.at
+    alone = slo.late_alone(measured)
+    forgiven = alone if slo.unreachable(policy, state, measured) else 0.0
     state = msgspec.structs.replace(
         state,
         at=now,
         pods=measured.pods,
         samples=tuple(s for s in state.samples if now - growth.SLOW_S < s.at),
         service=_aged(state.service, measured, elapsed_s),
-        served=_faded(state.served, measured, elapsed_s),
-        within=_within(state.within, measured, elapsed_s),
+        served=slo.faded(state.served, measured, elapsed_s, forgiven=forgiven),
+        recent=slo.faded(state.recent, measured, elapsed_s, half_s=LATENCY_S),
+        alone=slo.alone(state.alone, measured, 0.5 ** (elapsed_s / MEMORY_S)),
+        within=slo.within(state.within, measured, elapsed_s),
         startup_s=measured.startup_s or state.startup_s,
         latencies=_summed(state.latencies, measured.total, 0.5 ** (elapsed_s / LATENCY_S)),
     )
@@ -160,7 +158,7 @@ def _corrected(policy: Policy, state: State, measured: load.Measured, elapsed_s:
     target = budget.objective(policy)
     if target <= 0:
         return state.correction
-    share = _missed(state.within, target)
+    share = slo.share(state.within, target)
     excess = min(EXCESS, max(0.0, share / target - 1))
     if share < target:
         if state.correction <= CORRECTIONS[0]:
@@ -175,19 +173,17 @@ def _corrected(policy: Policy, state: State, measured: load.Measured, elapsed_s:
 def service(policy: Policy, state: State, measured: load.Measured) -> queueing.Service:
     """What is known of the service."""
     service_s = load.service_s(policy, state.service)
+    latency_s = queueing.attainable(policy.objective.latency_s, service_s * measured.stretch)
+    if slo.unreachable(policy, state, measured):
+        latency_s = max(latency_s, service_s * measured.stretch / ASSUMED_SERVICE_SHARE)
     return queueing.Service(
         service_s=service_s,
         scv=state.service.scv,
-        latency_s=queueing.attainable(policy.objective.latency_s, service_s * measured.stretch),
+        latency_s=latency_s,
         workers=measured.workers,
         pooling=state.pooling,
         stretch=measured.stretch,
     )
-
-
-def _missed(served: Served, target: float) -> float:
-    """The share that missed it lately. Requests of the objective's own share are counted in: a few say little."""
-    return (served.missed + EVIDENCE * target) / (served.requests + EVIDENCE)
 
 
 def _pooling(before: float, waits: Waits, measured: load.Measured) -> float:
@@ -224,30 +220,6 @@ def _waits(before: Waits, measured: load.Measured, elapsed_s: float) -> Waits:
 
 def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> tuple[float, ...]:
     return tuple([keep * a + b for a, b in zip_longest(before, counts, fillvalue=0.0)])
-
-
-def _faded(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
-    keep, delta = 0.5 ** (elapsed_s / SERVED_S), measured.delta
-    return Served(
-        requests=served.requests * keep + delta.answered + delta.turned_away,
-        missed=served.missed * keep + delta.late + delta.turned_away,
-        seconds=served.seconds * keep + elapsed_s,
-    )
-
-
-def _within(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
-    """As `_faded`, without the rounds in which the pods were full, and without what was late by its service time alone.
-
-    The formulas leave the latter out, which no number of pods would change: where one in twenty runs is longer than the
-    objective, that is no fault of theirs.
-    """
-    full = measured.erlangs is not None and measured.erlangs > FULL * measured.capacity
-    keep = 0.5 ** (elapsed_s / SERVED_S)
-    faded = Served(requests=served.requests * keep, missed=served.missed * keep)
-    if full:
-        return faded
-    seen, delta = _faded(served, measured, elapsed_s), measured.delta
-    return msgspec.structs.replace(seen, missed=seen.missed - min(delta.late, delta.alone))
 
 
 def _aged(service: Moments, measured: load.Measured, elapsed_s: float) -> Moments:

@@ -236,6 +236,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         bursts: of the last hour.
         served: how the objective was kept.
         within: how it was kept in the rounds in which the pods were not full.
+        recent: how it was kept in the last minute or so.
+        alone: answers lately, and those that were late without having waited: no number of pods mends these.
         pooling: how far the pods share their load, from 0 (each has its own queue) to 1 (all serve one queue).
         waits: of the rounds since that was last learned.
         latencies: total times lately, in the report's buckets, as fading counts.
@@ -262,6 +264,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     bursts: tuple[Burst, ...] = ()
     served: Served = Served()
     within: Served = Served()
+    recent: Served = Served()
+    alone: Served = Served()
     pooling: float = 1.0
     waits: Waits = Waits()
     latencies: tuple[float, ...] = ()

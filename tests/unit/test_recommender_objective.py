@@ -1,0 +1,120 @@
+"""Objectives that no number of pods keeps: said with what would, and no pods are asked for it."""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corefit.simulate.corefit import Corefit
+from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.requests import Requests, services
+from corefit.simulate.scalers import View
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.report import ModelIdentity, PlanInForce, Report, ServiceTime
+from corefit_core.sizing import Objective
+
+ROUND_S = 2.0
+LASTS_S = 120.0
+
+
+class Case(NamedTuple):
+    """Requests a second, seconds of work, objective in seconds, CPU of a pod, and the most pods for it."""
+
+    rate: float
+    work_s: float
+    objective_s: float
+    millicores: int
+    most: int
+
+
+def run(case: Case) -> tuple[list[int], Decision]:
+    """The replicas of each round, and the last decision."""
+    random = np.random.default_rng(1)
+    arrivals = np.sort(random.uniform(0, LASTS_S, random.poisson(case.rate * LASTS_S)))
+    objective = Objective(percentile=99.0, latency_s=case.objective_s)
+    service = Service(
+        service_s=case.work_s,
+        workers=1,
+        worker_millicores=case.millicores,
+        startup_s=3.0,
+        objective=objective,
+        balancing="random",
+    )
+    policy = Policy(objective=objective, max_replicas=10, millicores_per_pod=case.millicores)
+    fleet = Fleet(service, Requests(arrivals, services(len(arrivals), case.work_s, 0.3, 1), LASTS_S, "random"), 1)
+    corefit, replicas, now = Corefit(policy), [], 0.0
+    while now < LASTS_S:
+        replicas.append(corefit.replicas(View(fleet, now)))
+        fleet.scale(replicas[-1], now)
+        fleet.advance(now, now + ROUND_S)
+        now += ROUND_S
+    return replicas, corefit.decisions[-1]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(50.0, 0.0003, 0.001, 250, 1),  # once 2 pods, and 4 on a cluster
+        Case(50.0, 0.001, 0.001, 250, 1),  # once 3
+        Case(30.0, 0.013, 0.005, 1000, 2),  # once 4
+    ],
+)
+def test_no_pods_are_asked_for_an_objective_that_none_keep(case: Case) -> None:
+    replicas, decision = run(case)
+    assert max(replicas) <= case.most
+    assert decision.missed is not None
+    assert decision.missed > 0.01
+    assert f"p99 within {1000 * case.objective_s:g} ms" in decision.unreachable
+    assert "More replicas do not help" in decision.unreachable
+    assert "spec.objective.latencyMilliseconds" in decision.unreachable
+    assert ("spec.resources.cpu" in decision.unreachable) == (case.millicores < 1000)
+    assert "keep" not in decision.message, "nobody keeps it"
+
+
+def test_an_objective_that_is_kept_is_reachable() -> None:
+    _, decision = run(Case(20.0, 0.013, 0.1, 1000, 1))
+    assert (decision.unreachable, decision.missed) == ("", 0.0)
+
+
+def test_an_overloaded_pod_says_nothing_of_what_more_pods_could_keep() -> None:
+    """Its answers are late since they wait, or since the quota stops it: more pods mend both."""
+    for case in (Case(120.0, 0.013, 0.1, 1000, 10), Case(60.0, 0.008, 0.2, 250, 10)):
+        replicas, decision = run(case)
+        assert decision.unreachable == ""
+        assert max(replicas) > 1
+
+
+def _calibrated(seconds: float, threads: int = 1) -> Observation:
+    plan = PlanInForce(grant_millicores=1000, workers=1, threads_per_worker=threads, queue_depth=4)
+    profile = (ServiceTime(threads=1, rows=1, seconds=seconds), ServiceTime(threads=2, rows=1, seconds=seconds / 2))
+    report = Report(
+        boot_id="b",
+        state="Ready",
+        model=ModelIdentity(name="m"),
+        plan=plan,
+        profile=profile,
+        clock_s=1.0,
+        startup_s=1.0,
+    )
+    return Observation(pods=(PodObservation(uid="p", ready=True, report=report),), replicas=1)
+
+
+def test_the_calibration_says_at_once_that_a_run_is_longer_than_the_objective() -> None:
+    policy = Policy(objective=Objective(latency_s=0.005))
+    decision, _ = decide(policy, State(), _calibrated(0.013), 0.0)
+    assert "One run of the model takes 13 ms, more than the 5 ms of the objective" in decision.unreachable
+    assert "latencyMilliseconds to 20 or more" in decision.unreachable
+    two, _ = decide(
+        msgspec.structs.replace(policy, objective=Objective(latency_s=0.007)), State(), _calibrated(0.013, 2), 0.0
+    )
+    assert two.unreachable == "", "on two threads it takes half as long"
+
+
+@given(st.floats(1e-4, 10.0), st.floats(1e-4, 10.0))
+@settings(max_examples=50, deadline=None)
+def test_it_is_said_of_runs_longer_than_the_objective_and_of_no_others(run_s: float, latency_s: float) -> None:
+    decision, _ = decide(Policy(objective=Objective(latency_s=latency_s)), State(), _calibrated(run_s), 0.0)
+    assert bool(decision.unreachable) == (run_s > latency_s)
