@@ -451,3 +451,11 @@ def test_a_watched_file_is_taken_when_it_changes(start: Any, tmp_path: Path, neg
     shutil.copy(coupled, tmp_path / "next.onnx")
     (tmp_path / "next.onnx").replace(path)
     runtime.wait(lambda: runtime.infer([ROW])[1]["outputs"][0]["data"] == [0.0] * 4, "reloaded")
+
+
+@pytest.mark.parametrize("batch_rows", ["off", "64"])
+def test_the_plan_gives_reasons_for_the_queue_that_is_in_force(start: Any, negate: str, batch_rows: str) -> None:
+    """It spoke of 2,075 requests where joined rows had made 6,606 of them."""
+    plan = start("--batch-rows", batch_rows, model=negate).report()["plan"]
+    assert re.findall(r"At most (\d+) request", plan["why"]) == [str(plan["queue_depth"])]
+    assert (plan.get("batch_rows", 0) > 1) == ("rows in one run" in plan["why"])
