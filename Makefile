@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo demo-readme test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf cluster-up cluster-down images setup
+.PHONY: help demo demo-readme test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-floods bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -42,6 +42,10 @@ bench-autoscale: setup ## the recommender against other autoscalers on traces (T
 
 bench-operator: setup ## the operator with 50 to 500 resources of ten pods, on one core and a real API server (needs root)
 	$(RUN) python bench/scale/run.py
+
+bench-floods: setup ## what floods cost others: pods that answer without end, many and large resources (real API server, no kubelet)
+	$(RUN) python bench/floods/pods.py
+	$(RUN) pytest tests/faults/test_floods.py -s
 
 bench-rollouts: setup ## requests during 100 rollouts and scalings (N=...), a drain and a kill -9, on a real cluster
 	ROLLOUTS=$(or $(N),100) $(RUN) pytest tests/e2e/test_rollouts.py -s
