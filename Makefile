@@ -88,7 +88,7 @@ setup: $(STAMP)
 .uv/bin/uv:
 	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or newer (Debian: apt-get install python3 python3-venv)"; exit 1; }
 	python3 -m venv .uv
-	.uv/bin/pip install --quiet 'uv>=0.9'
+	.uv/bin/pip install --quiet 'uv==0.13.9'
 
 $(STAMP): uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(filter .uv/bin/uv,$(UV))
 	@test "$$(uname -s)" = Linux || echo "not Linux: the cluster can't be made here; set KUBECONFIG to one of your own"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from corefit_devcluster import sbom
 from corefit_devcluster.errors import BuildError
 from corefit_devcluster.run import run
 
@@ -63,6 +64,7 @@ class Image:
     def key(self, base: str) -> str:
         """Hash everything that it is made of."""
         digest = hashlib.sha256(f"{base} {PYTHON} {_target()} {self.reference()}".encode())
+        digest.update(Path(sbom.__file__).read_bytes())
         for path in (WORKSPACE / "uv.lock", self.dockerfile, *self._sources()):
             digest.update(str(path.relative_to(WORKSPACE)).encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -88,6 +90,7 @@ def write(image: Image, target: Path) -> None:
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
     shutil.copy(image.dockerfile, target / "Dockerfile")
+    shutil.copy(sbom.__file__, target / "sbom.py")
     with tempfile.TemporaryDirectory() as scratch:
         _install_locked(image, site, Path(scratch))
         _install_own(image, site, Path(scratch))
