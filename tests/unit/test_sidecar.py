@@ -178,3 +178,10 @@ def test_the_sidecar_mounts_what_its_own_resource_declares_and_nothing_else(
 @given(name=st.from_regex(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True))
 def test_every_declared_volume_has_a_name_that_kubernetes_takes(name: str) -> None:
     assert naming.is_rfc1035_label(naming.volume_name(name))
+
+
+@pytest.mark.parametrize("volume", ["corefit-model-credentials", "corefit-socket", "corefit-volume-x"])
+def test_an_application_mounts_no_volume_of_the_runtimes(volume: str) -> None:
+    web = {"name": "web", "image": "w", "volumeMounts": [{"name": volume, "mountPath": "/x"}]}
+    with pytest.raises(InvalidInput, match=r"mount one of spec\.application\.volumes"):
+        _service(application={"containers": [web]})

@@ -44,7 +44,15 @@ class PlatformPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     volume_kinds: tuple[str, ...] = ("configMap", "emptyDir", "persistentVolumeClaim")
     secrets: tuple[str, ...] = ()
     credentials_secrets: tuple[str, ...] = (ANY,)
-    env_prefixes: tuple[str, ...] = ("LANG", "LC_", "MKL_", "OMP_", "OPENBLAS_", "ORT_", "TZ")
+    env_prefixes: tuple[str, ...] = (
+        "LANG",
+        "LC_",
+        "MKL_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "ORT_",
+        "TZ",
+    )
     service_accounts: tuple[str, ...] = ()
     priority_classes: tuple[str, ...] = ()
 

@@ -118,6 +118,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
     _field("spec.template.labels", _own_keys, template.labels)
     _field("spec.template.annotations", _own_keys, template.annotations)
     _check_mounts(template)
+    _check_application_mounts(spec)
     return Service(
         namespace=meta.get("namespace", ""),
         name=meta.get("name", ""),
@@ -160,6 +161,19 @@ def _check_mounts(template: api.PodTemplate) -> None:
                 f"spec.template.volumeMounts: {mount.get('mountPath')} mounts the volume {mount.get('name')!r}, which "
                 "is not in spec.template.volumes. The runtime mounts no other volume of the pod: declare it there"
             )
+
+
+def _check_application_mounts(spec: api.InferenceServiceSpec) -> None:
+    """The application mounts no volume of the runtime's: one of them may hold the model server's credentials."""
+    for container in () if spec.application is UNSET else spec.application.containers:
+        mounts = container.get("volumeMounts")
+        found = [m.get("name") for m in mounts if isinstance(m, dict)] if isinstance(mounts, list | tuple) else []
+        for name in found:
+            if str(name).startswith("corefit-"):
+                raise InvalidInput(
+                    f"spec.application.containers[{container.get('name')}].volumeMounts: the volume {name} is the "
+                    "runtime's own: mount one of spec.application.volumes"
+                )
 
 
 def _stored(spec: Any) -> Any:

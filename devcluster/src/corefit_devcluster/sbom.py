@@ -51,7 +51,7 @@ def _python(site: Path) -> Iterator[dict[str, Any]]:
 
 
 def _license(found: Distribution) -> str:
-    said = found.metadata.get("License-Expression") or found.metadata.get("License") or ""
+    said = next((found.metadata[key] for key in ("License-Expression", "License") if key in found.metadata), "")
     return said.strip().partition("\n")[0][:200]
 
 

@@ -36,7 +36,7 @@ def bare(tools: Tools, cluster: str, namespace: str, *options: str) -> Tools:
     """
     tools = _cluster(tools, cluster, *options)
     _images(tools, cluster)
-    _install(tools, "--set", "replicas=1", "--set", "policy.volumeKinds={*}")
+    _install(tools, "--set", "replicas=1")
     _models(tools, namespace)
     tools.run("kubectl", "rollout", "status", "deployment/models", "--namespace", namespace, "--timeout=240s")
     return tools
