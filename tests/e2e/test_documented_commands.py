@@ -52,6 +52,7 @@ PAGES: Final = {
     ),
     "docs/model-sources.md": Page(claims=True, says=("digits-from-claim condition", "digits-from-file condition")),
     "docs/operations.md": Page((*SERVED, WAIT), says=("Progressing", r"http://models/digits.onnx", "condition met")),
+    "docs/security.md": Page(says=("secret/models created",)),
     "docs/sidecar.md": Page(
         (
             SERVED[0],
