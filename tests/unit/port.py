@@ -15,7 +15,6 @@ from corefit_runtime import settings
 from corefit_runtime.api import InferenceApi
 from corefit_runtime.engine import Engine, Threads
 from corefit_runtime.facts import HEADER_LENGTH
-from corefit_runtime.forms import Signature
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.http_connection import Connection
 from corefit_runtime.http_messages import Head, error_body
@@ -28,6 +27,7 @@ from corefit_runtime.pool import Pool
 from corefit_runtime.protocol import Codec
 from corefit_runtime.rooms import Rooms
 from corefit_runtime.service import Service
+from corefit_runtime.signature import Signature
 
 PATIENCE_S = 60.0
 LARGE = 1 << 20

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from corefit_core.errors import InvalidInput, ModelInvalid, TooLarge
 from corefit_runtime import locales
 from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.forms import Signature
 from corefit_runtime.protocol import Codec, feeds
+from corefit_runtime.signature import Signature
 
 
 def refers_to(location: str, folder: Path) -> Path:

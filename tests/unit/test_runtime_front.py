@@ -16,7 +16,6 @@ from corefit_core.batching import Line
 from corefit_runtime import settings
 from corefit_runtime.api import InferenceApi
 from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.forms import Signature
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.http_connection import Connection
 from corefit_runtime.http_messages import error_body
@@ -29,6 +28,7 @@ from corefit_runtime.pool import Pool
 from corefit_runtime.protocol import Codec
 from corefit_runtime.rooms import Rooms
 from corefit_runtime.service import Service
+from corefit_runtime.signature import Signature
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ NUMPY: Final[dict[str, "np.dtype[Any]"]] = {
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype(np.object_),
 }
+FLOATS: Final = ("FP16", "FP32", "FP64")
 OF_ONNX: Final = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",

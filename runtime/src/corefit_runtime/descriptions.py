@@ -12,7 +12,8 @@ import msgspec
 
 from corefit_runtime.datatypes import NUMPY
 from corefit_runtime.engine import TensorSpec
-from corefit_runtime.forms import MAX_DIMENSION, MAX_RANK, Signature
+from corefit_runtime.forms import MAX_DIMENSION, MAX_RANK
+from corefit_runtime.signature import Signature
 
 EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration")
 PLATFORM: Final = "onnxruntime_onnx"

@@ -7,16 +7,17 @@ import contextlib
 import math
 import sys
 from collections.abc import Container
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
 
 import msgspec
 
 from corefit_core.errors import InvalidInput, TooLarge
 from corefit_runtime import classification, json_data
 from corefit_runtime.datatypes import NUMPY
-from corefit_runtime.engine import Engine, TensorSpec
+from corefit_runtime.engine import TensorSpec
 from corefit_runtime.memo import Memo
+from corefit_runtime.signature import Answer, Signature, Wanted
 
 MAX_DIMENSION: Final = 2**40
 MAX_RANK: Final = 16
@@ -55,49 +56,6 @@ class WireRequest(msgspec.Struct):
     id: str | None = None
     parameters: Parameters | None = None
     outputs: list[WireOutput] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What the model takes and gives, by name.
-
-    Attributes:
-        inputs: what a request has to give.
-        outputs: what it may ask for.
-        optional: what it may give as well.
-        left_out: why outputs of the model aren't there; empty where all are.
-    """
-
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
-    optional: dict[str, TensorSpec] = field(default_factory=dict)
-    left_out: str = ""
-
-    @classmethod
-    def of(cls, engine: Engine) -> "Signature":
-        """That of a loaded model."""
-        inputs, outputs, optional = (
-            {spec.name: spec for spec in specs} for specs in (engine.inputs, engine.outputs, engine.optional)
-        )
-        return cls(inputs, outputs, optional, engine.notes.get("outputs", ""))
-
-
-class Wanted(NamedTuple):
-    """One output of a response.
-
-    Attributes:
-        binary: whether it comes as binary data.
-        classes: how many of its highest values are wanted instead of itself (`classification`); 0: itself.
-    """
-
-    spec: TensorSpec
-    binary: bool
-    classes: int = 0
-
-    @property
-    def datatype(self) -> str:
-        """Of what is sent."""
-        return "BYTES" if self.classes else self.spec.datatype
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +120,19 @@ def read(text: memoryview, signature: Signature, *, max_tensors: int, max_depth:
     asked = wire.outputs or []
     if len(wire.inputs) + len(asked) > max_tensors:
         raise TooLarge(f"{len(wire.inputs)} inputs and {len(asked)} outputs: over --max-tensors {max_tensors}")
-    outputs = _outputs(wire, signature)
+    answer = _answer(wire, signature)
     parts = _parts(wire.inputs, signature)
     return Form(
         id=wire.id or "",
         parts=parts,
-        outputs=outputs,
-        names=[output.spec.name for output in outputs],
+        outputs=answer.outputs,
+        names=answer.names,
         rows=_rows(parts, signature),
         elements=sum(math.prod(part.shape) for part in parts),
         aside_from=_aside_from(parts),
         timeout_us=_number(wire.parameters or {}, "timeout"),
-        all_binary=all(output.binary and output.datatype != "BYTES" for output in outputs),
-        classified=any(output.classes for output in outputs),
+        all_binary=answer.all_binary,
+        classified=answer.classified,
         heads=Memo(8),
     )
 
@@ -208,19 +166,25 @@ def _parts(tensors: list[WireTensor], signature: Signature) -> list[Part]:
     parts: dict[str, Part] = {}
     for tensor in tensors:
         _check(tensor, signature, parts)
-        parameters = tensor.parameters or {}
-        size = parameters.get("binary_data_size")
         part = Part(tensor.name, tensor.datatype, tuple(tensor.shape), None, tensor.data)
-        _no_shared_memory(parameters, part.what)
-        if size is not None:
-            part = replace(part, size=_size(size, part.what))
-            if bytes(tensor.data) not in {b"", b"null"}:
-                raise InvalidInput(f"{part.what} has both data and binary_data_size")
+        if tensor.parameters:
+            part = _sized(part, tensor.parameters)
         parts[tensor.name] = part
     missing = [name for name in signature.inputs if name not in parts]
     if missing:
         raise InvalidInput(f"input {missing[0]!r} is missing; the model takes {', '.join(signature.inputs)}")
     return list(parts.values())
+
+
+def _sized(part: Part, parameters: Parameters) -> Part:
+    """The part with the size of its binary data, where it says one."""
+    _no_shared_memory(parameters, part.what)
+    size = parameters.get("binary_data_size")
+    if size is None:
+        return part
+    if bytes(part.data) not in {b"", b"null"}:
+        raise InvalidInput(f"{part.what} has both data and binary_data_size")
+    return replace(part, size=_size(size, part.what))
 
 
 def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> None:
@@ -240,10 +204,10 @@ def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> No
         raise InvalidInput(f"input {tensor.name!r} has shape {tensor.shape}: more than any tensor can have")
 
 
-def _outputs(wire: WireRequest, signature: Signature) -> list[Wanted]:
+def _answer(wire: WireRequest, signature: Signature) -> Answer:
     default = (wire.parameters or {}).get("binary_data_output") is True
     if not wire.outputs:
-        return [Wanted(spec, default) for spec in signature.outputs.values()]
+        return signature.everything(binary=default)
     wanted: dict[str, Wanted] = {}
     for output in wire.outputs:
         spec = signature.outputs.get(output.name)
@@ -252,11 +216,18 @@ def _outputs(wire: WireRequest, signature: Signature) -> list[Wanted]:
             raise InvalidInput(f"unknown output {output.name!r}; the model gives {gives}")
         if output.name in wanted:
             raise InvalidInput(f"output {output.name!r} is asked for twice")
-        parameters = output.parameters or {}
-        _no_shared_memory(parameters, f"output {output.name!r}")
-        classes = classification.count(parameters.get("classification"), spec.datatype, f"output {output.name!r}")
-        wanted[output.name] = Wanted(spec, parameters.get("binary_data", default) is True, classes)
-    return list(wanted.values())
+        wanted[output.name] = _wanted(spec, output.parameters, default=default)
+    return Answer.of(list(wanted.values()))
+
+
+def _wanted(spec: TensorSpec, parameters: Parameters | None, *, default: bool) -> Wanted:
+    if not parameters:
+        return Wanted(spec, default, 0, spec.datatype)
+    what = f"output {spec.name!r}"
+    _no_shared_memory(parameters, what)
+    classes = classification.count(parameters.get("classification"), spec.datatype, what)
+    binary = parameters.get("binary_data", default) is True
+    return Wanted(spec, binary, classes, "BYTES" if classes else spec.datatype)
 
 
 def _no_shared_memory(parameters: Parameters, what: str) -> None:
@@ -265,7 +236,7 @@ def _no_shared_memory(parameters: Parameters, what: str) -> None:
 
 
 def _rows(parts: list[Part], signature: Signature) -> int:
-    if any(part.name in signature.optional for part in parts):
+    if signature.optional and any(part.name in signature.optional for part in parts):
         return 0  # What stands for a weight has no rows.
     sizes = {part.shape[0] if part.shape else 0 for part in parts}
     return sizes.pop() if len(sizes) == 1 else 0

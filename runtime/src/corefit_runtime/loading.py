@@ -16,12 +16,12 @@ from corefit_core.sizing import Grant
 from corefit_runtime import calibrate, forms, model_files, profiles, protocol, row_analysis, store
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.engine import Engine, Tensors, Threads
-from corefit_runtime.forms import Signature
 from corefit_runtime.jobs import Model
 from corefit_runtime.model_files import ModelFiles
 from corefit_runtime.probes import Inputs
 from corefit_runtime.row_analysis import Proof
 from corefit_runtime.settings import Settings
+from corefit_runtime.signature import Signature
 
 log: Final = logging.getLogger(__name__)
 

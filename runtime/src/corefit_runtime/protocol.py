@@ -12,8 +12,9 @@ from corefit_core.errors import InvalidInput
 from corefit_runtime import datatypes, descriptions, forms, json_data
 from corefit_runtime.classification import highest
 from corefit_runtime.datatypes import Array
-from corefit_runtime.forms import Form, Signature
+from corefit_runtime.forms import Form
 from corefit_runtime.memo import MAX_KEY, Memo
+from corefit_runtime.signature import Signature
 
 _ENCODER: Final = msgspec.json.Encoder()
 _NO_DATA: Final = memoryview(b"")
@@ -99,14 +100,20 @@ class Codec:
         for wanted, array, piece in zip(form.outputs, outputs, data, strict=True):
             tensor: dict[str, Any] = {"name": wanted.spec.name, "datatype": wanted.datatype, "shape": array.shape}
             if piece is None:
-                flat = datatypes.to_list(wanted.datatype, array)
-                tensor["data"] = json_data.written(flat, array) if array.dtype.kind == "f" else flat
+                tensor["data"] = datatypes.to_list(wanted.datatype, array)
             else:
                 tensor["parameters"] = {"binary_data_size": len(piece)}
             tensors.append(tensor)
         message: dict[str, Any] = {"model_name": self._name, "model_version": self._version, "outputs": tensors}
         if form.id:
             message["id"] = form.id
+        encoded = _ENCODER.encode(message)
+        if b"null" not in encoded:
+            return encoded
+        # The encoder's word for floats that aren't finite; to look for it costs less than to look at the floats.
+        for tensor in tensors:
+            if "data" in tensor and tensor["datatype"] in datatypes.FLOATS:
+                tensor["data"] = json_data.written(tensor["data"])
         return _ENCODER.encode(message)
 
 

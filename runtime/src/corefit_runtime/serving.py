@@ -22,13 +22,13 @@ from corefit_core.sizing import Grant, Objective, SizingPlan
 from corefit_runtime import calibrate, failures, heap, loading, store
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.engine import Engine, Tensors, Threads
-from corefit_runtime.forms import Signature
 from corefit_runtime.jobs import Model
 from corefit_runtime.limits import Limits
 from corefit_runtime.pool import Pool
 from corefit_runtime.protocol import Codec
 from corefit_runtime.service import Service
 from corefit_runtime.settings import Settings
+from corefit_runtime.signature import Signature
 
 log: Final = logging.getLogger(__name__)
 
