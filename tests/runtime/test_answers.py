@@ -90,7 +90,7 @@ def test_weights_in_files_of_their_own_are_those_that_were_checked(start: Any, t
     with (path.parent / "e.data").open("r+b") as file:
         file.write(weights(7.0))
     assert infer(runtime, ("i", "INT64", [2], [5, 63]))[1]["outputs"][0]["data"] == first == [1.0, 1.0]
-    assert runtime.call("POST /reload", admin=True)[0] == 200
+    assert runtime.call("POST /reload", control=True)[0] == 200
     assert runtime.report()["model"]["sha256"] != before
     os.truncate(path.parent / "e.data", 10)
     assert infer(runtime, ("i", "INT64", [2], [5, 63]))[1]["outputs"][0]["data"] == [7.0, 7.0]
@@ -104,7 +104,7 @@ def test_other_weights_are_not_taken_under_a_checksum_of_the_models_file(start: 
     runtime = start("--model-sha256", hashlib.sha256(path.read_bytes()).hexdigest(), model=str(path))
     assert "covers all" in runtime.report()["notes"]["checksum"]
     (path.parent / "e.data").write_bytes(weights(7.0))
-    status, body, _ = runtime.call("POST /reload", admin=True)
+    status, body, _ = runtime.call("POST /reload", control=True)
     assert status == 500
     assert b"the model's weights changed under a pinned checksum" in body
     assert infer(runtime, ("i", "INT64", [1], [5]))[1]["outputs"][0]["data"] == [1.0]
