@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from corefit_core.errors import ModelInvalid
 from corefit_runtime.wire_format import Value, fields, signed, varints
 
 EXTERNAL: Final = 1
@@ -17,6 +18,11 @@ EXTERNAL: Final = 1
 FLOAT: Final = 1
 LETTERS: Final = {FLOAT: "f", 6: "i", 7: "q", 9: "?"}
 """TensorProto.DataType of the elements that are read, and what `struct` calls them: float, int32, int64, bool."""
+LONG: Final = 4096
+TYPE: Final = b"\xa0\x01"
+LISTS: Final = {6, 7, 8}
+"""An attribute of more bytes that ends with its type, one of AttributeProto.FLOATS, INTS and STRINGS, is a long list:
+those of a forest of 50 MB would take 20 s of CPU to read, and no rule asks for them."""
 MAX_VALUES: Final = 64
 """Elements of a tensor up to which they are read: axes, shapes and scales have fewer."""
 
@@ -38,9 +44,14 @@ class Tensor:
 
 @dataclass(kw_only=True)
 class Attribute:
-    """A node's attribute; which of the fields counts is the operator's to know."""
+    """A node's attribute; which of the fields counts is the operator's to know.
+
+    Attributes:
+        unread: it is a list of so many elements that they are not read, such as the nodes of a forest.
+    """
 
     name: str = ""
+    unread: bool = False
     i: int | None = None
     s: str = ""
     ints: tuple[int, ...] = ()
@@ -88,8 +99,15 @@ def parse(data: memoryview) -> OnnxModel:
     """The model that these bytes are.
 
     Raises:
-        ModelInvalid: they are no protobuf message.
+        ModelInvalid: they are no protobuf message, or one that is nested without end.
     """
+    try:
+        return _model(data)
+    except RecursionError:
+        raise ModelInvalid("the file is not an ONNX model: its graphs are nested too deeply") from None
+
+
+def _model(data: memoryview) -> OnnxModel:
     model = OnnxModel()
     for number, value in fields(data):
         if number == 7:
@@ -170,7 +188,7 @@ def _node(value: Value) -> Node:
         elif number == 4:
             node.op = _text(each)
         elif number == 5:
-            attribute = _attribute(each)
+            attribute = Attribute(name=_name(each), unread=True) if _is_long_list(each) else _attribute(each)
             node.attributes[attribute.name] = attribute
         elif number == 7:
             domain = _text(each)
@@ -201,6 +219,10 @@ def _attribute(value: Value) -> Attribute:
             attribute.tensors.extend(_sparse(each))
     attribute.ints = tuple(integers)
     return attribute
+
+
+def _is_long_list(value: Value) -> bool:
+    return isinstance(value, memoryview) and len(value) > LONG and bytes(value[-3:-1]) == TYPE and value[-1] in LISTS
 
 
 def _sparse(value: Value) -> list[Tensor]:

@@ -42,6 +42,9 @@ def analyse(model: OnnxModel, inputs: Sequence[TensorSpec], outputs: Sequence[Te
         known = _walk(model, inputs)
     except NotAnalysedError as error:
         return Proof(why=str(error))
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        # Attributes that no such operator has: onnxruntime judges them, and nothing is proved.
+        return Proof(why=f"the graph can't be followed: {error}")
     strings = any(spec.datatype == "BYTES" for spec in inputs)
     fixed = next((spec.name for spec in (*inputs, *outputs) if not spec.shape or spec.shape[0] != -1), "")
     if fixed:

@@ -58,6 +58,8 @@ def like_first(op: Op) -> Result:
 def constant(op: Op) -> Result:
     """A weight that is written as a node."""
     given = op.attributes
+    if any(each.unread for each in given.values()):
+        return Known(dims=(None,))
     if "value" in given and given["value"].tensor is not None:
         return weight(given["value"].tensor)
     if "value_int" in given:

@@ -154,6 +154,8 @@ class Op:
             NotAnalysedError, MixedError: as for `shape`, and where they depend on the number of rows.
         """
         if name in self.attributes:
+            if self.attributes[name].unread:
+                raise MixedError
             return self.attributes[name].ints
         if self.get(index) is None:
             return None
