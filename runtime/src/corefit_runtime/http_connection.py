@@ -136,9 +136,10 @@ class Connection(asyncio.BufferedProtocol):
         keep_alive = self._keep_alive and not self._server.draining
         if not self._paused:
             self._patience.expect(self._server.limits.idle_timeout_s)
-        self._write(exchange.head, self._server.affordable(response), keep_alive=keep_alive)
-        # What the client has yet to read is held until it has: `resume_writing` says so.
-        self._share.hold(transport.get_write_buffer_size())
+        response = self._server.affordable(response)
+        self._write(exchange.head, response, keep_alive=keep_alive)
+        if transport.get_write_buffer_size():  # All of it is held until the last of it is read: `resume_writing`.
+            self._share.hold(response.length)
         if not keep_alive:
             transport.close()
         elif self._inbox.pending:

@@ -46,6 +46,11 @@ class Response:
     content_type: bytes = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.body))
+
 
 @dataclass(frozen=True, kw_only=True)
 class HttpLimits:
@@ -177,7 +182,7 @@ def _chunked(headers: dict[bytes, bytes], version: str) -> bool:
 
 def rendered(response: Response, *, keep_alive: bool, bare: bool) -> list[bytes | memoryview]:
     """The response in the pieces in which it is sent; `bare` without its body, as HEAD wants it."""
-    length = sum(map(len, response.body))
+    length = response.length
     head = head_bytes(response, length, keep_alive=keep_alive)
     if bare:
         return [head]

@@ -148,8 +148,7 @@ class Server:
 
     def affordable(self, response: Response) -> Response:
         """The response, or, where what is still to be sent to others leaves no room for it, a refusal in its place."""
-        length = sum(map(len, response.body))
-        if length <= SMALL_ANSWER or self.memory.fits(length):
+        if response.length <= SMALL_ANSWER or self.memory.fits(response.length):
             return response
         self.refused("memory")
         text = "answers that clients have yet to read fill the memory for them (--max-body-memory)"
