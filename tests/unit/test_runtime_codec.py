@@ -397,3 +397,11 @@ def test_shared_memory_is_refused_in_so_many_words(wish: dict[str, Any]) -> None
     more = "" if wish else ', "parameters": {"shared_memory_region": "a"}'
     with pytest.raises(InvalidInput, match="shared memory"):
         answered("FP32", "[1]", [1], wish, more)
+
+
+def test_a_boolean_without_dimensions_is_an_array_too() -> None:
+    """onnxruntime takes no numpy scalar: such requests were answered with 500."""
+    for data, truth in ((b"\x00", False), (b"\x02", True)):
+        found = datatypes.from_bytes("BOOL", (), memoryview(data), "x")
+        assert isinstance(found, np.ndarray)
+        assert (found.shape, bool(found)) == ((), truth)

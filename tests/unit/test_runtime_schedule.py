@@ -162,3 +162,39 @@ def test_a_failed_part_ends_its_job_and_the_others_are_skipped() -> None:
     assert schedule.settle(part, ValueError("x"))
     assert schedule.pop() is None
     assert schedule.open == 0
+
+
+def test_an_assumed_service_time_gives_way_to_the_first_run() -> None:
+    """Of a model that could not be measured, the second of four requests was refused: it would take ten minutes."""
+    schedule = Schedule(limits(line=Line(a=0.0, b=0.05), chunk=0, assumed=True))
+    schedule.learn(1, 0.0001)
+    assert schedule.expected_s(1) == pytest.approx(0.0001)
+    schedule.learn(1, 0.0003)
+    assert schedule.expected_s(1) == pytest.approx(0.0002)
+    for _ in range(5):
+        schedule.admit(job(), 0.0, 0.0)
+
+
+def test_cost_chunk_and_batch_follow_the_elements_and_what_runs_take() -> None:
+    """Chunks of 252 pictures of 16 x 16 were cut from pictures of 160 x 160: 494 ms for a single row behind one."""
+    plan = limits(
+        line=Line(a=0.0001, b=0.0005),
+        chunk=20,
+        batch=8,
+        row_elements=2,
+        auto_chunk=True,
+        auto_batch=True,
+        target_s=0.01,
+    )
+    schedule = Schedule(plan)
+    small, large = job(rows=100), job(rows=100, width=20)
+    assert schedule.admit(small, 0.0, 0.0) == 6
+    assert schedule.admit(large, 0.0, 0.0) == 100
+    parts = [schedule.pop() for _ in range(106)]
+    costs = [part.cost_s for part in parts if part and part.job is large]
+    assert costs == pytest.approx([0.0001 + 10 * 0.0005] * 100)
+    for _ in range(300):
+        schedule.learn(1, 10 * 0.0006)
+    assert schedule.admit(job(rows=100, arrived=1.0), 1.0, 0.0) > 50
+    fixed = Schedule(limits(chunk=20, row_elements=2))
+    assert fixed.admit(job(rows=100, width=20), 0.0, 0.0) == 5

@@ -67,7 +67,8 @@ def from_bytes(datatype: str, shape: tuple[int, ...], data: memoryview, name: st
         return np.zeros(shape, dtype)
     if datatype == "BOOL":
         # Any non-zero byte is true, but a numpy bool of another value than 0 and 1 is undefined.
-        return np.not_equal(np.frombuffer(data, np.uint8).reshape(shape), 0)
+        # And of no dimensions it would be a scalar, which onnxruntime doesn't take.
+        return np.asarray(np.not_equal(np.frombuffer(data, np.uint8).reshape(shape), 0))
     tensor: Array = np.ndarray(shape, dtype, data)
     # x86 and arm64 would read it unaligned; a kernel that was written for aligned data would not.
     return tensor if tensor.flags.aligned else tensor.copy()

@@ -25,6 +25,7 @@ class Limits:
         batch: rows up to which requests are joined; 0: never.
         row_elements: of all inputs of a row together, of which `line` is; 0: unknown, a row counts as a row.
         target_s: of one run.
+        assumed: whether `line` is assumed, not measured.
         auto_chunk, auto_batch: whether chunk and batch follow from what runs take; else they stay.
     """
 
@@ -39,6 +40,7 @@ class Limits:
         batch: int,
         row_elements: int = 0,
         target_s: float = CHUNK_TARGET_S,
+        assumed: bool = False,
         auto_chunk: bool = False,
         auto_batch: bool = False,
     ) -> None:
@@ -50,6 +52,7 @@ class Limits:
         self.batch = batch
         self.row_elements = row_elements
         self.target_s = target_s
+        self.assumed = assumed
         self.auto_chunk = auto_chunk
         self.auto_batch = auto_batch
         # A row costs less in a batch: the queue drains at the batch's rate, not at that of single requests.

@@ -55,6 +55,7 @@ class Schedule:
         self._short: set[Sizes] = set()
         self._sizer = Sizer(limits)
         self._observed: list[tuple[int, float, int]] = []
+        self._learned = 0
 
     def admit(self, job: Job, now: float, busy_s: float) -> int:
         """Takes a job in and returns how many parts it was queued in.
@@ -161,6 +162,11 @@ class Schedule:
         expected = self._measured_s(rows, weight)
         if expected <= 0:
             return
+        if self.limits.assumed and self._learned < MAX_OBSERVED:
+            # Nothing is known of an assumption that a run could contradict: the mean of the first counts.
+            self._learned += 1
+            self._drift += (seconds / expected - self._drift) / self._learned
+            return
         # One run that was stopped by a neighbour for milliseconds must not count for hundreds of ordinary ones.
         low, high = self._drift / OUTLIER, self._drift * OUTLIER
         ratio = min(high, max(low, seconds / expected))
@@ -234,6 +240,7 @@ class Schedule:
         self._short.clear()
         self._sizer = Sizer(limits)
         self._observed.clear()
+        self._learned = 0
 
     def _ranges(self, model: Model, rows: int, weight: float) -> tuple[list[tuple[int, int]], int]:
         """The rows of each part, and of the run that it may be joined into; 0 where it may not be."""

@@ -320,6 +320,7 @@ def limits_of(settings: Settings, plan: SizingPlan, findings: Findings) -> Limit
         batch=batch,
         row_elements=findings.row_elements,
         target_s=target_s,
+        assumed=findings.line is None,
         auto_chunk=free and settings.chunk_rows == "auto",
         auto_batch=free and settings.batch_rows == "auto",
     )
