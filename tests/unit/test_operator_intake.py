@@ -106,7 +106,7 @@ def test_a_namespace_that_is_full_takes_no_more_until_something_is_gone_and_cost
     other["metadata"]["namespace"] = "m"
     assert TOO_LARGE not in (view.service(view.put_service(other)) or {TOO_LARGE: ""})
     view.drop_service(_raw("0"))
-    assert TOO_LARGE not in (view.service(view.put_service(_raw(str(fit), version="2", **half))) or {TOO_LARGE: ""})
+    assert TOO_LARGE not in (view.service(view.put_service(_raw(str(fit), **half))) or {TOO_LARGE: ""})
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 3000)), max_size=30))

@@ -100,6 +100,11 @@ _FULL: Final = (
 )
 
 
+def is_waiting(kept: Mapping[str, Any]) -> bool:
+    """Whether there was only no room for a resource in its namespace, and may be some by now."""
+    return kept.get(TOO_LARGE) == _FULL
+
+
 class Budget:
     """What the resources of each namespace weigh."""
 

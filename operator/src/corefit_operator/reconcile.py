@@ -42,6 +42,9 @@ LOG: Final = logging.getLogger(__name__)
 FIGURES_S: Final = 10.0
 """Seconds between writes of a status in which only figures changed: 500 resources are then 50 writes a second at
 most, and a person watching `kubectl get -w` still sees it move."""
+IDLE_S: Final = 10.0
+"""Seconds between two looks at a resource of mode Sidecar without pods and without a workload to scale: the first pod
+wakes it, so that only a workload which comes, or begins to consent, is seen so late."""
 VERTICAL_ROUND_S: Final = 1.0
 """Seconds between two looks at pods that may be grown in place: a resize takes a tenth of that, so a longer round would
 be most of the answer's delay; a shorter one sees too few requests to tell a step from chance."""
@@ -145,7 +148,8 @@ class Reconciler:
         self._attend(key, service, found, looked_at)
         if outcome.refused and not found.pods and outcome.retry_s is not None:
             return outcome.retry_s
-        return min(self._round(service), outcome.retry_s if outcome.retry_s is not None else math.inf)
+        again_s = IDLE_S if _idle(service, found) else self._round(service)
+        return min(again_s, outcome.retry_s if outcome.retry_s is not None else math.inf)
 
     def _attend(self, key: Key, service: Service, found: Found, looked_at: float) -> None:
         """What can be grown within a tenth of a second is not left to wait for a round."""
@@ -314,6 +318,11 @@ def _desired(
     if service.mode == "Auto" and decision is not None:
         return decision.replicas
     return deployment.spec.replicas if deployment is not None else 0
+
+
+def _idle(service: Service, found: Found) -> bool:
+    """Whether there is nothing to look at: three hundred such resources took the time of others' changes."""
+    return service.injected and not found.pods and not (found.beside is not None and found.beside.scalable)
 
 
 def _timestamp() -> str:

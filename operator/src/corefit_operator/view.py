@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from corefit_core.naming import child_name
-from corefit_operator.intake import Budget, annotations
+from corefit_operator.intake import Budget, annotations, is_waiting
 from corefit_operator.objects import Child, Meta, Pod
 
 
@@ -88,6 +88,8 @@ class View:
         """Takes a resource in, as far as it may cost, unless a newer state of it is known."""
         key = self.key(raw)
         known = self._services.get(key)
+        if known is not None and _same(raw, known) and not is_waiting(known):
+            return key
         if known is None or _newer(_version(raw), _version(known)):
             kept = self._services[key] = self._budget.admitted(raw)
             self._owners.setdefault(_bucket(key), {})[key] = None
@@ -181,6 +183,11 @@ def _bucket(key: Key) -> tuple[str, str]:
 
 def _uid(raw: Mapping[str, Any]) -> str:
     return str(raw["metadata"].get("uid", ""))
+
+
+def _same(raw: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether nothing has happened to a resource: each event is handed on twice, and lists repeat what is known."""
+    return bool(_version(raw)) and (_uid(raw), _version(raw)) == (_uid(known), _version(known))
 
 
 def _age(raw: Mapping[str, Any]) -> tuple[str, str]:
