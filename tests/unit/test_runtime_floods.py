@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -159,3 +161,10 @@ async def test_what_changes_anything_listens_on_the_loopback_address_unless_swit
     finally:
         await made._admin.close(0)
         await made._control.close(0)
+
+
+def test_clients_of_the_serving_port_leave_files_for_probes() -> None:
+    code = "import resource as r, corefit_runtime.main as m; m.open_files(); print(*r.getrlimit(r.RLIMIT_NOFILE))"
+    start = ["prlimit", "--nofile=256:4096", sys.executable, "-c", code]
+    done = subprocess.run(start, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["4096", "4096"]

@@ -1,8 +1,10 @@
 """The command `corefit-runtime`."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import sys
 from typing import NoReturn
 
@@ -25,6 +27,7 @@ def main() -> None:
         _refuse(error)
     logs.configure(given.log_level, given.log_format)
     heap.configure()
+    open_files()
 
     async def serve() -> None:
         await App(given).run()
@@ -37,6 +40,16 @@ def main() -> None:
             runner.run(serve())
         except ConfigError as error:
             _refuse(error)
+
+
+def open_files() -> None:
+    """Takes as many open files as the process may have.
+
+    At the usual 1,024 the clients of the serving port alone could take all of them, and a probe would not be accepted.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # some systems call the limit infinite, and grant less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _refuse(error: CorefitError) -> NoReturn:
