@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import demand, explanation, load, memory, queueing, slo, vertical
+from corefit_core.recommender import demand, explanation, load, memory, queueing, saturation, slo, vertical
 from corefit_core.recommender.demand import Demand, Round
 from corefit_core.recommender.state import State
 from corefit_core.recommender.types import Decision, Observation, Policy, Reason
@@ -48,8 +48,12 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
     if hold is not None:
         return _decision(policy, state, observation, measured, _Made(None, observation.replicas, *hold)), state
     wanted = demand.of(Round(policy, state, before, observation, memory.service(policy, state, measured)))
+    trial = saturation.tried(policy, state, observation, measured, wanted.replicas)
+    if trial is not None and saturation.goes_on(policy, state, trial):
+        wanted = wanted._replace(replicas=max(wanted.replicas, trial.replicas), floor=max(wanted.floor, trial.replicas))
     state = msgspec.structs.replace(
         state,
+        trial=trial,
         since=_since(policy, state, now),
         known_at=now,
         window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
@@ -103,7 +107,12 @@ def _choice(policy: Policy, state: State, seen: Observation, measured: load.Meas
     bounded = max(policy.min_replicas, min(policy.max_replicas, needed))
     if bounded < current:
         return _down(policy, state, measured, wanted, (current, bounded))
+    full, trial = saturation.full(state, seen, measured), state.trial
+    if trial is not None and bounded == trial.replicas and saturation.goes_on(policy, state, trial):
+        return _Made(wanted, bounded, "Saturated", explanation.trial(trial.replicas - 1))
     why = _why(policy, state, measured, wanted)
+    if full and bounded == current == needed:
+        return _Made(wanted, current, "Saturated", explanation.full(current, policy.max_replicas))
     if bounded != needed:
         return _Made(wanted, bounded, *_limited(policy, needed, why))
     if bounded > current:

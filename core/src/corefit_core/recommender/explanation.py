@@ -88,6 +88,21 @@ def unreachable(policy: Policy, run_s: float | None, longest_s: float, *, quota:
     return f"{first} More replicas do not help, and Corefit adds none for it. {mend}"
 
 
+def trial(replicas: int) -> str:
+    """That one replica more shows whether there is more load than the pods could do."""
+    have = "has" if replicas == 1 else "have"
+    return f"{pods(replicas)} {have} had no idle time, so more load may wait; one more replica shows whether it does"
+
+
+def full(replicas: int, most: int) -> str:
+    """That pods have no idle time, and why no more are added."""
+    have = "has" if replicas == 1 else "have"
+    rest = (
+        f"maxReplicas is {most}" if replicas >= most else "one more did no more work; it is tried again within an hour"
+    )
+    return f"{pods(replicas)} {have} had no idle time, so clients may be waiting; {rest}"
+
+
 def holding(held: Held, replicas: int, threads: float) -> str:
     """Why replicas stay that the load of now does not need, and until when."""
     crowds = f"crowds of up to {cores(held.erlangs, threads)} came back {held.returns} times in the last hour"

@@ -214,6 +214,14 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class Trial(msgspec.Struct, frozen=True):
+    """One replica more for pods that have no idle time: when, their work then in Erlangs, and how many it makes."""
+
+    at: float
+    erlangs: float
+    replicas: int
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What `decide` remembers between calls; an empty one is that of an operator that just started.
 
@@ -244,6 +252,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         correction: factor on the load in the formulas, by which they come to what was measured.
         peaks: load that the CPU per pod was sized for lately, oldest first.
         asked: resizes that have not arrived.
+        trial: the last replica that was added to see whether there is more load; None before one was.
     """
 
     since: float | None = None
@@ -272,3 +281,4 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     correction: float = 1.0
     peaks: tuple[Timed, ...] = ()
     asked: tuple[Asked, ...] = ()
+    trial: Trial | None = None

@@ -120,6 +120,7 @@ Reason = Literal[
     "LoadDown",
     "StabilisationWindow",
     "Holding",
+    "Saturated",
     "AtMaximum",
     "AtMinimum",
     "NoReports",

@@ -1,0 +1,45 @@
+"""Pods without idle time: their work is all that they can do, not all that is wanted of them.
+
+Clients that wait for an answer before they send the next request (a closed loop) are never refused and never late by
+much: whatever pods there are, they fill them. So one more replica is tried. If more is then done, the load was larger,
+and the next round knows it; if not, the replica goes, and the trial is not repeated while the load stays as it is.
+May not know what is done with a trial.
+"""
+
+from typing import Final
+
+from corefit_core.recommender import growth, load, memory, slo
+from corefit_core.recommender.state import State, Trial
+from corefit_core.recommender.types import Observation, Policy
+
+LEAST_ROUNDS: Final = 3
+"""As many rounds, and `growth.FAST_S`, tell a pod that is full from one that is busy for a moment."""
+MORE: Final = 1.1
+"""Times the work of the last trial: pods that do no more than that have been tried at that load already."""
+AGAIN_S: Final = 3600.0
+"""After an hour other clients may wait: the trial costs one pod for a start-up and a window."""
+
+
+def full(state: State, seen: Observation, measured: load.Measured) -> bool:
+    """Whether all replicas are ready and have had no idle time lately."""
+    now = state.samples[-1].at
+    recent = [s for s in state.samples if s.at > now - growth.FAST_S]
+    all_there = 0 < measured.ready == seen.replicas and not measured.missing
+    enough = len(recent) >= LEAST_ROUNDS and recent[0].at < state.samples[-1].at - growth.FAST_S / 2
+    return all_there and enough and all(s.erlangs >= slo.FULL * measured.capacity for s in recent)
+
+
+def tried(policy: Policy, state: State, seen: Observation, measured: load.Measured, needed: int) -> Trial | None:
+    """The last trial, or a new one where full pods are all that the known load needs."""
+    last, now = state.trial, state.samples[-1].at
+    if needed > seen.replicas or seen.replicas >= policy.max_replicas or not full(state, seen, measured):
+        return last
+    work = growth.mean(state.samples, now, growth.FAST_S)
+    if last is not None and now - last.at < AGAIN_S and work < MORE * last.erlangs:
+        return last
+    return Trial(now, work, seen.replicas + 1)
+
+
+def goes_on(policy: Policy, state: State, trial: Trial | None) -> bool:
+    """Whether the replica of a trial has not yet had the time to come and to show what it does."""
+    return trial is not None and state.samples[-1].at - trial.at < memory.ahead_s(policy, state) + growth.FAST_S
