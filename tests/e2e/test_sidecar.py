@@ -160,7 +160,7 @@ def _only_what_is_stated_was_added(kube: Any) -> None:
         "serviceaccount" in m["mountPath"] and m["name"] != "corefit-no-token" for m in runtime["volumeMounts"]
     )
     added = set(pod["metadata"]["annotations"]) - set(template["metadata"].get("annotations", {}))
-    assert added == {naming.ANNOTATION_INJECTED, naming.ANNOTATION_ADMIN_PORT}
+    assert added == {naming.ANNOTATION_INJECTED, naming.ANNOTATION_ADMIN_PORT, naming.ANNOTATION_MODEL}
 
 
 def _sidecar(pod: dict[str, Any]) -> tuple[str, int]:

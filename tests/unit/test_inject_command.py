@@ -63,6 +63,17 @@ def test_without_an_image_it_writes_one_that_no_registry_serves(
     assert "--runtime-image" in caplog.text
 
 
+def test_what_came_as_json_begins_on_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kubectl refused it: "invalid Yaml document separator"."""
+    service, given = tmp_path / "service.yaml", tmp_path / "given.json"
+    service.write_text(yaml.safe_dump(SERVICE))
+    given.write_text(json.dumps(_kind("Pod", TEMPLATE)))
+    assert main(["inject", "-f", str(given), "--service", str(service), "--runtime-image", "r:1"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("---\n{")
+    assert SIDECAR in said
+
+
 @pytest.mark.parametrize("kind", ["Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
 def test_every_kind_with_pods_gets_the_sidecar(run: Any, kind: str) -> None:
     (found,) = run(_kind(kind, TEMPLATE))

@@ -224,7 +224,7 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
         "OPENBLAS_NUM_THREADS": threads,
     }
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in settings.items() if value]
-    limit = {"containerName": place.container, "resource": "limits.memory", "divisor": "1"}
+    limit = {"resource": "limits.memory", "divisor": "1"}
     own.append({"name": "COREFIT_MEMORY", "valueFrom": {"resourceFieldRef": limit}})
     own.append({"name": "COREFIT_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
     if service.burst_millicores is not None:

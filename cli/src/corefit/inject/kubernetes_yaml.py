@@ -124,8 +124,9 @@ def written(document: Document, value: Any) -> str:
         text = document.text.lstrip("\ufeff").rstrip() + "\n"
         return text if re.match(r"(?:\s*#[^\n]*\n|\s|%[^\n]*\n)*---(?:\s|$)", text) else "---\n" + text
     node = updated(document.node, document.value, value)
-    text = yaml.serialize(node, Dumper=_Dumper, width=WIDTH, allow_unicode=True, explicit_start=True)
-    return str(text)
+    text = yaml.serialize(node, Dumper=_Dumper, width=WIDTH, allow_unicode=True)
+    # On a line of its own: kubectl takes no document that begins behind the dashes, as one that came as JSON would.
+    return f"---\n{text}"
 
 
 def updated(node: Node, old: Any, new: Any) -> Node:
