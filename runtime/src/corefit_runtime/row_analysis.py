@@ -12,8 +12,8 @@ from typing import Final
 
 from corefit_runtime.engine import TensorSpec
 from corefit_runtime.onnx_file import Node, OnnxModel
-from corefit_runtime.row_rules import MICROSOFT, ML, STANDARD
 from corefit_runtime.row_shapes import SHAPES, SIZES
+from corefit_runtime.row_tables import MICROSOFT, ML, STANDARD
 from corefit_runtime.row_types import MIXED, Known, MixedError, NotAnalysedError, Op, Rule, weight
 
 OLDEST: Final = 7

@@ -1,10 +1,9 @@
 """What operators that change shapes, or compute with them, leave of the rows. See `row_rules`."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from corefit_runtime.row_reshape import flatten, reshape
 from corefit_runtime.row_rules import broadcast
 from corefit_runtime.row_types import (
     ROWS,
@@ -16,10 +15,10 @@ from corefit_runtime.row_types import (
     Result,
     Rule,
     Size,
-    weight,
     whole,
     wrapped,
 )
+from corefit_runtime.row_values import calculated, constant, shape, size, vector
 
 ENDLESS: Final = (1 << 31) - 1
 """From here on, the end of a slice is the end of the axis."""
@@ -53,153 +52,6 @@ def identity(op: Op) -> Result:
 def like_first(op: Op) -> Result:
     """The elements of the first input in another type."""
     return op.need(0)
-
-
-def constant(op: Op) -> Result:
-    """A weight that is written as a node."""
-    given = op.attributes
-    if any(each.unread for each in given.values()):
-        return Known(dims=(None,))
-    if "value" in given and given["value"].tensor is not None:
-        return weight(given["value"].tensor)
-    if "value_int" in given:
-        return Known(dims=(), values=(given["value_int"].i or 0,))
-    if "value_ints" in given:
-        return Known(dims=(len(given["value_ints"].ints),), values=given["value_ints"].ints)
-    if "value_float" in given or "value_string" in given:
-        return Known(dims=())
-    listed = given.get("value_floats") or given.get("value_strings")
-    return Known(dims=(listed.count,)) if listed is not None else Known()
-
-
-def shape(op: Op) -> Result:
-    """The sizes of a tensor."""
-    x = op.need(0)
-    sizes: list[Size] = list(x.dims or ())
-    if x.dims is None or (x.axis is None and not x.fixed):
-        return Known(sized=x.axis is not None or not x.fixed)
-    if x.axis is not None:
-        sizes[x.axis] = ROWS if x.exact else SOME
-    start, end = op.integer("start", 0), op.integer("end", len(sizes))
-    return _vector(tuple(sizes[start:end]))
-
-
-def size(op: Op) -> Result:
-    """How many elements a tensor has."""
-    x = op.need(0)
-    return Known(dims=(), sized=x.axis is not None or not x.fixed)
-
-
-def _vector(values: tuple[Size, ...], *, scalar: bool = False) -> Known:
-    dims = () if scalar else (len(values),)
-    return Known(dims=dims, values=values, sized=any(isinstance(value, str) for value in values))
-
-
-def calculated(op: Op) -> Result:
-    """Arithmetic on shapes; on anything else, elementwise."""
-    operands = op.given()
-    if any(each.data for each in operands) or len(operands) != 2:
-        return broadcast(operands)
-    pair = [each.values for each in operands]
-    if pair[0] is None or pair[1] is None or len(pair[0]) != len(pair[1]):
-        return broadcast(operands)
-    values = tuple(_calculated(op.node.op, a, b) for a, b in zip(*pair, strict=True))
-    return _vector(values, scalar=all(each.dims == () for each in operands))
-
-
-def _calculated(name: str, a: Size, b: Size) -> Size:
-    if isinstance(a, str) or isinstance(b, str):
-        return SOME
-    if not isinstance(a, int) or not isinstance(b, int):
-        return None
-    if name == "Div":
-        # Towards zero, as C does.
-        return None if b == 0 else int(math.copysign(abs(a) // abs(b), a * b)) if a else 0
-    return {"Add": a + b, "Sub": a - b, "Mul": a * b}[name]
-
-
-def reshape(op: Op) -> Result:
-    """The same elements in the same order: the rows stay apart where they are the outermost axis before and after."""
-    x, target = op.need(0), op.shape(1)
-    if x.axis is None and x.fixed:
-        return _fixed_reshape(x, target)
-    x, axis, dims = op.rows()
-    if (op.integer("allowzero", 0) and 0 in target) or any(isinstance(each, str) for each in target[1:]):
-        raise MixedError
-    if axis > 0:
-        if any(target[i : i + 1] != (0,) for i in range(axis + 1)):
-            raise MixedError
-        return x.with_dims(_sizes(target, dims))
-    if not target:
-        raise MixedError
-    lead = target[0]
-    sizes = _sizes(target, dims)
-    if lead == ROWS:
-        return replace(x.with_dims(_inferred(sizes, dims, target)), exact=True)
-    if lead == 0:
-        return x.with_dims(_inferred(sizes, dims, target))
-    if lead != -1:
-        raise MixedError
-    return _as_many_as_fit(op, x, dims, sizes)
-
-
-def _as_many_as_fit(op: Op, x: Known, dims: Dims, sizes: Dims) -> Known:
-    """A leading -1. With one row it has to come out even, so that each row has the same number of whole parts."""
-    inner, outer = _product(dims[1:]), _product(sizes[1:])
-    if inner is not None and outer is not None:
-        if outer == 0 or inner % outer:
-            raise MixedError
-        return replace(x.with_dims(sizes), exact=x.exact and inner == outer)
-    if not op.static:
-        raise MixedError
-    # All requests have the shape that was tried with one row, and there it came out even.
-    return replace(x.with_dims(sizes), exact=False)
-
-
-def _fixed_reshape(x: Known, target: tuple[Size, ...]) -> Known:
-    sizes = tuple(each if isinstance(each, int) and each > 0 else None for each in target)
-    if any(isinstance(each, str) for each in target):
-        raise MixedError
-    return Known(dims=sizes, values=x.values if len(target) <= 1 else None)
-
-
-def _sizes(target: Sequence[Size], dims: Dims) -> Dims:
-    """The sizes that a target says: 0 is the size there was, -1 what is left."""
-    return tuple(
-        dims[i] if each == 0 and i < len(dims) else each if isinstance(each, int) and each > 0 else None
-        for i, each in enumerate(target)
-    )
-
-
-def _inferred(sizes: Dims, dims: Dims, target: Sequence[Size]) -> Dims:
-    """With a -1 behind the rows replaced by what it is."""
-    inner = _product(dims[1:])
-    if list(target).count(-1) != 1 or inner is None:
-        return sizes
-    place = list(target).index(-1)
-    others = _product([each for i, each in enumerate(sizes) if i not in {0, place}])
-    if not others:
-        return sizes
-    return tuple(inner // others if i == place else each for i, each in enumerate(sizes))
-
-
-def _product(sizes: Sequence[int | None]) -> int | None:
-    found = 1
-    for each in sizes:
-        if each is None:
-            return None
-        found *= each
-    return found
-
-
-def flatten(op: Op) -> Result:
-    """To a matrix: the axes before one, and those from it on."""
-    x, axis, dims = op.rows()
-    at = op.integer("axis", 1)
-    at = at + len(dims) if at < 0 else at
-    if axis != 0 or at < 1:
-        raise MixedError
-    return replace(x.with_dims((None, _product(dims[at:]))), exact=x.exact and _product(dims[1:at]) == 1)
 
 
 def transpose(op: Op) -> Result:
@@ -258,7 +110,7 @@ def concat(op: Op) -> Result:
     if not any(each.data for each in parts):
         lists = [each.values for each in parts]
         if all(each.rank == 1 for each in parts) and all(values is not None for values in lists):
-            return _vector(tuple(value for values in lists for value in values or ()))
+            return vector(tuple(value for values in lists for value in values or ()))
     first, axis, dims = op.rows()
     at = wrapped(op.integer("axis", 1), len(dims))
     if at == axis or any(each.axis != axis or each.rank != len(dims) for each in parts):
@@ -289,7 +141,7 @@ def slice_(op: Op) -> Result:
     steps = op.shape(4) if op.get(4) is not None else (1,) * len(starts)
     places = [wrapped(whole(each), x.rank) for each in axes]
     if x.values is not None and not x.data and x.rank == 1 and len(places) == 1:
-        return _vector(x.values[whole(starts[0]) : whole(ends[0]) : whole(steps[0])])
+        return vector(x.values[whole(starts[0]) : whole(ends[0]) : whole(steps[0])])
     if x.fixed:
         raise MixedError
     x, axis, dims = op.rows()
@@ -313,7 +165,7 @@ def gather(op: Op) -> Result:
     at = wrapped(op.integer("axis", 0), x.rank)
     if not x.data and x.values is not None and indices.fixed and indices.values is not None:
         picked = tuple(x.values[wrapped(whole(each), len(x.values))] for each in indices.values)
-        return _vector(picked, scalar=indices.dims == ())
+        return vector(picked, scalar=indices.dims == ())
     if x.sized or indices.sized:
         raise MixedError
     before, after = (x.dims or ())[:at], (x.dims or ())[at + 1 :]
