@@ -341,6 +341,23 @@ def test_infinity_and_nan_go_through_json(datatype: str, count: int) -> None:
         answered(datatype, '[1, "Infinite"]', [2])
 
 
+def test_infinity_is_found_behind_binary_data_and_strings() -> None:
+    """It is looked for in what is encoded, from where the first data begins."""
+
+    def spec(name: str, datatype: str) -> TensorSpec:
+        return TensorSpec(name=name, datatype=datatype, shape=(-1,))
+
+    outputs = {"a": spec("a", "FP32"), "b": spec("b", "BYTES"), "c": spec("c", "FP64"), "d": spec("d", "INT64")}
+    used = Codec("m", "1", Signature({"x": spec("x", "FP32")}, outputs), max_tensors=8, max_depth=8)
+    wishes = [{"name": name, "parameters": {"binary_data": name == "a"}} for name in outputs]
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
+    form = used.form(memoryview(json.dumps({"id": "null", "inputs": [tensor], "outputs": wishes}).encode()), None)
+    found = [np.ones(1, np.float32), np.array(["null"], object), np.array([1, -np.inf]), np.array([1])]
+    length, pieces = used.render(form, found)
+    said = json.loads(b"".join(pieces)[:length])
+    assert [output.get("data") for output in said["outputs"]] == [None, ["null"], [1, "-Infinity"], [1]]
+
+
 @pytest.mark.parametrize("words", [[math.inf], ["Infinity"], ["-Infinity, NaN"]])
 def test_infinity_in_a_string_or_for_an_integer_is_none(words: list[Any]) -> None:
     with pytest.raises(InvalidInput):

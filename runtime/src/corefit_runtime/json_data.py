@@ -69,6 +69,11 @@ def quoted(text: memoryview) -> bytes | None:
     return None if found == whole else found
 
 
+def finite(array: Array) -> bool:
+    """Whether JSON has numbers for all elements: nothing is infinite, or not a number."""
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
 def written(flat: list[float]) -> list[Any]:
     """Floats as JSON can say them."""
     return [value if math.isfinite(value) else _name(value) for value in flat]

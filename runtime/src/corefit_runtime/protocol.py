@@ -108,9 +108,9 @@ class Codec:
         if form.id:
             message["id"] = form.id
         encoded = _ENCODER.encode(message)
-        if b"null" not in encoded:
+        # Numbers have no n, and the encoder's null has: to look for one byte costs less than to look at the floats.
+        if encoded.find(b"n", encoded.find(b'"data":[')) < 0 or all(map(json_data.finite, outputs)):
             return encoded
-        # The encoder's word for floats that aren't finite; to look for it costs less than to look at the floats.
         for tensor in tensors:
             if "data" in tensor and tensor["datatype"] in datatypes.FLOATS:
                 tensor["data"] = json_data.written(tensor["data"])
