@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -108,6 +109,18 @@ def test_other_weights_are_not_taken_under_a_checksum_of_the_models_file(start: 
     assert status == 500
     assert b"the model's weights changed under a pinned checksum" in body
     assert infer(runtime, ("i", "INT64", [1], [5]))[1]["outputs"][0]["data"] == [1.0]
+
+
+def test_a_strict_checksum_of_the_models_file_alone_is_refused_with_the_one_to_use(start: Any, tmp_path: Path) -> None:
+    path = external(tmp_path / "model")
+    pinned = hashlib.sha256(path.read_bytes()).hexdigest()
+    refused = start("--model-sha256", pinned, "--strict-checksum", model=str(path), wait="listening")
+    refused.wait(lambda: refused.report()["state"] == "Failed", "failed")
+    assert refused.report()["reason"] == "ChecksumMismatch"
+    found = re.search(r"([0-9a-f]{64}) covers all files", refused.report()["message"])
+    assert found is not None
+    runtime = start("--model-sha256", found[1], "--strict-checksum", model=str(path))
+    assert runtime.report()["model"]["sha256"] == found[1]
 
 
 def lstm(folder: Path) -> str:

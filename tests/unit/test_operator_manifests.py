@@ -130,7 +130,7 @@ def test_the_environment_carries_the_resource_and_what_is_empty_is_left_out() ->
     environment = {v["name"]: v.get("value") for v in _pod()["containers"][0]["env"]}
     assert environment["COREFIT_MODEL"] == "http://models/a.onnx"
     assert environment["COREFIT_OBJECTIVE_MS"] == "100"
-    assert "COREFIT_MODEL_SHA256" not in environment
+    assert not {"COREFIT_MODEL_SHA256", "COREFIT_STRICT_CHECKSUM"} & environment.keys()
     assert "COREFIT_POD_UID" in environment
     assert not {"COREFIT_CALIBRATE", "COREFIT_CALIBRATION_INPUTS"} & environment.keys()
     tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.5]}
@@ -138,6 +138,13 @@ def test_the_environment_carries_the_resource_and_what_is_empty_is_left_out() ->
     environment = {v["name"]: v.get("value") for v in _pod(**spec)["containers"][0]["env"]}
     assert environment["COREFIT_CALIBRATE"] == "false"
     assert json.loads(environment["COREFIT_CALIBRATION_INPUTS"]) == [tensor]
+
+
+def test_a_checksum_must_cover_all_files_of_the_model() -> None:
+    pod = _pod(model={"uri": "pvc://claim/a.onnx", "sha256": "0" * 64})
+    environment = {v["name"]: v.get("value") for v in pod["containers"][0]["env"]}
+    assert environment["COREFIT_MODEL_SHA256"] == "0" * 64
+    assert environment["COREFIT_STRICT_CHECKSUM"] == "true"
 
 
 def test_a_variable_of_the_template_replaces_the_safety_net_of_the_same_name() -> None:

@@ -45,6 +45,18 @@ def external(folder: Path, location: str = "e.data", value: float = 1.0) -> Path
     return path
 
 
+def in_one_file(path: Path) -> Path:
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def weights(value: float) -> bytes:
     return np.full((ROWS, 256), value, np.float32).tobytes()
 
@@ -82,6 +94,30 @@ def test_a_checksum_of_the_models_file_alone_is_said_to_be_no_more(tmp_path: Pat
     files = model_files.take(path, "m", hashlib.sha256(path.read_bytes()).hexdigest(), tmp_path / "held")
     assert files.sha256 in files.unpinned
     assert "not the weights in e.data" in files.unpinned
+
+
+def test_where_a_checksum_must_cover_all_files_the_one_of_the_models_file_is_refused(tmp_path: Path) -> None:
+    """Whoever could write to the claim changed the weights under a pinned checksum."""
+    path, held = external(tmp_path / "model"), tmp_path / "held"
+    whole = model_files.take(path, "m", "", held).sha256
+    own = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ChecksumMismatch, match=rf"not the weights in e\.data: {whole} covers all files"):
+        model_files.take(path, "m", own, held, strict=True)
+    gc.collect()
+    assert not list(held.glob("weights-*"))
+    for pinned in ("", whole):
+        assert model_files.take(path, "m", pinned, held, strict=True).unpinned == ""
+
+
+def test_a_checksum_of_a_model_in_one_file_covers_all_of_it(tmp_path: Path) -> None:
+    path = in_one_file(tmp_path / "m.onnx")
+    own = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert model_files.take(path, "m", own, tmp_path, strict=True).sha256 == own
+
+
+def test_a_message_names_a_few_of_many_files() -> None:
+    assert model_files.listed(["a", "b", "c"]) == "a, b, c"
+    assert model_files.listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 @pytest.mark.parametrize("location", ["../e.data", "/etc/hostname", "sub/../../e.data"])
@@ -133,15 +169,7 @@ def test_copies_go_with_their_model_and_those_of_ended_processes_at_the_next_sta
 
 
 def test_a_model_in_one_file_is_made_from_the_bytes_that_were_checked(tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    graph = helper.make_graph(
-        [helper.make_node("Neg", ["x"], ["y"])],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
-    )
-    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
-    path.write_bytes(data)
+    path = in_one_file(tmp_path / "m.onnx")
     files = model_files.take(path, "m", "", tmp_path / "held")
     path.write_bytes(b"another")
     engine = Engine(files, Threads())

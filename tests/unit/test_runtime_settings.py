@@ -19,6 +19,12 @@ def test_everything_can_come_from_the_environment() -> None:
     assert (given.model, given.debug, given.cpus) == ("m.onnx", True, 1500)
 
 
+def test_a_checksum_need_not_cover_all_files_unless_a_variable_or_an_option_says_so() -> None:
+    assert settings.load(["--model", "m"], {}).strict_checksum is False
+    assert settings.load(["--model", "m"], {"COREFIT_STRICT_CHECKSUM": "true"}).strict_checksum is True
+    assert settings.load(["--model", "m", "--strict-checksum"], {}).strict_checksum is True
+
+
 def test_an_empty_variable_is_as_none() -> None:
     assert settings.load([], {"COREFIT_MODEL": "m", "COREFIT_PORT": ""}).port == 8080
 

@@ -14,7 +14,8 @@ _URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*
 Sha256 = Annotated[
     str,
     Meta(
-        description="SHA-256 of the file; another file is refused.",
+        description="SHA-256 of the file; another file is refused. Where weights are in other files "
+        "(ONNX external data), the checksum that covers all of them: see docs/model-sources.md.",
         max_length=64,
         extra_json_schema=rules(
             ("self.matches('^[0-9a-f]{64}$')", "sha256 must be 64 lower-case hexadecimal digits, as sha256sum says")

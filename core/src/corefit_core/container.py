@@ -205,6 +205,7 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
     settings = {
         "COREFIT_MODEL": service.model_uri,
         "COREFIT_MODEL_SHA256": service.model_sha256,
+        "COREFIT_STRICT_CHECKSUM": "true" if service.model_sha256 else "",
         "COREFIT_NAME": service.model_name,
         "COREFIT_PORT": str(place.port),
         "COREFIT_ADMIN_PORT": str(place.admin_port),

@@ -26,7 +26,7 @@ FIXES: Final[Mapping[str, str]] = {
     "spec.model.uri or spec.template.volumes.",
     "ClaimNotBound": "See why with kubectl describe pvc: a StorageClass or a PersistentVolume may be missing.",
     "ModelTooLarge": "Raise spec.resources.memory, or serve a smaller model.",
-    "ChecksumMismatch": "Check spec.model.sha256 against the file (sha256sum), or leave it out.",
+    "ChecksumMismatch": "Check spec.model.sha256 against what the message names, or leave it out.",
     "ModelInvalid": "Check that spec.model.uri is an ONNX file that onnxruntime loads.",
     "ImagePullFailed": "Check spec.image and spec.template.imagePullSecrets.",
     "Unschedulable": "Free CPU and memory on the nodes, add nodes, or lower spec.resources.",

@@ -76,7 +76,7 @@ def _files(settings: Settings) -> ModelFiles:
     folder, path = Path(settings.model_dir), store.local(settings.model)
     if path is None:
         path = store.fetch(settings.model, settings.model_sha256, folder, access=settings.access).path
-    return model_files.take(path, settings.model, settings.model_sha256, folder)
+    return model_files.take(path, settings.model, settings.model_sha256, folder, strict=settings.strict_checksum)
 
 
 def _samples(settings: Settings, engine: Engine) -> tuple[Tensors | None, str]:

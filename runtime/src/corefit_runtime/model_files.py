@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
@@ -26,6 +26,8 @@ BLOCK: Final = 1 << 20
 PREFIX: Final = "weights-"
 MODEL: Final = "model.onnx"
 LOCK: Final = ".lock"
+NAMED: Final = 3
+"""Files of weights that a message names."""
 
 
 class Held:
@@ -111,7 +113,7 @@ class ModelFiles:
         return data
 
 
-def take(path: Path, uri: str, pinned: str, folder: Path) -> ModelFiles:
+def take(path: Path, uri: str, pinned: str, folder: Path, *, strict: bool = False) -> ModelFiles:
     """Reads, checks and holds the files of the model at `path`.
 
     Args:
@@ -119,11 +121,12 @@ def take(path: Path, uri: str, pinned: str, folder: Path) -> ModelFiles:
         uri: how messages name it.
         pinned: the SHA-256 that the user gave; empty for none.
         folder: where files are held that have to be copied.
+        strict: refuse a checksum of the model's file alone where weights are in other files.
 
     Raises:
         ModelUnavailable: a file can't be read or copied.
         ModelInvalid: it is no ONNX model, or names weights outside its own folder.
-        ChecksumMismatch: the checksum is another.
+        ChecksumMismatch: the checksum is another, or covers too little.
     """
     data = _read(path, uri)
     own, pinned = hashlib.sha256(data).hexdigest(), pinned.lower()
@@ -142,13 +145,20 @@ def take(path: Path, uri: str, pinned: str, folder: Path) -> ModelFiles:
         (held.path / MODEL).write_bytes(data)
     except OSError as error:
         raise ModelUnavailable(f"the weights of {uri} can't be copied to {folder}: {_why(error)}") from error
-    found = combined(own, digests)
+    files = ModelFiles(path, data, combined(own, digests), graph, held)
     if pinned != own:
-        _check(uri, pinned, found)
-    files = ModelFiles(path, data, found, graph, held)
-    if pinned == own:
-        files.unpinned = f"the checksum covers {path.name}, not the weights in {', '.join(names)}: {found} covers all"
+        _check(uri, pinned, files.sha256)
+        return files
+    files.unpinned = f"the checksum covers {path.name}, not the weights in {listed(names)}: {files.sha256} covers all"
+    if strict:
+        raise ChecksumMismatch(f"{uri} is not pinned whole: {files.unpinned} files, so use that one")
     return files
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names, as a message has room for them: some exporters write a file for each tensor."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def combined(own: str, weights: Mapping[str, str]) -> str:

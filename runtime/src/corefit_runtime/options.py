@@ -41,6 +41,12 @@ class Option:
 OPTIONS: Final[tuple[Option, ...]] = (
     Option(field="model", kind="text", help="the model: a path, file:// or http(s):// URI of an .onnx file"),
     Option(field="model_sha256", kind="text", default="", help="the file's SHA-256; another file is refused"),
+    Option(
+        field="strict_checksum",
+        kind="flag",
+        default="false",
+        help="refuse a SHA-256 of the .onnx file alone where its weights are in other files",
+    ),
     Option(field="name", kind="text", default="model", help="the model's name in URLs and metrics"),
     Option(field="model_version", kind="text", default="1", help="the version that the protocol reports"),
     Option(

@@ -31,6 +31,7 @@ class Settings:
 
     model: str
     model_sha256: str
+    strict_checksum: bool
     name: str
     model_version: str
     model_dir: str
