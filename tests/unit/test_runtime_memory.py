@@ -22,7 +22,8 @@ from corefit_core.service import decode
 from corefit_runtime import memory, settings, store
 from corefit_runtime.access import Access
 from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Response
+from corefit_runtime.http_memory import Memory, Share
+from corefit_runtime.http_messages import BadHead, Response
 from corefit_runtime.http_server import Server
 
 MIB = 1 << 20
@@ -34,6 +35,18 @@ def test_bodies_hold_no_more_than_half_of_what_the_model_leaves(most: int, limit
     room = memory.for_bodies(most, limit, resident)
     assert room <= most
     assert room <= max(memory.LEAST, (limit - resident) // 2)
+
+
+def test_a_request_without_a_body_needs_no_room() -> None:
+    """Answers that nobody read held more than there was: GET of health and metadata got 503 as well."""
+    refused: list[str] = []
+    pool = Memory(100, refused.append)
+    Share(pool).hold(101)
+    Share(pool).begin(0)
+    assert refused == []
+    with pytest.raises(BadHead):
+        Share(pool).begin(1)
+    assert refused == ["memory"]
 
 
 def test_a_pod_of_128_mib_holds_no_256() -> None:

@@ -33,12 +33,12 @@ class Memory:
         return self.held == 0 or self.held + count <= self.limit
 
     def require(self, count: int) -> None:
-        """Sees that so many bytes more would find room.
+        """Sees that so many bytes more would find room; none always do, whatever answers hold (`Share.hold`).
 
         Raises:
             BadHead: they would not.
         """
-        if self.held + count > self.limit:
+        if count and self.held + count > self.limit:
             self._refused("memory")
             raise BadHead(503, "the bodies that are being read fill the memory for them (--max-body-memory)")
 
