@@ -143,6 +143,21 @@ def test_the_revision_and_the_checksum_are_those_of_the_pods_that_serve() -> Non
     assert new.model == ModelStatus(uri=NEW, revision="1", sha256="5" * 64)
 
 
+def test_the_checksum_is_of_the_revision_that_is_shown() -> None:
+    """A pod of another revision has the same address, and other content."""
+    pods = (
+        _pod("a", ready=True, model=(NEW, "1")),
+        _pod("b", ready=True, model=(NEW, "1")),
+        _pod("c", ready=True, model=(NEW, "2")),
+    )
+    old, new = (_report(model=ModelIdentity(name="a", sha256=digit * 64)) for digit in "56")
+    for reports, sha256 in (({"a": old, "b": old, "c": new}, "5" * 64), ({"c": new}, msgspec.UNSET)):
+        said = status.of(
+            _service(model={"uri": NEW}), _found(pods=pods, reports=reports), InferenceServiceStatus(), NOW
+        )
+        assert said.model == ModelStatus(uri=NEW, revision="1", sha256=sha256)
+
+
 def test_pods_without_a_range_are_shown_with_their_cpu_too() -> None:
     """The column was empty."""
     spec = {"containers": [{"name": "runtime", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}]}

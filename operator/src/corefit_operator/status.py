@@ -160,7 +160,8 @@ def _model(service: Service, found: Found) -> ModelStatus | UnsetType:
     (uri, revision), _ = Counter((pod.model_uri, pod.model_revision) for pod in ready).most_common(1)[0]
     if not uri and found.deployment is not None and found.deployment.rolling_out:
         return UNSET  # pods of a version of the operator that did not say it
-    reports = (found.reports.get(pod.metadata.uid) for pod in ready if pod.model_uri == uri)
+    serving = (pod.metadata.uid for pod in ready if (pod.model_uri, pod.model_revision) == (uri, revision))
+    reports = (found.reports.get(uid) for uid in serving)
     sums = {report.model.sha256 for report in reports if report is not None}
     return ModelStatus(
         uri=uri or service.source_uri,
