@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,28 @@ async def test_a_grant_that_changed_while_the_model_was_loaded_is_followed(bench
     await bench.serving.load(Grant(quota_millicores=4000))
     await bench.grant(2000)
     assert (bench.service.plan.grant_millicores, bench.service.plan.workers) == (2000, 2)
+
+
+async def test_a_plan_after_a_contradiction_has_the_queue_of_requests_that_are_not_joined(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report had the longer queue that joined requests would empty in the same time."""
+    load = loading.load
+    plans = []
+    for contradiction in ("", "seen"):
+
+        def loaded(*given: Any, contradiction: str = contradiction) -> loading.Loaded:
+            found = load(*given)
+            found.model.contradiction = contradiction
+            line = Line(a=0.01, b=0.0001)
+            findings = Findings(line=line, profile=SLOW.profile, rows_independent=bool(contradiction))
+            return replace(found, findings=findings)
+
+        monkeypatch.setattr(loading, "load", loaded)
+        await bench.serving.load(bench.granted)
+        plans.append(bench.service.plan)
+    assert plans[0].queue_depth == plans[1].queue_depth
+    assert plans[1].batch_rows == 0
 
 
 @pytest.mark.parametrize(("options", "said"), [((), True), (("--cpus", "2"), False)])

@@ -58,6 +58,7 @@ class Serving:
         self.on_loaded: Callable[[], None] = lambda: None
         self._changing = asyncio.Lock()
         self._tracing = asyncio.Lock()
+        self._following: asyncio.Task[None] | None = None
 
     async def load(self, grant: Grant) -> None:
         """Fetches the model and brings it into service; again, to reload it.
@@ -167,12 +168,11 @@ class Serving:
         engine, wrong = await self._session(model, plan, findings)
         if wrong:
             plan = on_threads(plan, engine.threads.intra)
+        if model.contradiction:
+            findings = _without_rows(findings, model)
         limits = limits_of(settings, plan, findings)
         plan = msgspec.structs.replace(plan, queue_depth=limits.depth, batch_rows=limits.batch)
         model.engine = engine
-        if model.contradiction:
-            findings = _without_rows(findings, model)
-            limits = limits_of(settings, plan, findings)
         model.allow_sharing(findings.rows_independent)
         self._pool.apply(limits)
         self.grant, self._findings = grant, findings
@@ -185,10 +185,13 @@ class Serving:
         """What a worker's thread calls when an answer has shown that rows are not independent."""
         loop = asyncio.get_running_loop()
 
+        def begin() -> None:
+            self._following = loop.create_task(self._contradicted(model))  # The loop keeps weak references only.
+
         def later(_: str) -> None:
             # A drain that has ended needs no note.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(lambda: loop.create_task(self._contradicted(model)))
+                loop.call_soon_threadsafe(begin)
 
         return later
 
