@@ -56,7 +56,7 @@ bench-failover: setup ## seconds from the death of the leading operator to the n
 test-cgroup2: setup ## runtime and cluster on cgroup v2, in an emulated machine (needs root, an hour or two; nightly runs it)
 	$(RUN) pytest -m nightly -s tests/cgroup2
 
-nightly: setup ## what takes too long for `make test`: long runs of the fault tests, on a real API server
+nightly: setup ## what takes too long for `make test`: long runs of the fault tests, a machine with cgroup v2
 	$(RUN) pytest -m nightly -s
 
 bench-resize: setup ## random resizes of running pods under load (N=1000), on a real cluster
