@@ -179,6 +179,21 @@ def test_a_model_in_one_file_is_made_from_the_bytes_that_were_checked(tmp_path: 
     assert not (tmp_path / "held").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html></html>", "an HTML page"),
+        (b"PK\x03\x04" + bytes(60), "a zip archive"),
+    ],
+)
+def test_what_lies_on_a_disk_in_place_of_a_model_is_named(tmp_path: Path, data: bytes, named: str) -> None:
+    """Downloads were looked at, files of a claim were not."""
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ModelInvalid, match=f"m is no ONNX model but {named}"):
+        model_files.take(tmp_path / "m.onnx", "m", "", tmp_path)
+
+
 @pytest.mark.parametrize("data", [b"\xff" * 30, b"\x3a\xff\xff\xff\xff\x0f", b"\x3a\x05ab", b"not a model at all"])
 def test_what_is_no_model_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(data)

@@ -90,8 +90,8 @@ async def test_a_plan_after_a_contradiction_has_the_queue_of_requests_that_are_n
         def loaded(*given: Any, contradiction: str = contradiction) -> loading.Loaded:
             found = load(*given)
             found.model.contradiction = contradiction
-            line = Line(a=0.01, b=0.0001)
-            findings = Findings(line=line, profile=SLOW.profile, rows_independent=bool(contradiction))
+            profile = (ServiceTime(threads=1, rows=1, seconds=0.00101),)
+            findings = Findings(line=Line(a=0.001, b=0.00001), profile=profile, rows_independent=bool(contradiction))
             return replace(found, findings=findings)
 
         monkeypatch.setattr(loading, "load", loaded)

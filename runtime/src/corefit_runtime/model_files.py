@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from corefit_core.errors import ChecksumMismatch, ModelInvalid, ModelUnavailable
-from corefit_runtime import onnx_file
+from corefit_runtime import content, onnx_file
 from corefit_runtime.onnx_file import OnnxModel
 
 BLOCK: Final = 1 << 20
@@ -134,7 +134,9 @@ def take(path: Path, uri: str, pinned: str, folder: Path, *, strict: bool = Fals
         graph = onnx_file.parse(memoryview(data))
     except ModelInvalid as error:
         _check(uri, pinned, own)  # That it is another file says more than that this one is broken.
-        raise ModelInvalid(f"{uri} can't be served: {error}") from error
+        other = content.recognised(data[: content.LOOKED_AT])
+        wrong = f"{uri} is no ONNX model but {other}" if other else f"{uri} can't be served: {error}"
+        raise ModelInvalid(wrong) from error
     names = onnx_file.locations(graph)
     if not names:
         _check(uri, pinned, own)

@@ -2,8 +2,7 @@
 
 A download goes to a `.part` file that is resumed after a failure, checked, and renamed into place; it is not forced to
 the disk, since what a start finds there is believed by its checksum only, and else fetched anew. Blocking: run it off
-the event loop. The model is one file: what it refers to outside itself (ONNX external data) must lie in its own folder,
-which onnxruntime enforces.
+the event loop. The model is one file here; `model_files` takes what it refers to outside itself (ONNX external data).
 """
 
 import hashlib
