@@ -105,6 +105,14 @@ async def test_what_json_takes_when_it_is_decoded_is_charged(floats: Engine) -> 
         assert status(await made.ask(request(numbers(200_000, [1])))) == 400
 
 
+async def test_what_the_loaded_model_leaves_no_room_for_is_too_large(floats: Engine) -> None:
+    """It got 503 and Retry-After for ever: only what --max-body-memory never has room for was too large."""
+    async with port(floats) as made:
+        made.server.memory.limit = 2 << 20
+        made.api.bound_memory(2 << 20)
+        assert status(await made.ask(request(numbers(200_000)))) == 413
+
+
 @pytest.mark.parametrize("count", [100, 10_000])
 async def test_many_strings_are_not_made_on_the_event_loop(
     strings: Engine, monkeypatch: pytest.MonkeyPatch, count: int

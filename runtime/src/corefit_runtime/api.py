@@ -59,6 +59,10 @@ class InferenceApi:
         self._timeout_s = settings.timeout_ms / 1000
         self._shed_s = -CROWDED_S
 
+    def bound_memory(self, most: int) -> None:
+        """From now on a request that takes more bytes than this is too large: there will never be room for it."""
+        self._aside.max_memory = most
+
     def __call__(self, exchange: Exchange) -> None:
         """Answers one exchange, now or later."""
         try:

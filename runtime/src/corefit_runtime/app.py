@@ -29,6 +29,7 @@ from corefit_runtime.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from corefit_runtime.api import InferenceApi
     from corefit_runtime.http_exchange import Exchange
     from corefit_runtime.serving import Serving
 
@@ -133,9 +134,8 @@ class App:
         pool.on_queued = service.queued
         service.pool = pool
         self._serving = Serving(service, pool)
-        self._serving.on_loaded = self._bound_memory
         api = InferenceApi(service, pool, Offload(self._loop))
-        self._http = Server(
+        http = self._http = Server(
             api,
             _limits(settings),
             error_body=error_body,
@@ -145,14 +145,7 @@ class App:
             refusal=api.refusal,
             access=logs.access if settings.access_log else None,
         )
-
-    def _bound_memory(self) -> None:
-        """Bodies and answers hold no more than what the model has left of the container's memory."""
-        settings, http = self._settings, self._http
-        assert http is not None  # noqa: S101 - `_compose` has made it
-        limit = settings.memory or memory.limit()
-        http.memory.limit = memory.for_bodies(settings.max_body_memory, limit, memory.resident())
-        log.info("bodies and unsent answers may hold %d MiB", http.memory.limit >> 20)
+        self._serving.on_loaded = lambda: _bound_memory(settings, http, api)
 
     async def _load(self) -> None:
         """Until it works: a model that can't be served is reported and tried again, not crashed on."""
@@ -232,6 +225,15 @@ async def _answered(exchange: "Exchange", work: "Awaitable[None]") -> None:
 def _import_heavy() -> None:
     """Numpy and onnxruntime: 0.3 s of CPU."""
     import corefit_runtime.serving  # noqa: F401, PLC0415
+
+
+def _bound_memory(settings: Settings, http: Server, api: "InferenceApi") -> None:
+    """Bodies and answers hold no more than what the model has left of the container's memory."""
+    limit = settings.memory or memory.limit()
+    most = memory.for_bodies(settings.max_body_memory, limit, memory.resident())
+    http.memory.limit = most
+    api.bound_memory(most)
+    log.info("bodies and unsent answers may hold %d MiB", most >> 20)
 
 
 def _admin_limits(settings: Settings) -> HttpLimits:

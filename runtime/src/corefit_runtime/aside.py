@@ -28,12 +28,15 @@ class Aside:
         offload: where it is done.
         max_body: bytes that a body may expand to.
         max_memory: bytes that all bodies, and what is made of them, may hold.
+
+    Attributes:
+        max_memory: the same; whoever bounds the server's memory anew sets it.
     """
 
     def __init__(self, offload: Offload, max_body: int, max_memory: int) -> None:
         self._offload = offload
         self._max_body = max_body
-        self._max_memory = max_memory
+        self.max_memory = max_memory
 
     async def parse(self, exchange: Exchange, codec: Codec, facts: Facts) -> tuple[Form, dict[str, Array]] | None:
         """The request's form and tensors; None when its client has gone meanwhile.
@@ -45,7 +48,7 @@ class Aside:
         """
         async with self._offload.turn:
             try:
-                return await self._parsed(_Budget(exchange, self._max_memory), exchange.body, codec, facts)
+                return await self._parsed(_Budget(exchange, self.max_memory), exchange.body, codec, facts)
             except _Gone:
                 return None
 
@@ -90,7 +93,8 @@ class _Budget:
             raise _Gone
         self._held += count
         if self._held > self._limit:
-            raise TooLarge(f"with {what} it takes {self._held} bytes of memory: over --max-body-memory {self._limit}")
+            takes = f"with {what} it takes {self._held} bytes of memory"
+            raise TooLarge(f"{takes}: bodies may hold {self._limit} (--max-body-memory, --memory)")
         if not self._exchange.charge(count):
             raise Shed(f"there is no room for {what} (--max-body-memory)", cause="memory", retry_after_s=RETRY_S)
 
