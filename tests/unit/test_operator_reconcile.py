@@ -50,7 +50,7 @@ class World:
         }
         view, metrics, cluster, defaults = View(), Metrics(), self, Defaults(image="i")
         view.put_service(self.raw)
-        self.view = view
+        self.view, self.upgrades = view, Upgrades(5)
         self.reconciler = Reconciler(
             cluster=cluster,  # type: ignore[arg-type]
             view=view,
@@ -62,7 +62,7 @@ class World:
             defaults=defaults,
             clock=self.clock,
             round_s=ROUND_S,
-            upgrades=Upgrades(5),
+            upgrades=self.upgrades,
             attention=Attention(self.attention, self._look, lambda _: None, self.clock),
         )
 
@@ -433,3 +433,25 @@ async def test_a_resource_of_mode_sidecar_with_nothing_to_look_at_is_looked_at_s
     world = World()
     world.asks(mode="Sidecar", scaling={})
     assert await world.reconcile() == reconcile.IDLE_S
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"resources": {"cpu": "many"}}, "InvalidSpec"),
+        ({"application": {"containers": [{"name": "a", "image": "i"}]}}, "PolicyViolation"),
+    ],
+)
+async def test_a_resource_that_may_not_be_rolled_as_it_is_holds_up_no_upgrades(
+    change: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It kept its turn for as long as nobody corrected it."""
+    world = World()
+    forgotten: list[Key] = []
+    monkeypatch.setattr(world.upgrades, "forget", forgotten.append)
+    await world.reconcile()
+    assert forgotten == []
+    world.asks(**change)
+    await world.reconcile()
+    assert said in {condition["reason"] for condition in world.status["conditions"]}
+    assert forgotten == [KEY]

@@ -111,6 +111,7 @@ class Reconciler:
         try:
             told = remembered.told(raw, self._defaults)
         except InvalidInput as error:
+            self._upgrades.forget(key)
             self._attention.forget(key)
             await self._say_unreadable(key, raw, remembered, error)
             return None
@@ -126,6 +127,8 @@ class Reconciler:
     async def _bring_in_order(self, key: Key, raw: Mapping[str, Any], told: Asked, remembered: Remembered) -> float:
         service = told.service
         wanted = routing.reachable(service, told.wanted, self._pods(key, service))
+        if not wanted:
+            self._upgrades.forget(key)
         waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
         outcome = await children.settle(
             self._cluster,

@@ -44,7 +44,7 @@ class Upgrades:
         return len(self._rolling) >= self._at_once or own >= max(1, self._at_once - 1)
 
     def forget(self, key: Key) -> None:
-        """The resource is gone or paused: its turn goes to another."""
+        """The resource is gone, paused, or may not be rolled as it is: its turn goes to another."""
         self._rolling.discard(key)
 
 
