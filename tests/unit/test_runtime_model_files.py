@@ -120,7 +120,7 @@ def test_a_message_names_a_few_of_many_files() -> None:
     assert model_files.listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
-@pytest.mark.parametrize("location", ["../e.data", "/etc/hostname", "sub/../../e.data"])
+@pytest.mark.parametrize("location", ["../e.data", "/etc/hostname", "sub/../../e.data", "e\0/.."])
 def test_weights_outside_the_models_folder_are_refused(tmp_path: Path, location: str) -> None:
     path = external(tmp_path / "model", location)
     (tmp_path / "e.data").write_bytes(weights(1.0))

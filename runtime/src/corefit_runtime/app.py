@@ -218,7 +218,7 @@ async def _answered(exchange: "Exchange", work: "Awaitable[None]") -> None:
     try:
         await work
     except Exception as error:  # noqa: BLE001 - whatever it is
-        _, message = failures.warned(log, "a request to the admin port failed", error)
+        _, message = failures.warned(log, "a request to the control port failed", error)
         exchange.reply(Response(500, [message.encode() + b"\n"], TEXT))
 
 

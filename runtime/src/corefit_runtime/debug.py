@@ -1,4 +1,4 @@
-"""The debug endpoints of the admin port; they exist only where `--debug` is given.
+"""The debug endpoints of the control port; they exist only where `--debug` is given.
 
 `/debug/sched` tells, for each thread, the time lost to scheduling rather than to compute. `/debug/pprof/profile`
 is a flame graph by py-spy, native frames of onnxruntime included, where py-spy is installed (the extra `debug`).
@@ -46,7 +46,7 @@ def schedule(service: Service, tasks: Path = TASKS) -> bytes:
 def routes(
     service: Service, background: Callable[[Exchange, Awaitable[None]], None], trace: Trace
 ) -> dict[tuple[bytes, str], Callable[[Exchange], None]]:
-    """The routes for `AdminApi`. `background` runs what may take longer than the loop waits."""
+    """The routes for the control port. `background` runs what may take longer than the loop waits."""
     return {
         (b"GET", "/debug/sched"): lambda exchange: exchange.reply(Response(200, [schedule(service)])),
         (b"GET", "/debug/pprof/profile"): lambda exchange: background(exchange, profile(exchange)),

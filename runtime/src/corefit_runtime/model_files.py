@@ -193,8 +193,9 @@ def _why(error: OSError) -> str:
 def _copy(model: Path, name: str, held: Path) -> str:
     """Copies a file of weights, and returns the SHA-256 of what was copied."""
     pure, root = PurePosixPath(name), model.parent.resolve()
-    source = (root / name).resolve()
-    if pure.is_absolute() or ".." in pure.parts or not source.is_relative_to(root):
+    leads_out = pure.is_absolute() or ".." in pure.parts or "\0" in name  # No path has a zero byte.
+    source = root if leads_out else (root / name).resolve()
+    if leads_out or not source.is_relative_to(root):
         raise ModelInvalid(f"{model.name} names weights outside its own folder: {name!r}")
     if name in {MODEL, LOCK}:
         raise ModelInvalid(f"{model.name} names weights in {name!r}, a name of Corefit's own: rename that file")
