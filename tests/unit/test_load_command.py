@@ -162,7 +162,7 @@ def test_progress_leaves_standard_output_to_the_figures(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(progress, "LOG_S", 0.02)
-    assert main(["load", server[0], "--rate", "50", "--duration", "300ms", "--body", body, "--json"]) == 0
+    assert main(["load", server[0], "--rate", "20", "--duration", "2s", "--body", body, "--json"]) == 0
     said = capsys.readouterr()
     json.loads(said.out)
     assert "requests a second" in said.err

@@ -26,7 +26,7 @@ class Container(_Read, frozen=True, kw_only=True):
 
 
 class Spec(_Read, frozen=True, kw_only=True):
-    """What is asked for."""
+    """What the pod requests, container by container."""
 
     containers: list[Container] = []
     init_containers: list[Container] = []

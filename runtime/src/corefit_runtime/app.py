@@ -76,7 +76,7 @@ class App:
                 await server.close(ADMIN_GRACE_S)
 
     async def _start_admin(self) -> None:
-        """Opens the ports that are there before the model: what is asked for, and what changes something.
+        """Opens the ports that are there before the model: what others ask, and what changes something.
 
         What changes something, or costs much, is on a port of its own that other pods don't reach.
         """
