@@ -83,7 +83,8 @@ cluster-down: setup ## takes it down and leaves nothing behind
 images: setup ## the operator's and the runtime's images, as OCI archives
 	$(RUN) corefit-devcluster images
 
-setup: $(STAMP)
+setup: $(STAMP) ## uv, and the packages by the lock; the programs are then in .venv/bin
+	@$(if $(filter setup,$(MAKECMDGOALS)),echo "The programs corefit and corefit-devcluster are in .venv/bin: . .venv/bin/activate",:)
 
 .uv/bin/uv:
 	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.11 or newer (Debian: apt-get install python3 python3-venv)"; exit 1; }

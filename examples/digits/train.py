@@ -1,6 +1,6 @@
 """Trains the digits model and writes it beside this file: `model.onnx`, and `rows.json` with rows it never saw.
 
-    uv run python examples/digits/train.py
+    python examples/digits/train.py
 
 Logistic regression on scikit-learn's 8x8 digits, a few KB. Deterministic: the same library versions give the same
 file; other versions may differ in the last bits of a weight.

@@ -1,6 +1,6 @@
 """Writes the load model beside this file: `model.onnx`, and `rows.json` with requests and their right answers.
 
-    uv run python examples/load-model/generate.py
+    python examples/load-model/generate.py
 
 A small convolutional network with seeded random weights over an 8x8 image that it scales up to 112x112 itself:
 256 bytes on the wire, 150 KB of weights and about 8 ms of CPU a row. What it says means nothing; what it costs is

@@ -4,6 +4,8 @@ import re
 from typing import Final
 
 UNRUN: Final = {
+    r"make setup\b": "the tests run in the environment that it makes",
+    r"\. \.venv/bin/activate": "the tests run in that environment already",
     r"make demo\b": "it makes a cluster of its own and takes minutes; tests/unit/test_demo.py has its parts",
     r"make test\b": "this is it",
     r"(.*\$\()?corefit-devcluster\b": "it makes and ends clusters: tests/devcluster runs it",

@@ -124,7 +124,6 @@ def _typed(text: str, kube: Any, port: int) -> str:
         (r"(port-forward \S+) \d+:", rf"\1 {port}:"),
         (r"--timeout=180s", f"--timeout={PATIENCE_S}s"),
         (r"--duration 60s", "--duration 2s"),
-        (r"\buv run ", ""),
         # The operator of the other tests is installed already, beside a CRD that kubectl made.
         (r"helm (upgrade --)?install corefit", "helm upgrade --install --set crds.install=false corefit"),
     ):

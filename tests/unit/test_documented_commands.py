@@ -30,8 +30,6 @@ def _simple(text: str) -> Iterator[list[str]]:
         if word in (";", "|", "&&", "||", "&", "(", ")"):
             while found and re.fullmatch(r"[A-Z_]+=.*", found[0]):
                 found = found[1:]
-            if found[:2] == ["uv", "run"]:
-                found = found[2:]
             if found:
                 yield found
             found = []
@@ -168,6 +166,31 @@ def test_most_commands_of_blocks_are_run() -> None:
     texts = [command.text for command in commands() if command.block]
     assert len(texts) > 40
     assert sum(not reason(text) for text in texts) >= 0.6 * len(texts)
+
+
+def test_programs_of_ours_are_named_as_an_activated_shell_finds_them() -> None:
+    """`make setup` puts uv into .uv/bin where the machine has none: `uv run` is then not found."""
+    assert [command.text for command in commands() if re.search(r"\buv run\b", command.text)] == []
+    readme = (ROOT / "README.md").read_text()
+    assert readme.index(". .venv/bin/activate") < min(
+        readme.index(f"\n{name} ") for name in ("corefit plan", "helm install")
+    )
+    first = {
+        "docs/devcluster.md": "corefit-devcluster up",
+        "docs/bring-your-own-model.md": "```",
+        "examples/README.md": "```",
+    }
+    for page, command in first.items():
+        text = (ROOT / page).read_text()
+        assert text.index(". .venv/bin/activate") < text.index(command), page
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="asks make")
+def test_make_says_where_the_programs_are() -> None:
+    printed = subprocess.run(["make", "-n", "setup"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "The programs corefit and corefit-devcluster are in .venv/bin: . .venv/bin/activate" in printed
+    helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^  make setup\s", helped, re.MULTILINE)
 
 
 def test_python_that_pages_give_in_full_compiles() -> None:

@@ -112,7 +112,7 @@ def _module(family: Family) -> Path:
     folder = PINS / family.name
     if not (folder / "go.mod").exists():
         raise BuildError(
-            f"{folder}/go.mod is missing", hint="Run corefit-devcluster from a checkout of the repository (uv run ...)."
+            f"{folder}/go.mod is missing", hint="Run corefit-devcluster from a checkout, after: . .venv/bin/activate"
         )
     return folder
 

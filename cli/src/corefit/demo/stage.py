@@ -46,8 +46,8 @@ def take_down(settings: Settings, tools: Tools, console: Console) -> None:
     """The cluster goes, unless it is to be kept."""
     if settings.keep:
         name = settings.cluster
-        console.say(f'The cluster stays. Use it: eval "$(uv run corefit-devcluster env --name {name})"')
-        console.say(f"Take it down: uv run corefit-devcluster down --name {name}")
+        console.say(f'The cluster stays. Use it: eval "$(.venv/bin/corefit-devcluster env --name {name})"')
+        console.say(f"Take it down: .venv/bin/corefit-devcluster down --name {name}")
         return
     with console.stage("taking the cluster down"):
         tools.run("corefit-devcluster", "down", "--name", settings.cluster)
