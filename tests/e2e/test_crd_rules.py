@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.cluster
 URI = "http://models/digits.onnx"
 NAME = "must be the name of a Kubernetes object"
+REFUSED_MOUNTS = ("/opt/corefit/sitecustomize.py", "/models/", "/mnt", "/mnt/../models", "/mnt/model-credentials/token")
 
 ACCEPTED = {
     "uri-http": {"model": {"uri": URI}},
@@ -50,7 +51,7 @@ ACCEPTED = {
     "volume": {
         "template": {
             "volumes": [{"name": "data", "emptyDir": {}}],
-            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            "volumeMounts": [{"name": "data", "mountPath": "/mnt/data/v1.0_a-b"}],
         }
     },
     "sidecar": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "StatefulSet", "name": "web"}}},
@@ -123,10 +124,13 @@ REFUSED = {
     "image": ({"image": "a b"}, "image must not be empty or contain spaces"),
     "env-reserved": ({"template": {"env": [{"name": "COREFIT_PORT", "value": "1"}]}}, "are set by Corefit"),
     "volume-reserved": ({"template": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}, "are Corefit's own"),
-    "mount-reserved": (
-        {"template": {"volumeMounts": [{"name": "data", "mountPath": "/models"}]}},
-        "are Corefit's own",
-    ),
+    **{
+        f"mount-{path}": (
+            {"template": {"volumeMounts": [{"name": "data", "mountPath": path}]}},
+            "mountPath must be a path below /mnt",
+        )
+        for path in REFUSED_MOUNTS
+    },
     "application-empty": ({"application": {"containers": []}}, "containers must hold one at least"),
     "application-name": (
         {"application": {"containers": [{"name": "corefit-runtime", "image": "web"}]}},

@@ -11,7 +11,7 @@ from corefit_core import naming
 pytestmark = pytest.mark.cluster
 Make = Callable[..., dict[str, Any]]
 HOST = {"name": "host", "hostPath": {"path": "/"}}
-DECLARED = {"volumes": [{"name": "data", "emptyDir": {}}], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+DECLARED = {"volumes": [{"name": "data", "emptyDir": {}}], "volumeMounts": [{"name": "data", "mountPath": "/mnt/data"}]}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_sidecar_mounts_a_volume_of_its_own_and_none_of_the_pods(kube: Any, se
     spec = json.loads(text)["spec"]
     (runtime,) = (c for c in spec["initContainers"] if c["name"] == naming.SIDECAR)
     mounted = {mount["mountPath"]: mount["name"] for mount in runtime["volumeMounts"]}
-    assert mounted["/data"] == "corefit-volume-data"
+    assert mounted["/mnt/data"] == "corefit-volume-data"
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert "emptyDir" in volumes["corefit-volume-data"]
     assert all("projected" not in volumes[name] for name in mounted.values()), "no token of the pod's"

@@ -64,8 +64,8 @@ def test_models_that_cannot_be_served_are_named_and_others_serve_on(kube: Any, s
     kube.apply(service("other", model={"uri": uri, "sha256": "0" * 64}))
     kube.kubectl("create", "configmap", "text", "--from-literal=a.onnx=this is no model")
     volume = {"volumes": [{"name": "text", "configMap": {"name": "text"}}]}
-    mount = {"volumeMounts": [{"name": "text", "mountPath": "/text", "readOnly": True}]}
-    kube.apply(service("text", model={"uri": "file:///text/a.onnx"}, template={**volume, **mount}))
+    mount = {"volumeMounts": [{"name": "text", "mountPath": "/mnt/text", "readOnly": True}]}
+    kube.apply(service("text", model={"uri": "file:///mnt/text/a.onnx"}, template={**volume, **mount}))
     for name, reason, words in (
         ("absent", "ModelUnavailable", "404"),
         ("other", "ChecksumMismatch", "000000"),

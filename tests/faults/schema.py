@@ -40,7 +40,7 @@ GOOD: Mapping[Path_, list[Any]] = {
         {},
         {
             "volumes": [{"name": "scratch", "emptyDir": {}}],
-            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/mnt/scratch"}],
         },
     ],
     ("template", "labels"): [{}, {"team": "a"}, {"x.example.org/l": "b" * 63}, {"app.kubernetes.io/name": "other"}],
@@ -90,7 +90,7 @@ UNSERVABLE: Mapping[Path_, list[Any]] = {
         [{"name": "Not A Name", "emptyDir": {}}],
         [{"name": "v", "emptyDir": {}, "hostPath": {}}],
     ],
-    ("template", "volumeMounts"): [[{"mountPath": "/missing", "name": "missing"}]],
+    ("template", "volumeMounts"): [[{"mountPath": "/mnt/missing", "name": "missing"}]],
     ("template", "priorityClassName"): ["there-is-none", "Not A Name"],
     ("template", "serviceAccountName"): ["there-is-none", "Not A Name"],
     ("application", "containers"): [

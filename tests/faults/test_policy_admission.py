@@ -11,6 +11,7 @@ import yaml
 from faults.api import Refused
 from faults.arena import Arena, program, until
 from faults.others import POLICIES, ROOT
+from unit.test_api import ALLOWED_MOUNTS, REFUSED_MOUNTS
 from unit.test_platform_policy import ALLOWED, FORBIDDEN, RUNTIME, specified
 
 from corefit_core import platform_policy
@@ -99,6 +100,24 @@ def test_admission_and_operator_agree(arena: Arena, namespaces: dict[PlatformPol
         service = decode({"metadata": {"name": "a", "namespace": namespace, "uid": "u"}, "spec": spec})
         named = _forbidden(service, policy)
         assert any(f"{value}." in refusal for value in named) if named else refusal == "", policy
+
+
+def test_the_api_server_admits_the_mounts_that_decoding_admits(
+    arena: Arena, namespaces: dict[PlatformPolicy, str]
+) -> None:
+    for path in (*REFUSED_MOUNTS, *ALLOWED_MOUNTS):
+        volume = {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": path}]}
+        refusal = _refusal(arena, namespaces[OPEN], specified(template=volume))
+        assert ("mountPath must be a path below /mnt" in refusal) == (path in REFUSED_MOUNTS), (path, refusal)
+
+
+@pytest.mark.parametrize("field", ["volumeMounts", "volumeDevices"])
+def test_the_api_server_keeps_the_runtimes_volumes_from_applications(
+    arena: Arena, namespaces: dict[PlatformPolicy, str], field: str
+) -> None:
+    mount = {"name": "corefit-models", "mountPath": "/x", "devicePath": "/x"}
+    spec = specified(application={"containers": [{"name": "web", "image": "r.example/web:1", field: [mount]}]})
+    assert "the runtime's own" in _refusal(arena, namespaces[OPEN], spec)
 
 
 def test_a_resource_of_before_can_still_be_labelled_and_not_changed(

@@ -144,3 +144,49 @@ def test_calibration_reaches_the_runtime_as_the_protocols_tensors() -> None:
 def test_sample_inputs_that_make_no_sense_are_refused_by_name(tensor: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         _decode({"model": MODEL, "calibration": {"inputs": [{"name": "x", "datatype": "INT64", **tensor}]}})
+
+
+REFUSED_MOUNTS = (
+    "/",
+    "/usr",
+    "/etc/ld.so.preload",
+    "/opt/corefit/sitecustomize.py",
+    "/models",
+    "/models/",
+    "//models",
+    "/tmp",
+    "/mnt",
+    "/mnt/",
+    "//mnt/a",
+    "/mnt//a",
+    "/mnt/a/",
+    "/mnt/a/.",
+    "/mnt/../models",
+    "/mnt/a/../../opt/corefit",
+    "/mnt/./model-credentials",
+    "/mnt/model-source",
+    "/mnt/model-credentials",
+    "/mnt/model-credentials/token",
+    "/mnt/a:b",
+    "/mnt/a\n",
+    "mnt/a",
+    "/mntx/a",
+)
+"""Paths of `spec.template.volumeMounts` where a mount could replace code of the runtime, or what Corefit mounts."""
+ALLOWED_MOUNTS = ("/mnt/my-model", "/mnt/a/b.c/_d", "/mnt/model", "/mnt/model-source-2", "/mnt/models/digits")
+
+
+def _mounted(path: str) -> dict[str, Any]:
+    volumes = {"volumes": [{"name": "v", "emptyDir": {}}], "volumeMounts": [{"name": "v", "mountPath": path}]}
+    return {"model": {"uri": "http://m/a"}, "template": volumes}
+
+
+@pytest.mark.parametrize("path", REFUSED_MOUNTS)
+def test_a_resource_mounts_nothing_over_the_runtimes_files(path: str) -> None:
+    with pytest.raises(InvalidInput, match="must be a path below /mnt"):
+        _decode(_mounted(path))
+
+
+@pytest.mark.parametrize("path", ALLOWED_MOUNTS)
+def test_a_resource_mounts_its_volumes_below_mnt(path: str) -> None:
+    assert _decode(_mounted(path)).template.volume_mounts[0]["mountPath"] == path

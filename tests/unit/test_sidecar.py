@@ -138,7 +138,7 @@ def test_a_claim_and_what_the_template_adds_go_with_it() -> None:
     added = {
         "env": [{"name": "TZ", "value": "UTC"}],
         "volumes": [{"name": "data", "emptyDir": {}}],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "volumeMounts": [{"name": "data", "mountPath": "/mnt/data"}],
     }
     source = _source(model={"uri": "pvc://claim/a.onnx"}, template=added)
     names = {v["name"] for v in source["spec"]["volumes"]}
@@ -181,7 +181,8 @@ def test_every_declared_volume_has_a_name_that_kubernetes_takes(name: str) -> No
 
 
 @pytest.mark.parametrize("volume", ["corefit-model-credentials", "corefit-socket", "corefit-volume-x"])
-def test_an_application_mounts_no_volume_of_the_runtimes(volume: str) -> None:
-    web = {"name": "web", "image": "w", "volumeMounts": [{"name": volume, "mountPath": "/x"}]}
-    with pytest.raises(InvalidInput, match=r"mount one of spec\.application\.volumes"):
+@pytest.mark.parametrize(("field", "path"), [("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")])
+def test_an_application_mounts_no_volume_of_the_runtimes(volume: str, field: str, path: str) -> None:
+    web = {"name": "web", "image": "w", field: [{"name": volume, path: "/x"}]}
+    with pytest.raises(InvalidInput, match=r"use one of spec\.application\.volumes"):
         _service(application={"containers": [web]})

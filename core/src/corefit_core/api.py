@@ -18,7 +18,14 @@ from corefit_core.api_status import InferenceServiceStatus
 
 RESERVED_ENV_PREFIX: Final = "COREFIT_"
 RESERVED_VOLUMES: Final = ("models", "tmp", "model-source", "model-credentials")
-RESERVED_MOUNTS: Final = ("/models", "/tmp", "/mnt/model-source", "/mnt/model-credentials")  # noqa: S108 - paths in the pod, none is opened here
+MOUNT_PATH: Final = "^/mnt(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$"
+"""Where a resource may mount its volumes: below /mnt, as a normalised path. Elsewhere a mount could replace code of the
+runtime or of its libraries: `/opt/corefit`, `/usr`, `/etc/ld.so.preload`."""
+RESERVED_MOUNT: Final = "^/mnt/model-(source|credentials)(/|$)"
+MOUNT_RULE: Final = (
+    "mountPath must be a path below /mnt such as /mnt/my-model: letters, digits, '.', '_' and '-', each part beginning "
+    "with a letter, a digit or '_'; /mnt/model-source and /mnt/model-credentials are Corefit's own"
+)
 
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
 
@@ -156,8 +163,8 @@ class PodTemplate(Part, frozen=True, kw_only=True):
             "mountPath",
             "core/v1 volume mounts of the runtime.",
             (
-                f"self.all(m, !(m.mountPath in {list(RESERVED_MOUNTS)!r}))",
-                f"the paths {', '.join(RESERVED_MOUNTS)} are Corefit's own: choose another",
+                f"self.all(m, m.mountPath.matches('{MOUNT_PATH}') && !m.mountPath.matches('{RESERVED_MOUNT}'))",
+                MOUNT_RULE,
             ),
         ),
     ] = ()

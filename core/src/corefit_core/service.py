@@ -4,6 +4,7 @@
 may be older than the schema, so whatever can't be read is an `InvalidInput` that names the field.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -23,6 +24,8 @@ from corefit_core.sizing import Grant, Objective, SizingPlan, plan
 
 _T = TypeVar("_T")
 _PVC: Final = "pvc://"
+_MOUNT_PATH: Final = re.compile(api.MOUNT_PATH.removesuffix("$"))
+_RESERVED_MOUNT: Final = re.compile(api.RESERVED_MOUNT)
 SOURCE_MOUNT: Final = "/mnt/model-source"
 """Where the claim of a `pvc://` model is mounted, read-only."""
 CREDENTIALS_MOUNT: Final = "/mnt/model-credentials"
@@ -153,9 +156,12 @@ def decode(resource: Mapping[str, Any]) -> Service:
 
 
 def _check_mounts(template: api.PodTemplate) -> None:
-    """Each mount is of a volume that the resource itself declares, never of another one of the pod."""
+    """Each mount is of a volume that the resource itself declares, where it replaces no file of the runtime."""
     declared = {volume.get("name") for volume in template.volumes}
     for mount in template.volume_mounts:
+        path = str(mount.get("mountPath"))
+        if not _MOUNT_PATH.fullmatch(path) or _RESERVED_MOUNT.match(path):
+            raise InvalidInput(f"spec.template.volumeMounts: {path!r}: {api.MOUNT_RULE}")
         if mount.get("name") not in declared:
             raise InvalidInput(
                 f"spec.template.volumeMounts: {mount.get('mountPath')} mounts the volume {mount.get('name')!r}, which "
@@ -166,14 +172,15 @@ def _check_mounts(template: api.PodTemplate) -> None:
 def _check_application_mounts(spec: api.InferenceServiceSpec) -> None:
     """The application mounts no volume of the runtime's: one of them may hold the model server's credentials."""
     for container in () if spec.application is UNSET else spec.application.containers:
-        mounts = container.get("volumeMounts")
-        found = [m.get("name") for m in mounts if isinstance(m, dict)] if isinstance(mounts, list | tuple) else []
-        for name in found:
-            if str(name).startswith("corefit-"):
-                raise InvalidInput(
-                    f"spec.application.containers[{container.get('name')}].volumeMounts: the volume {name} is the "
-                    "runtime's own: mount one of spec.application.volumes"
-                )
+        for field in ("volumeMounts", "volumeDevices"):
+            mounts = container.get(field)
+            found = [m.get("name") for m in mounts if isinstance(m, dict)] if isinstance(mounts, list | tuple) else []
+            for name in found:
+                if str(name).startswith("corefit-"):
+                    raise InvalidInput(
+                        f"spec.application.containers[{container.get('name')}].{field}: the volume {name} is the "
+                        "runtime's own: use one of spec.application.volumes"
+                    )
 
 
 def _stored(spec: Any) -> Any:
