@@ -28,6 +28,10 @@ FATAL: Final = 4
 
 ONLY_TENSORS: Final = f"the protocol carries tensors of {', '.join(datatypes.NUMPY)} only"
 NO_ZIPMAP: Final = "a scikit-learn classifier gives a tensor if it is converted with options={'zipmap': False}"
+NOWHERE: Final = os.devnull
+"""Where onnxruntime looks for the weights in other files (ONNX external data) of a model that it gets as bytes: on its
+own it takes the working directory, and whoever writes a model could read the container's files. As this is no folder,
+nobody can put a file into it. A model with such weights is opened by its path (`model_files`), and has its folder."""
 _NO_MEMORY: Final = re.compile(r"[Ff]ailed to allocate memory|bad_alloc")
 _SAID: Final = {"stod": "a string is not a number", "stoll": "a string is not an integer"}
 """What the C++ library says of a string that it can't convert, in words."""
@@ -116,6 +120,8 @@ class Engine:
 
     def _loaded(self, options: ort.SessionOptions) -> ort.InferenceSession:
         model = self.origin if isinstance(self.origin, Path) else self.origin.open()
+        folder = os.fspath(model.parent) if isinstance(model, Path) else NOWHERE
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         while True:
             try:
                 return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from corefit_core.errors import ModelInvalid
-from corefit_runtime.wire_format import Value, fields, signed, varints
+from corefit_runtime import onnx_schema as schema
+from corefit_runtime.wire_format import Schema, Value, fields, signed, varints
 
 EXTERNAL: Final = 1
 """TensorProto.DataLocation: the weights are in another file."""
@@ -109,15 +110,27 @@ def parse(data: memoryview) -> OnnxModel:
 
 def _model(data: memoryview) -> OnnxModel:
     model = OnnxModel()
-    for number, value in fields(data):
+    for number, value in fields(data, schema.MODEL):
         if number == 7:
             model.graph = _graph(value)
         elif number == 8:
             domain, version = _opset(value)
             model.opsets[domain] = version
         elif number == 25:
-            model.functions.append(Graph(nodes=[_node(v) for n, v in _each(value) if n == 7]))
+            model.functions.append(_function(value))
     return model
+
+
+def _function(value: Value) -> Graph:
+    """An operator that the file defines; the defaults of its attributes are those of one more node."""
+    graph, defaults = Graph(), Node()
+    for number, each in _each(value, schema.FUNCTION):
+        if number == 7:
+            graph.nodes.append(_node(each))
+        elif number == 11:
+            _add_attribute(defaults, each)
+    graph.nodes.append(defaults)
+    return graph
 
 
 def locations(model: OnnxModel) -> list[str]:
@@ -135,8 +148,8 @@ def _tensors(graph: Graph) -> Iterator[Tensor]:
                 yield from _tensors(inner)
 
 
-def _each(value: Value) -> Iterator[tuple[int, Value]]:
-    return fields(value) if isinstance(value, memoryview) else iter(())
+def _each(value: Value, message: Schema) -> Iterator[tuple[int, Value]]:
+    return fields(value, message) if isinstance(value, memoryview) else iter(())
 
 
 def _text(value: Value) -> str:
@@ -150,7 +163,7 @@ def _integers(value: Value) -> Iterator[int]:
 
 def _opset(value: Value) -> tuple[str, int]:
     domain, version = "", 0
-    for number, each in _each(value):
+    for number, each in _each(value, schema.OPSET):
         if number == 1:
             domain = _text(each)
         elif number == 2 and isinstance(each, int):
@@ -160,27 +173,27 @@ def _opset(value: Value) -> tuple[str, int]:
 
 def _graph(value: Value) -> Graph:
     graph = Graph()
-    for number, each in _each(value):
+    for number, each in _each(value, schema.GRAPH):
         if number == 1:
             graph.nodes.append(_node(each))
         elif number == 5:
             graph.weights.append(_tensor(each))
         elif number == 11:
-            graph.inputs.append(_name(each))
+            graph.inputs.append(_name(each, schema.VALUE_INFO))
         elif number == 12:
-            graph.outputs.append(_name(each))
+            graph.outputs.append(_name(each, schema.VALUE_INFO))
         elif number == 15:
             graph.weights.extend(_sparse(each))
     return graph
 
 
-def _name(value: Value) -> str:
-    return next((_text(each) for number, each in _each(value) if number == 1), "")
+def _name(value: Value, message: Schema) -> str:
+    return next((_text(each) for number, each in _each(value, message) if number == 1), "")
 
 
 def _node(value: Value) -> Node:
     node = Node()
-    for number, each in _each(value):
+    for number, each in _each(value, schema.NODE):
         if number == 1:
             node.inputs.append(_text(each))
         elif number == 2:
@@ -188,18 +201,25 @@ def _node(value: Value) -> Node:
         elif number == 4:
             node.op = _text(each)
         elif number == 5:
-            attribute = Attribute(name=_name(each), unread=True) if _is_long_list(each) else _attribute(each)
-            node.attributes[attribute.name] = attribute
+            _add_attribute(node, each)
         elif number == 7:
             domain = _text(each)
             node.domain = "" if domain == "ai.onnx" else domain
     return node
 
 
+def _add_attribute(node: Node, value: Value) -> None:
+    long = _is_long_list(value)
+    attribute = Attribute(name=_name(value, schema.ATTRIBUTE), unread=True) if long else _attribute(value)
+    if attribute.name in node.attributes:
+        raise ModelInvalid(f"the file is not an ONNX model: {node.op} has the attribute {attribute.name} twice")
+    node.attributes[attribute.name] = attribute
+
+
 def _attribute(value: Value) -> Attribute:
     attribute = Attribute()
     integers: list[int] = []
-    for number, each in _each(value):
+    for number, each in _each(value, schema.ATTRIBUTE):
         if number == 1:
             attribute.name = _text(each)
         elif number == 3 and isinstance(each, int):
@@ -227,8 +247,8 @@ def _is_long_list(value: Value) -> bool:
 
 def _sparse(value: Value) -> list[Tensor]:
     """A sparse tensor: its elements, which bear its name, with the shape of the whole; and its indices."""
-    parts = [_tensor(each) for number, each in _each(value) if number in {1, 2}]
-    dims = tuple(i for number, each in _each(value) if number == 3 for i in _integers(each))
+    parts = [_tensor(each) for number, each in _each(value, schema.SPARSE_TENSOR) if number in {1, 2}]
+    dims = tuple(i for number, each in _each(value, schema.SPARSE_TENSOR) if number == 3 for i in _integers(each))
     for part in parts:
         part.dims, part.values = dims, None
     return parts
@@ -238,11 +258,11 @@ def _tensor(value: Value) -> Tensor:
     tensor, found = Tensor(), _Elements()
     dims: list[int] = []
     place = 0
-    for number, each in _each(value):
+    for number, each in _each(value, schema.TENSOR):
         if number == 1:
             dims.extend(_integers(each))
-        elif number == 2 and isinstance(each, int):
-            found.kind = each
+        elif number == 2:
+            found.kind = _one_of(each, schema.LAST_DATA_TYPE)
         elif number in {4, 5, 7}:
             found.add(number, each)
         elif number == 8:
@@ -250,9 +270,9 @@ def _tensor(value: Value) -> Tensor:
         elif number == 9 and isinstance(each, memoryview):
             found.raw = each
         elif number == 13:
-            tensor.location = _location(each) or tensor.location
-        elif number == 14 and isinstance(each, int):
-            place = each
+            _add_location(tensor, each)
+        elif number == 14:
+            place = _one_of(each, schema.LAST_LOCATION)
     tensor.dims = tuple(dims)
     if place == EXTERNAL:
         return tensor
@@ -288,6 +308,17 @@ class _Elements:
         return tuple(self._typed) if len(self._typed) == count else None
 
 
-def _location(value: Value) -> str:
-    pair = {number: _text(each) for number, each in _each(value)}
-    return pair.get(2, "") if pair.get(1) == "location" else ""
+def _add_location(tensor: Tensor, value: Value) -> None:
+    pair = {number: _text(each) for number, each in _each(value, schema.ENTRY)}
+    if pair.get(1) != "location":
+        return
+    if tensor.location:
+        raise ModelInvalid(f"the file is not an ONNX model: the weight {tensor.name} is in two files")
+    tensor.location = pair.get(2, "")
+
+
+def _one_of(value: Value, last: int) -> int:
+    """A value of an enum. Parsers keep 32 bits of a larger one, so that it would mean something else to them."""
+    if not isinstance(value, int) or value > last:
+        raise ModelInvalid("the file is not an ONNX model: it has a number that ONNX gives no meaning")
+    return value

@@ -4,7 +4,8 @@ https://protobuf.dev/programming-guides/encoding/. It exists because importing t
 which is 0.8 s of the start of a pod with a quarter of a core, and copies the weights. It may not know any message.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from corefit_core.errors import ModelInvalid
@@ -16,19 +17,55 @@ FIXED32: Final = 5
 MAX_VARINT: Final = 10
 """Bytes: 64 bits in groups of seven."""
 
+MAX_KEY: Final = (1 << 32) - 1
+"""The largest key: protobuf's own parsers drop the bits above, so that a larger one would name another field."""
+
 Value = int | memoryview
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How a field of a message is written.
+
+    Attributes:
+        wire: the wire types that it may have.
+        once: whether it is there at most once.
+    """
+
+    wire: frozenset[int]
+    once: bool = False
+
+
+INTEGER: Final = Kind(wire=frozenset({VARINT}), once=True)
+INTEGERS: Final = Kind(wire=frozenset({VARINT, BYTES}))
+FLOAT: Final = Kind(wire=frozenset({FIXED32}), once=True)
+FLOATS: Final = Kind(wire=frozenset({FIXED32, BYTES}))
+DOUBLES: Final = Kind(wire=frozenset({FIXED64, BYTES}))
+ONE: Final = Kind(wire=frozenset({BYTES}), once=True)
+"""A text, bytes, or a message."""
+MANY: Final = Kind(wire=frozenset({BYTES}))
+Schema = Mapping[int, Kind]
+
+
+def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Value]]:
     """Each field's number and value, in the order of the message: an integer, or the bytes of everything else.
 
+    Where parsers may differ, the message is refused: one takes the last of two values and another merges them; one
+    skips a value of an unexpected wire type and another takes it.
+
+    Args:
+        message: its bytes.
+        schema: the fields that are known, by their numbers; others pass.
+
     Raises:
-        ModelInvalid: it is not a message.
+        ModelInvalid: it is not a message, or not one of this schema.
     """
     position, size = 0, len(message)
+    seen: set[int] = set()
     while position < size:
         key, position = varint(message, position)
         kind = key & 7
+        _check(key, schema, seen)
         if kind == VARINT:
             value, position = varint(message, position)
             yield key >> 3, value
@@ -40,6 +77,18 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
             raise ModelInvalid("the file is not an ONNX model: its protobuf encoding is broken")
         yield key >> 3, message[position : position + length]
         position += length
+
+
+def _check(key: int, schema: Schema, seen: set[int]) -> None:
+    number = key >> 3
+    known = schema.get(number)
+    if key > MAX_KEY or (known is not None and key & 7 not in known.wire):
+        raise ModelInvalid(f"the file is not an ONNX model: its field {number} is of another type than ONNX says")
+    if known is None or not known.once:
+        return
+    if number in seen:
+        raise ModelInvalid(f"the file is not an ONNX model: it has the field {number} twice, which ONNX allows once")
+    seen.add(number)
 
 
 def varint(message: memoryview, position: int) -> tuple[int, int]:
