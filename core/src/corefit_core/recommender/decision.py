@@ -47,13 +47,16 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
     hold = _ignorance(observation, measured)
     if hold is not None:
         return _decision(policy, state, observation, measured, _Made(None, observation.replicas, *hold)), state
-    wanted = demand.of(Round(policy, state, before, observation, memory.service(policy, state, measured)))
-    trial = saturation.tried(policy, state, observation, measured, wanted.replicas)
+    this = Round(policy, state, before, observation, memory.service(policy, state, measured))
+    wanted, bursts = demand.decided(this)
+    needed = wanted.replicas if wanted.withheld is None else wanted.withheld.replicas
+    trial = saturation.tried(policy, state, observation, measured, needed)
     if trial is not None and saturation.goes_on(policy, state, trial):
         wanted = wanted._replace(replicas=max(wanted.replicas, trial.replicas), floor=max(wanted.floor, trial.replicas))
     state = msgspec.structs.replace(
         state,
         trial=trial,
+        transients=bursts,
         since=_since(policy, state, now),
         known_at=now,
         window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
@@ -105,6 +108,8 @@ def _choice(policy: Policy, state: State, seen: Observation, measured: load.Meas
     """Replicas within the bounds and the window."""
     current, needed = seen.replicas, wanted.replicas
     bounded = max(policy.min_replicas, min(policy.max_replicas, needed))
+    if wanted.withheld is not None and bounded <= current <= policy.max_replicas:
+        return _Made(wanted, current, "ShortBurst", explanation.withheld(wanted.withheld))
     if bounded < current:
         return _down(policy, state, measured, wanted, (current, bounded))
     full, trial = saturation.full(state, seen, measured), state.trial

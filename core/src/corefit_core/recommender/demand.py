@@ -6,9 +6,10 @@ May not know bounds, windows or what is done.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from corefit_core.recommender import budget, errors, growth, memory, moment, queueing, vertical
-from corefit_core.recommender.explanation import Held
+from corefit_core.recommender import budget, errors, growth, memory, moment, queueing, transients, vertical
+from corefit_core.recommender.explanation import Held, Withheld
 from corefit_core.recommender.state import State
+from corefit_core.recommender.transients import Surge, Transients
 from corefit_core.recommender.types import Observation, Policy
 
 SURE: Final = ((1.0, 1.0),)
@@ -18,13 +19,17 @@ DEAD_BAND: Final = 1.0
 
 
 class Round(NamedTuple):
-    """One round: the policy, the state with this round in it and the one before, what was seen, and the service."""
+    """One round: the policy, the state with this round in it and the one before, what was seen, and the service.
+
+    `short` is a burst that gets no pods, since the earlier ones ended before a pod could serve; None in most rounds.
+    """
 
     policy: Policy
     state: State
     before: State
     seen: Observation
     service: queueing.Service
+    short: Surge | None = None
 
 
 class Demand(NamedTuple):
@@ -36,6 +41,7 @@ class Demand(NamedTuple):
         now: that it would need if it stayed as it is.
         most: the highest load provided for, Erlangs.
         held: what is kept for load that may come back; None where nothing is.
+        withheld: the burst that gets no pods yet; None where there is none.
         sized: from what CPU is decided; None without a range.
         millicores, grants: CPU of a pod, and who gets it now.
     """
@@ -45,15 +51,43 @@ class Demand(NamedTuple):
     now: int
     most: float
     held: Held | None = None
+    withheld: Withheld | None = None
     sized: tuple[vertical.Scene, vertical.Need] | None = None
     millicores: int | None = None
     grants: Mapping[str, int] = {}
+
+
+def decided(this: Round) -> tuple[Demand, Transients]:
+    """What the load needs, and the bursts that are known: one that may end before a pod can serve gets no pods."""
+    wanted, replicas = of(this), this.seen.replicas
+    known = _bursts(this, wanted.replicas > replicas)
+    surge = transients.expected(known, this.policy.round_s)
+    # Bursts that came back to where the load had been are held for, so that their pods are there before them.
+    if surge is None or wanted.replicas <= replicas or errors.returns(this.before.bursts) >= errors.RECURS:
+        return wanted, known
+    longest_s = max([each.lasted_s for each in known.ended])
+    withheld = Withheld(wanted.replicas, len(known.ended), longest_s)
+    return of(this._replace(short=surge))._replace(withheld=withheld), known
+
+
+def _bursts(this: Round, more: bool) -> Transients:
+    """The bursts that are known with this round, in which more pods are needed than there are, or not."""
+    policy, state, service = this.policy, this.state, this.service
+    last, before = state.samples[-1], state.samples[:-1]
+    known = transients.followed(this.before.transients, last.at, last.erlangs, memory.ahead_s(policy, state))
+    if known.surge is not None or not more or not before or not _surge(service, state):
+        return known
+    base = growth.mean(before, before[-1].at, growth.FAST_S)
+    surge = Surge(since=before[-1].at, last=last.at, base=base, highest=last.erlangs)
+    return transients.begun(known, surge, memory.window_s(policy, state))
 
 
 def of(this: Round) -> Demand:
     """What the load needs, and whether some of it is kept for load that came back before."""
     state = this.state
     recent, crowd = memory.loads(state)
+    if this.short is not None:
+        return _below(this, _without(state, this.short))
     returns = errors.returns(this.before.bursts)
     if returns < errors.RECURS or crowd <= errors.BEYOND * recent:
         return _below(this, recent)
@@ -67,7 +101,7 @@ def of(this: Round) -> Demand:
 
 def _below(this: Round, highest: float) -> Demand:
     """What the load needs, no more being provided for than a little above the highest of so many Erlangs."""
-    policy, state, before, seen, service = this
+    policy, state, before, seen, service, short = this
     ceiling = errors.BEYOND * highest
     need = _need(this, ceiling)
     most = need.ahead * need.outlook[0][1]
@@ -77,7 +111,8 @@ def _below(this: Round, highest: float) -> Demand:
         return Demand(*both, both.replicas, most, sized=(here, need))
     at_most = 4 * max(1, policy.max_replicas)
     minute = growth.mean(state.samples, state.samples[-1].at, growth.SLOW_S)
-    there = before.correction * max(_surge(service, state), min(minute, ceiling))
+    surge = _surge(service, state) if short is None else 0.0
+    there = before.correction * max(surge, min(minute, ceiling))
     now = queueing.pods_needed(there, SURE, service, need.allowed, at_most, near=before.wanted)
     pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, least=now, near=before.wanted)
     least = need.ahead + need.floor - need.lasting
@@ -87,7 +122,7 @@ def _below(this: Round, highest: float) -> Demand:
 
 
 def _need(this: Round, ceiling: float) -> vertical.Need:
-    policy, state, before, seen, service = this
+    policy, state, before, seen, service, short = this
     now, span_s = state.samples[-1].at, memory.ahead_s(policy, state)
     by_each = state.predictions[-1].erlangs
     predicted = before.correction * min(by_each[before.chosen] or by_each[0], ceiling)
@@ -108,10 +143,17 @@ def _need(this: Round, ceiling: float) -> vertical.Need:
     soon += moment.catching_up(state.samples, service, policy.round_s)
     return need._replace(
         soon=before.correction * soon,
-        risen=before.correction * risen,
+        risen=before.correction * risen if short is None else 0.0,
         level=before.correction * moment.level(state.samples),
         within=min(budget.objective(policy), budget.planned(policy, before.served, span_s)),
     )
+
+
+def _without(state: State, short: Surge) -> float:
+    """The load of now but for that burst: of the rounds since, or of those before while it goes on; Erlangs."""
+    now = state.samples[-1].at
+    since = [s.erlangs for s in state.samples if s.at > max(short.last, now - growth.RECENT_S)]
+    return sum(since) / len(since) if since else short.base
 
 
 def _surge(service: queueing.Service, state: State) -> float:

@@ -26,6 +26,20 @@ class Held(NamedTuple):
     seconds: float
 
 
+class Withheld(NamedTuple):
+    """Replicas that are not added for a burst that may end before they can serve.
+
+    Attributes:
+        replicas: that the burst needs.
+        bursts: of the last hour that ended so early.
+        longest_s: how long the longest of them lasted at most.
+    """
+
+    replicas: int
+    bursts: int
+    longest_s: float
+
+
 def objective(wanted: Objective) -> str:
     """As `p99 within 200 ms`."""
     return f"p{wanted.percentile:g} within {1000 * wanted.latency_s:g} ms"
@@ -108,3 +122,9 @@ def holding(held: Held, replicas: int, threads: float) -> str:
     crowds = f"crowds of up to {cores(held.erlangs, threads)} came back {held.returns} times in the last hour"
     kept = f"{pods(replicas)} are kept although {held.replicas} would do now"
     return f"{crowds}, so {kept}; for {span(held.seconds)} at most"
+
+
+def withheld(burst: Withheld) -> str:
+    """Why a burst gets no more replicas, and when it does."""
+    ended = f"the last {burst.bursts} bursts ended within {span(burst.longest_s)}, before a new pod could serve"
+    return f"{ended}; if this burst lasts longer, Corefit scales to {pods(burst.replicas)}"

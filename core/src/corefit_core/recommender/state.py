@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from corefit_core.recommender.transients import Transients
 from corefit_core.window import Timed
 
 MIN_SERVICE_S: Final = 1e-6
@@ -252,6 +253,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         correction: factor on the load in the formulas, by which they come to what was measured.
         peaks: load that the CPU per pod was sized for lately, oldest first.
         asked: resizes that have not arrived.
+        transients: bursts that ended before a pod for them could serve, and the burst of now.
         trial: the last replica that was added to see whether there is more load; None before one was.
     """
 
@@ -281,4 +283,5 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     correction: float = 1.0
     peaks: tuple[Timed, ...] = ()
     asked: tuple[Asked, ...] = ()
+    transients: Transients = Transients()
     trial: Trial | None = None

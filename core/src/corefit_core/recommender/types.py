@@ -120,6 +120,7 @@ Reason = Literal[
     "LoadDown",
     "StabilisationWindow",
     "Holding",
+    "ShortBurst",
     "Saturated",
     "AtMaximum",
     "AtMinimum",
