@@ -62,7 +62,7 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
         window=window.pushed(state.window, now, wanted.floor, memory.window_s(policy, state)),
         wanted=wanted.replicas,
     )
-    made = _choice(policy, state, observation, measured, wanted)
+    made = _short(policy, observation, wanted) or _choice(policy, state, observation, measured, wanted)
     if wanted.sized is not None:
         state, made = _sized(*wanted.sized, state, made)
     return _decision(policy, state, observation, measured, made), state
@@ -104,12 +104,17 @@ def _since(policy: Policy, state: State, now: float) -> float:
     return state.since
 
 
+def _short(policy: Policy, seen: Observation, wanted: Demand) -> _Made | None:
+    """The replicas as they are in a burst that may end before a pod serves, where they are enough without it."""
+    if wanted.withheld is None or not max(policy.min_replicas, wanted.replicas) <= seen.replicas <= policy.max_replicas:
+        return None
+    return _Made(wanted, seen.replicas, "ShortBurst", explanation.withheld(wanted.withheld))
+
+
 def _choice(policy: Policy, state: State, seen: Observation, measured: load.Measured, wanted: Demand) -> _Made:
     """Replicas within the bounds and the window."""
     current, needed = seen.replicas, wanted.replicas
     bounded = max(policy.min_replicas, min(policy.max_replicas, needed))
-    if wanted.withheld is not None and bounded <= current <= policy.max_replicas:
-        return _Made(wanted, current, "ShortBurst", explanation.withheld(wanted.withheld))
     if bounded < current:
         return _down(policy, state, measured, wanted, (current, bounded))
     full, trial = saturation.full(state, seen, measured), state.trial
