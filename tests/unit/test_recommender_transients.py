@@ -16,7 +16,7 @@ from corefit.simulate.requests import Requests, services
 from corefit.simulate.run import corefit_policy, simulate
 from corefit.simulate.scalers import View
 from corefit_core.recommender import Decision, State
-from corefit_core.recommender.transients import MOST, Surge, Transient, Transients, begun, expected, followed
+from corefit_core.recommender.transients import RECURS, Surge, Transient, Transients, begun, expected, followed
 
 ROUND_S = 2.0
 SERVICE = Service(service_s=0.05, workers=2, startup_s=20.0)
@@ -128,7 +128,7 @@ def states(erlangs: list[float], ahead_s: float, kept_s: float = 60.0) -> list[T
 @given(loads, st.floats(ROUND_S, 60.0))
 def test_what_is_remembered_is_short_and_bounded(erlangs: list[float], ahead_s: float) -> None:
     for known in states(erlangs, ahead_s):
-        assert len(known.ended) <= MOST
+        assert len(known.ended) <= RECURS
         assert all(0 < each.lasted_s < ahead_s for each in known.ended)
 
 

@@ -78,6 +78,8 @@ def _bursts(this: Round, more: bool) -> Transients:
     if known.surge is not None or not more or not before or not _surge(service, state):
         return known
     base = growth.mean(before, before[-1].at, growth.FAST_S)
+    if last.erlangs <= transients.STEP * base:
+        return known
     surge = Surge(since=before[-1].at, last=last.at, base=base, highest=last.erlangs)
     return transients.begun(known, surge, memory.window_s(policy, state))
 

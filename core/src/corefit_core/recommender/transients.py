@@ -1,9 +1,9 @@
 """Bursts that end before a pod for them can serve: a pod that comes after the burst costs, and answers no request.
 
-The first bursts are answered when they begin, since nobody knows how long they last. Where two of them within an hour
-ended before their pods could serve, the next one gets pods once it has lasted longer than all of those: this waits no
-longer than a start-up, as the rule of ski rental has it (Karlin et al. 1988). A burst that lasts clears the memory, and
-so does one that follows another so soon that the pods of the first would have served it.
+The first bursts are answered when they begin, since nobody knows how long they last. Where the last two within an hour
+were alike and ended before their pods could serve, the next one gets pods once it has lasted longer than both: this
+waits no longer than a start-up, as the rule of ski rental has it (Karlin et al. 1988). A burst that lasts clears the
+memory, and so does one that follows another so soon that the pods of the first would have served it.
 May not know pods, queues or what is decided.
 """
 
@@ -15,8 +15,8 @@ MEMORY_S: Final = 3600.0
 """As `errors.MEMORY_S`: a burst that comes each half hour is known the next time."""
 RECURS: Final = 2
 """As `errors.RECURS`: one burst is no evidence of another, two are."""
-MOST: Final = 64
-"""Bursts remembered: one a minute for an hour. Bursts that come more often keep their pods."""
+STEP: Final = 8.0
+"""As `errors.MOST`: pods are held for what recurs up to so many times the load before, and for no more than that."""
 CALM_S: Final = 5.0
 """As `growth.RECENT_S`: a burst is over once the load has been low for so many seconds."""
 AS_HIGH: Final = 1.25
@@ -54,7 +54,7 @@ class Surge(msgspec.Struct, frozen=True):
 
 
 class Transients(msgspec.Struct, frozen=True):
-    """The bursts of the last hour that ended too early for pods, oldest first, and the burst of now."""
+    """The last two bursts, within an hour, that ended too early for pods, oldest first, and the burst of now."""
 
     ended: tuple[Transient, ...] = ()
     surge: Surge | None = None
@@ -79,7 +79,7 @@ def followed(known: Transients, now: float, erlangs: float, ahead_s: float) -> T
     if now - surge.last < CALM_S:
         return Transients(ended, surge)
     over = Transient(surge.last, surge.last - surge.since, surge.highest)
-    return Transients((*ended, over)[-MOST:])
+    return Transients((*ended, over)[-RECURS:])
 
 
 def begun(known: Transients, surge: Surge, kept_s: float) -> Transients:
@@ -97,12 +97,13 @@ def begun(known: Transients, surge: Surge, kept_s: float) -> Transients:
 def expected(known: Transients, round_s: float) -> Surge | None:
     """The burst of now where it has not outlasted the earlier ones, so that it may end as they did; None otherwise.
 
-    Two bursts of the same length differ by a round, since each is seen in whole rounds.
+    Two bursts of the same length differ by a round, since each is seen in whole rounds. Bursts that differ by more tell
+    nothing of the length of the next one.
     """
     surge = known.surge
     if surge is None or len(known.ended) < RECURS:
         return None
-    longest_s = max([each.lasted_s for each in known.ended])
+    lengths_s = [each.lasted_s for each in known.ended]
     highest = max([each.erlangs for each in known.ended])
-    lasts = surge.last - surge.since > longest_s + round_s
-    return None if lasts or surge.highest > AS_HIGH * highest else surge
+    alike = max(lengths_s) - min(lengths_s) <= round_s and surge.highest <= AS_HIGH * highest
+    return surge if alike and surge.last - surge.since <= max(lengths_s) + round_s else None
