@@ -1,5 +1,6 @@
 """Objectives that no number of pods keeps: said with what would, and no pods are asked for it."""
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ from corefit.simulate.corefit import Corefit
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.requests import Requests, services
 from corefit.simulate.scalers import View
-from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, explanation
 from corefit_core.report import ModelIdentity, PlanInForce, Report, ServiceTime
 from corefit_core.sizing import Objective
 
@@ -118,3 +119,25 @@ def test_the_calibration_says_at_once_that_a_run_is_longer_than_the_objective() 
 def test_it_is_said_of_runs_longer_than_the_objective_and_of_no_others(run_s: float, latency_s: float) -> None:
     decision, _ = decide(Policy(objective=Objective(latency_s=latency_s)), State(), _calibrated(run_s), 0.0)
     assert bool(decision.unreachable) == (run_s > latency_s)
+
+
+def test_the_advice_is_what_a_pod_without_load_reaches_and_no_latency_of_an_overload() -> None:
+    """A model of 10.5 ms a run was said to need 3600 ms, the p99 of an overload."""
+    replicas, decision = run(Case(300.0, 0.0105, 0.005, 1000, 10))
+    assert max(replicas) > 1
+    advised = re.search(r"latencyMilliseconds to (\d+) or more", decision.unreachable)
+    assert advised, decision.unreachable
+    assert 10.5 < int(advised[1]) < 60
+    assert "Corefit adds replicas for load, and none for this objective" in decision.unreachable
+
+
+def test_many_more_replicas_than_the_work_fills_are_said_with_the_reason() -> None:
+    """It said 10 replicas for 0.16 cores of 1, and no more."""
+    kept = explanation.enough("p95 within 1000 ms", 10)
+    refused = explanation.cause(10, 1, 1.0, "x", "")
+    assert f"{kept}{refused}" == (
+        "10 replicas keep p95 within 1000 ms, so many because 100 % of the last minute's requests were late or refused"
+    )
+    assert explanation.cause(10, 1, None, "some requests take much longer than others", "").endswith("than others")
+    assert explanation.cause(10, 1, None, "", "3 cores").endswith("the load may reach 3 cores")
+    assert explanation.cause(2, 1, 1.0, "x", "y") == ""

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from corefit_core.errors import InvalidInput
+from corefit_core.figures import figure, milliseconds
 from corefit_core.quantity import format_millicores
 from corefit_core.report import ServiceTime
 
@@ -93,7 +94,7 @@ class SizingPlan(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.cores_why} {self.threads_why} {self._queue_why()}"
 
     def _queue_why(self) -> str:
-        objective, run = f"{1000 * self.objective_s:g} ms", f"{1000 * self.service_s:.3g} ms"
+        objective, run = milliseconds(self.objective_s), milliseconds(self.service_s, 3)
         joined = f", with up to {self.batch_rows} rows in one run" if self.batch_rows > 1 else ""
         source = "measured" if self.measured else "assumed until the model is measured"
         waiting = "1 request waits" if self.queue_depth == 1 else f"{self.queue_depth} requests wait"
@@ -177,7 +178,7 @@ def _threads(cores: int, objective_s: float, by_threads: dict[int, float]) -> tu
         return fastest, f"Each worker runs {_counted(fastest)}, the fastest, and one run misses the objective even so."
     best = max(meeting, key=lambda t: ((cores // t) / meeting[t], -t))
     rate = (cores // best) / meeting[best]
-    return best, f"Each worker runs {_counted(best)}, which gave the highest throughput ({rate:.3g} runs a second)."
+    return best, f"Each worker runs {_counted(best)}, which gave the highest throughput ({figure(rate)} runs a second)."
 
 
 def _counted(threads: int) -> str:

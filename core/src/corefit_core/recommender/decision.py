@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import demand, explanation, load, memory, queueing, saturation, slo, vertical
+from corefit_core.recommender import budget, demand, explanation, load, memory, saturation, slo, vertical
 from corefit_core.recommender.demand import Demand, Round
 from corefit_core.recommender.state import State
 from corefit_core.recommender.types import Decision, Observation, Policy, Reason
@@ -138,7 +138,17 @@ def _why(policy: Policy, state: State, measured: load.Measured, wanted: Demand) 
         most, ahead_s = explanation.cores(wanted.most, measured.threads), memory.ahead_s(policy, state)
         kept = _kept(policy, state, measured)
         return explanation.forecast(kept, wanted.replicas, wanted.now, ahead_s, most)
-    return explanation.enough(_kept(policy, state, measured), wanted.replicas)
+    return explanation.enough(_kept(policy, state, measured), wanted.replicas) + _cause(policy, state, measured, wanted)
+
+
+def _cause(policy: Policy, state: State, measured: load.Measured, wanted: Demand) -> str:
+    """Why the load needs more than twice the replicas that it fills."""
+    erlangs = measured.erlangs or 0.0
+    plain = max(1, math.ceil(erlangs * max(1, measured.ready) / measured.capacity)) if measured.capacity else 1
+    missed, allowed = slo.missed(state), budget.objective(policy)
+    most = explanation.cores(wanted.most, measured.threads) if wanted.most > 1.5 * erlangs else ""
+    late = missed if missed is not None and missed > allowed else None
+    return explanation.cause(wanted.replicas, plain, late, slo.lately(policy, state), most)
 
 
 def _limited(policy: Policy, needed: int, why: str) -> tuple[Reason, str]:
@@ -197,8 +207,8 @@ def _kept(policy: Policy, state: State, measured: load.Measured) -> str:
 def _unreachable(policy: Policy, state: State, measured: load.Measured) -> str:
     if not slo.unreachable(policy, state, measured):
         return ""
-    longest_s = max((1 + queueing.LEAST_WAIT) * (measured.run_s or 0.0), memory.latency_s(policy, state) or 0.0)
-    return explanation.unreachable(policy, measured.run_s, longest_s, quota=measured.stretch > 1)
+    reached_s = slo.unloaded_s(policy, state, measured)
+    return explanation.unreachable(policy, measured.run_s, reached_s, quota=measured.stretch > 1)
 
 
 def _size(policy: Policy, observation: Observation, wanted: Demand | None) -> int | None:

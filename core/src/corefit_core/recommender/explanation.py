@@ -4,10 +4,14 @@ Pure text from numbers. May not decide anything.
 """
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from corefit_core.figures import figure, milliseconds
 from corefit_core.recommender.types import Policy
 from corefit_core.sizing import Objective
+
+MOST_MS: Final = 1e12
+"""The largest latency that is advised; a report may say anything."""
 
 
 class Held(NamedTuple):
@@ -42,7 +46,7 @@ class Withheld(NamedTuple):
 
 def objective(wanted: Objective) -> str:
     """As `p99 within 200 ms`."""
-    return f"p{wanted.percentile:g} within {1000 * wanted.latency_s:g} ms"
+    return f"p{figure(wanted.percentile, 6)} within {milliseconds(wanted.latency_s)}"
 
 
 def pods(count: int) -> str:
@@ -52,8 +56,8 @@ def pods(count: int) -> str:
 
 def cores(erlangs: float, threads: float) -> str:
     """Busy workers as cores, to two digits: `0.25 cores`."""
-    count = float(f"{erlangs * threads:.2g}")
-    return "1 core" if count == 1 else f"{count:g} cores"
+    count = figure(erlangs * threads, 2)
+    return "1 core" if count == "1" else f"{count} cores"
 
 
 def span(seconds: float) -> str:
@@ -63,7 +67,7 @@ def span(seconds: float) -> str:
 
 def load(erlangs: float, capacity: float, threads: float) -> str:
     """What the load needs of what there is."""
-    return f"The load needs {cores(erlangs, threads)} of the {float(f'{capacity * threads:.3g}'):g} that the pods have"
+    return f"The load needs {cores(erlangs, threads)} of the {figure(capacity * threads)} that the pods have"
 
 
 def enough(kept: str, replicas: int) -> str:
@@ -80,26 +84,54 @@ def forecast(kept: str, replicas: int, load_now: int, ahead_s: float, most: str)
     return f"{least} now, and {replicas} do if the load reaches {most} within {span(ahead_s)}, as its past says it may"
 
 
-def unreachable(policy: Policy, run_s: float | None, longest_s: float, *, quota: bool) -> str:
+def unreachable(policy: Policy, run_s: float | None, reached_s: float, *, quota: bool) -> str:
     """Why no number of replicas keeps the objective, and what would.
 
     Args:
         policy: has the objective.
         run_s: one run of one row, as a pod calibrated it.
-        longest_s: what the objective's percentile of the requests takes by itself.
+        reached_s: what the objective's percentile of the requests takes in a pod without load. No latency of a pod in
+            overload goes into it.
         quota: whether a pod has less CPU than its workers could use.
     """
     wanted = policy.objective
-    asked_ms, takes_ms = 1000 * wanted.latency_s, float(f"{1000 * longest_s:.2g}")
     if run_s is not None and run_s > wanted.latency_s:
-        first = f"One run of the model takes {1000 * run_s:.3g} ms, more than the {asked_ms:g} ms of the objective."
+        longer = f"more than the {milliseconds(wanted.latency_s)} of the objective"
+        first = f"One run of the model takes {milliseconds(run_s, 3)}, {longer}."
     else:
-        first = (
-            f"Requests that do not wait miss {objective(wanted)} as well: p{wanted.percentile:g} is {takes_ms:g} ms."
-        )
+        first = f"Requests that do not wait miss {objective(wanted)} as well."
+    most = f" to {_upward(1000 * reached_s)} or more" if reached_s > wanted.latency_s else ""
+    verb = "Set" if most else "Raise"
     cpu = ", or give each pod more CPU (spec.resources.cpu)" if quota else ""
-    mend = f"Set spec.objective.latencyMilliseconds to {math.ceil(takes_ms)} or more{cpu}, or use a faster model."
-    return f"{first} More replicas do not help, and Corefit adds none for it. {mend}"
+    mend = f"{verb} spec.objective.latencyMilliseconds{most}{cpu}, or use a faster model."
+    return f"{first} More replicas do not help: Corefit adds replicas for load, and none for this objective. {mend}"
+
+
+def _upward(count: float) -> str:
+    """Rounded up, to two digits where it has more."""
+    count = min(count, MOST_MS)
+    step = 10 ** max(0, math.floor(math.log10(max(1.0, count))) - 1)
+    return f"{step * math.ceil(count / step)}"
+
+
+def cause(replicas: int, plain: int, missed: float | None, lately: str, most: str) -> str:
+    """Why many more replicas are needed than the work alone fills; empty where they are not many more.
+
+    Args:
+        replicas: that are needed.
+        plain: that the work would fill.
+        missed: the share of the last minute's requests that missed the objective, where it is more than allowed.
+        lately: what else was found out about the requests; empty where nothing was.
+        most: the highest load provided for, where it is much above that of now; empty where it is not.
+    """
+    if replicas <= 2 * plain:
+        return ""
+    if missed is not None:
+        share = f"{figure(100 * missed, 2)} % of the last minute's requests were late or refused"
+        return f", so many because {share}"
+    if lately:
+        return f", so many because {lately}"
+    return f", so many because the load may reach {most}" if most else ", so many because requests come in bursts"
 
 
 def trial(replicas: int) -> str:

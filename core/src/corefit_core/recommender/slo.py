@@ -3,11 +3,13 @@
 May not say how many may miss it from now on (`budget`), nor choose replicas.
 """
 
+import math
+from statistics import NormalDist
 from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import budget, load
+from corefit_core.recommender import budget, load, queueing
 from corefit_core.recommender.state import Served, State
 from corefit_core.recommender.types import Policy
 
@@ -20,6 +22,10 @@ SERVED_S: Final = 3600.0
 """Seconds after which an answer counts half in how the objective was kept."""
 IDLE: Final = 0.5
 """Of the pods' CPU: below it a quota hardly ever stops a worker, so that a late answer is not for want of CPU."""
+SHIFTED: Final = 1.1
+"""Of the correction: above it requests were late more often than the formulas expect."""
+VARIED: Final = 2.0
+"""Squared coefficient of variation of the service times: twice that of an exponential distribution, and more."""
 STUBBORN: Final = 1.5
 """Times the share that the objective allows: with as many late answers that had not waited, no pods reach it."""
 
@@ -50,6 +56,30 @@ def unreachable(policy: Policy, state: State, measured: load.Measured) -> bool:
         return True
     target = budget.objective(policy)
     return target > 0 and share(state.alone, target) > STUBBORN * target
+
+
+def unloaded_s(policy: Policy, state: State, measured: load.Measured) -> float:
+    """What the objective's percentile of the requests takes in a pod without load, seconds: service times and stalls.
+
+    Latencies of the last minute have the waits of an overload in them: they say nothing of an objective in reach.
+    Service times are taken for log-normal (Downey, "Lognormal and Pareto distributions in the Internet", 2005) with
+    the mean and the variation that pods report.
+    """
+    sigma2 = math.log1p(max(0.0, state.service.scv))
+    share = min(0.9999, max(0.5, policy.objective.percentile / 100))
+    tail = math.exp(NormalDist().inv_cdf(share) * math.sqrt(sigma2) - sigma2 / 2)
+    mean_s = measured.run_s if measured.run_s is not None else load.service_s(policy, state.service)
+    return max(1 + queueing.LEAST_WAIT, tail) * mean_s * measured.stretch
+
+
+def lately(policy: Policy, state: State) -> str:
+    """What earlier requests say against few replicas; empty where they say nothing."""
+    target = budget.objective(policy)
+    if target > 0 and share(state.served, target) > target:
+        return "more requests than the objective allows were late or refused in the last hour"
+    if state.correction > SHIFTED:
+        return "requests were late more often than this load explains"
+    return "some requests take much longer than others" if state.service.scv > VARIED else ""
 
 
 def missed(state: State) -> float | None:
