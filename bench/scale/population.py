@@ -54,8 +54,16 @@ async def _service(api: Api, number: int) -> None:
 async def _pod(api: Api, number: int) -> None:
     service = name(number // PODS)
     pod = f"{service}-{number % PODS}"
+    # No controller runs here, so nothing collects a pod whose ReplicaSet does not exist.
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "name": f"{service}-6b7f",
+        "uid": "none",
+        "controller": True,
+    }
     body = {
-        "metadata": {"name": pod, "labels": {LABEL_SERVICE: service}},
+        "metadata": {"name": pod, "labels": {LABEL_SERVICE: service}, "ownerReferences": [owner]},
         "spec": {"nodeName": "none", "containers": [{"name": "runtime", "image": "none"}]},
     }
     await api.send("POST", POD_URL, body)

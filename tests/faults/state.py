@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from typing import Any, get_args
 
-from corefit_core.naming import ANNOTATION_APPLIED, FIELD_MANAGER, GROUP, PLURAL, VERSION
+from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_OWNER, FIELD_MANAGER, GROUP, PLURAL, VERSION
 from corefit_core.recommender.types import Reason
 
 KINDS = {
@@ -30,7 +30,7 @@ INCIDENTAL = frozenset(
         *("clusterIP", "clusterIPs", "podIP", "podIPs", "hostIP", "hostIPs"),
         *("creationTimestamp", "lastTransitionTime", "lastUpdateTime", "lastProbeTime", "lastHeartbeatTime"),
         *("startTime", "startedAt", "finishedAt", "time"),
-        ANNOTATION_APPLIED,  # has the owner's uid in it
+        *(ANNOTATION_APPLIED, ANNOTATION_OWNER),  # the former has the owner's uid in it
     }
 )
 """Differs between two runs that did the same."""

@@ -93,6 +93,23 @@ def test_an_object_of_others_with_our_label_is_no_child(uid: str) -> None:
     assert view.children(ORDINARY) == {}
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "ServiceAccount", "Service"])
+def test_a_child_without_an_owner_is_mended_for_the_resource_that_it_was_made_for(kind: str) -> None:
+    """Whoever may write such an object could have had it taken over by a resource of its name."""
+    service = decode(_raw(ORDINARY))
+    annotations = {naming.ANNOTATION_APPLIED: "h"}
+
+    def blocked(uid: str) -> bool:
+        meta = {"name": "digits", "namespace": "n", "uid": "c"}
+        written = annotations | ({naming.ANNOTATION_OWNER: uid} if uid else {})
+        found = children._blocked(objects.child(kind, {"metadata": {**meta, "annotations": written}}), service)
+        return found is not None and found.refused is not None
+
+    assert [blocked(uid) for uid in (service.uid, "another", "")] == [False, True, True]
+    made = next(m for m in desired(service, Defaults(image="i")) if m["kind"] == kind)
+    assert made["metadata"]["annotations"][naming.ANNOTATION_OWNER] == service.uid
+
+
 class Api:
     """An API server with some objects in it; `between` comes to be right before the first write."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from corefit_core.naming import ANNOTATION_INJECTED, ANNOTATION_PAUSED, FIELD_MANAGER, LABEL_SERVICE
+from corefit_core.naming import ANNOTATION_PAUSED, FIELD_MANAGER, LABEL_SERVICE
 from corefit_core.report import LONG, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket
 from corefit_core.service import decode
 from corefit_operator import children, objects, reconcile
@@ -214,10 +214,23 @@ async def test_replicas_that_are_refused_are_told_of_and_tried_again_later() -> 
     assert world.condition("Progressing")[1] != "ScaleRefused"
 
 
-async def test_pods_that_a_deleted_namesake_of_mode_sidecar_left_are_not_counted() -> None:
+def owned(name: str, owner: str = "a-6b7f", kind: str = "ReplicaSet", *, managed: bool = True) -> dict[str, Any]:
+    """The metadata of a pod that bears the label of the resource `a`."""
+    owners = [{"kind": kind, "name": owner, "uid": "o", "controller": managed}] if owner else []
+    return {"name": name, "uid": name, "namespace": "n", "labels": {LABEL_SERVICE: "a"}, "ownerReferences": owners}
+
+
+async def test_pods_that_the_deployment_did_not_make_are_not_counted() -> None:
+    """Bare ones that bear the label, and those that a deleted namesake of mode Sidecar left: their reports may lie."""
     world = World()
-    for name, annotations in (("own", {}), ("left", {ANNOTATION_INJECTED: "0.1.0-1"})):
-        meta = {"name": name, "uid": name, "namespace": "n", "labels": {LABEL_SERVICE: "a"}, "annotations": annotations}
+    others = (
+        owned("bare", owner=""),
+        owned("job", kind="Job"),
+        owned("web", owner="a-b-6b7f"),
+        owned("other", owner="6b7f"),
+        owned("held", managed=False),
+    )
+    for meta in (owned("own"), *others):
         world.view.put_pod(objects.pod({"metadata": meta}))
     await world.reconcile()
     assert world.status["replicas"] == 1
@@ -227,7 +240,7 @@ def growing() -> World:
     """A resource of which a pod may be grown, and whose question is held."""
     world = World()
     world.asks(resources={"cpu": "250m", "maxCPU": "2"})
-    meta = {"name": "p", "uid": "p", "namespace": "n", "labels": {LABEL_SERVICE: "a"}}
+    meta = owned("p")
     ready = {"podIP": "10.0.0.1", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     world.view.put_pod(objects.pod({"metadata": meta, "status": ready}))
     return world
@@ -285,7 +298,7 @@ class Busy(World):
         self.view.put_pod(objects.pod(self.pod("250m")))
 
     def pod(self, cpu: str) -> dict[str, Any]:
-        meta = {"name": "p", "uid": "p", "namespace": "n", "labels": {LABEL_SERVICE: "a"}}
+        meta = owned("p")
         limits = {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}
         ready = {"podIP": "10.0.0.1", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         spec = {"nodeName": "node", "containers": [{"name": "runtime", "resources": limits}]}

@@ -433,6 +433,14 @@ def test_what_the_pod_says_itself_comes_first_and_is_cut() -> None:
     assert "sha256" in found.message
 
 
+def test_what_a_pod_says_forges_no_line_of_a_log_and_steers_no_terminal() -> None:
+    said = "bad\nERROR forged\x1b[2J\r\u2028\u202eend"
+    found = diagnosis.problem([_pod()], {"p": _report(state="Failed", reason="ModelInvalid", message=said)}, None)
+    assert found is not None
+    assert found.message.isprintable()
+    assert found.message.startswith("bad ERROR forged [2J")
+
+
 def test_a_reason_that_is_no_word_is_not_repeated() -> None:
     found = diagnosis.problem([_pod()], {"p": _report(state="Failed", reason="no such; reason", message="m")}, None)
     assert found is not None

@@ -195,8 +195,8 @@ def _blocked(child: Child | None, service: Service) -> Outcome | None:
         return None
     if owner is not None and (owner.kind, owner.name) == (KIND, service.name):
         return Outcome(retry_s=RETRY_S)  # of a deleted namesake: the garbage collector is on its way
-    if owner is None and child.metadata.annotations.get(ANNOTATION_APPLIED):
-        return None  # ours, with its owner edited away
+    if owner is None and child.owned_by(service.uid):
+        return None  # made for this resource, with its owner edited away
     return Outcome(refused=described("NameTaken", _taken(child)))
 
 

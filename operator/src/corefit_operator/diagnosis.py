@@ -86,10 +86,15 @@ def problem(
     )
 
 
+def printable(text: str) -> str:
+    """A text of a pod's without control characters, which could forge lines of a log or rewrite a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def described(reason: str, message: str, fix: str = "") -> Problem:
     """A problem with its fix (that of its reason when none is given), cut to what a status may hold."""
     fix = fix or FIXES.get(reason, "")
-    text = message.strip()[: MESSAGE_MAX - len(fix) - 2].rstrip()
+    text = printable(message).strip()[: MESSAGE_MAX - len(fix) - 2].rstrip()
     ended = text if text.endswith((".", "!", "?")) or not text else f"{text}."
     return Problem(reason=reason, message=f"{ended} {fix}".strip())
 

@@ -51,7 +51,7 @@ def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
     """All children, in the order in which they are to be written, each with its hash; mode Sidecar has none."""
     children = () if service.injected else _serving(service, defaults)
     for child in children:
-        child["metadata"].setdefault("annotations", {})[naming.ANNOTATION_APPLIED] = fingerprint(child)
+        child["metadata"]["annotations"][naming.ANNOTATION_APPLIED] = fingerprint(child)
     return children
 
 
@@ -65,7 +65,7 @@ def beside(service: Service, defaults: Defaults) -> Manifest:
 def _serving(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
     deployment = _manifest(service, "apps/v1", "Deployment", {"spec": _deployment(service, defaults)})
     # On the Deployment alone, whose pods roll when it changes: `upgrades` tells by it on whose account.
-    deployment["metadata"]["annotations"] = {naming.ANNOTATION_ASKED: service.asked}
+    deployment["metadata"]["annotations"][naming.ANNOTATION_ASKED] = service.asked
     return (
         _manifest(service, "v1", "ServiceAccount", {"automountServiceAccountToken": False}),
         _manifest(service, "networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(service, defaults)}),
@@ -117,6 +117,7 @@ def _manifest(service: Service, api_version: str, kind: str, body: dict[str, Any
         "namespace": service.namespace,
         "labels": _labels(service),
         "ownerReferences": [owner],
+        "annotations": {naming.ANNOTATION_OWNER: service.uid},
     }
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
 

@@ -11,9 +11,8 @@ import msgspec
 
 from corefit_core.naming import (
     ANNOTATION_ADMIN_PORT,
-    ANNOTATION_APPLIED,
-    ANNOTATION_INJECTED,
     ANNOTATION_MODEL,
+    ANNOTATION_OWNER,
     ANNOTATION_REVISION,
     GROUP,
     LABEL_SERVICE,
@@ -39,6 +38,11 @@ class OwnerReference(_Read, frozen=True, kw_only=True):
     name: str = ""
     uid: str = ""
     controller: bool = False
+
+
+def controller(owners: tuple[OwnerReference, ...]) -> OwnerReference:
+    """The one that manages an object; an empty reference when none does."""
+    return next((owner for owner in owners if owner.controller), OwnerReference())
 
 
 class Meta(_Read, frozen=True, kw_only=True):
@@ -163,10 +167,10 @@ class Pod(_Read, frozen=True, kw_only=True):
         port = int(said) if said.isdecimal() and len(said) <= _PORT_DIGITS else 0
         return port if 0 < port <= _PORT_MAX else PORT_ADMIN
 
-    @property
-    def of_others(self) -> bool:
-        """Whether the runtime was put into it, by admission or by `corefit inject`."""
-        return ANNOTATION_INJECTED in self.metadata.annotations
+    def made_by(self, deployment: str) -> bool:
+        """Whether a ReplicaSet of the Deployment of this name manages it; a label alone anybody can give a pod."""
+        owner = controller(self.metadata.owner_references)
+        return owner.kind == "ReplicaSet" and owner.name.rpartition("-")[0] == deployment
 
     @property
     def model_uri(self) -> str:
@@ -243,11 +247,11 @@ class Child(_Read, frozen=True, kw_only=True):
     @property
     def controller_uid(self) -> str:
         """The uid of its controller; empty when it has none."""
-        return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
+        return controller(self.metadata.owner_references).uid
 
     def owned_by(self, uid: str) -> bool:
-        """Whether it is the child of the resource of this uid; one that we made may have lost its owner by hand."""
-        return self.controller_uid == uid if self.controller_uid else ANNOTATION_APPLIED in self.metadata.annotations
+        """Whether it is the child of the resource of this uid; one made for it may have lost its owner by hand."""
+        return bool(uid) and (self.controller_uid or self.metadata.annotations.get(ANNOTATION_OWNER)) == uid
 
     @property
     def rolling_out(self) -> bool:

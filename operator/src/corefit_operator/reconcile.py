@@ -171,8 +171,8 @@ class Reconciler:
         return remembered
 
     def _pods(self, key: Key, service: Service) -> list[Pod]:
-        """Its own, or those of others in mode Sidecar, some of which a namesake of that mode may have left behind."""
-        return [pod for pod in self._view.pods(key) if service.injected or not pod.of_others]
+        """Its own: of its Deployment, whoever else bears the label; in mode Sidecar those of others."""
+        return [pod for pod in self._view.pods(key) if service.injected or pod.made_by(service.child_name)]
 
     def _deployment(self, key: Key, service: Service) -> Child | None:
         return self._view.children(key).get(("Deployment", service.child_name))
