@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from corefit_core.errors import ModelInvalid, ModelUnavailable
 from corefit_runtime import model_files, onnx_file
 from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.onnx_model import locations
 
 N = helper.make_node
 SECRET = b"token-of-somebody"
@@ -145,6 +146,6 @@ def test_onnxruntime_reads_no_file_for_a_model_in_memory(
 def test_a_model_in_one_file_is_served_as_before() -> None:
     weight = helper.make_tensor("w", TensorProto.UINT8, [len(SECRET)], SECRET, raw=True)
     engine = Engine(Bytes(BASE + field(7, graph([weight]))), Threads())
-    assert onnx_file.locations(onnx_file.parse(memoryview(BASE + field(7, graph([weight]))))) == []
+    assert locations(onnx_file.parse(memoryview(BASE + field(7, graph([weight]))))) == []
     y = engine.run(["y"], {"x": np.ones(1, np.float32)})[0]
     assert y.tobytes() == SECRET

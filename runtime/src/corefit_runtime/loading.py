@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from corefit_core.errors import ChecksumMismatch, InvalidInput
 from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant
@@ -152,23 +154,29 @@ def _measured(  # noqa: PLR0917 - what is known so far
     if not settings.calibrate:
         return first
     folder, key = Path(settings.model_dir), _key(settings, sha256)
+    unproved = "" if settings.assume_rows_independent else proof.why
     kept = profiles.load(folder, key, cores)
     if kept is not None:
         log.info("calibration: taken from an earlier start with this model and CPU")
-        return kept
+        return _as_proved(kept, unproved)
     findings = calibrate.calibrate(
         engine,
         first,
         cores,
         settings.calibrate_seconds,
         settings.chunk_ms / 1000,
-        unproved="" if settings.assume_rows_independent else proof.why,
+        unproved=unproved,
         samples=samples,
     )
     _tell(findings.profile)
     if findings.line is not None:
         profiles.save(folder, key, cores, findings)
     return findings
+
+
+def _as_proved(kept: Findings, unproved: str) -> Findings:
+    """Findings of an earlier start, as far as this start's proof goes: whoever writes to the folder wrote them."""
+    return msgspec.structs.replace(kept, rows_independent=False, why=unproved) if unproved else kept
 
 
 def _tell(points: Iterable[ServiceTime]) -> None:

@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from corefit_core.errors import ChecksumMismatch, ModelInvalid, ModelUnavailable
 from corefit_runtime import content, onnx_file
-from corefit_runtime.onnx_file import OnnxModel
+from corefit_runtime.onnx_model import OnnxModel, locations
 
 BLOCK: Final = 1 << 20
 PREFIX: Final = "weights-"
@@ -137,7 +137,7 @@ def take(path: Path, uri: str, pinned: str, folder: Path, *, strict: bool = Fals
         other = content.recognised(data[: content.LOOKED_AT])
         wrong = f"{uri} is no ONNX model but {other}" if other else f"{uri} can't be served: {error}"
         raise ModelInvalid(wrong) from error
-    names = onnx_file.locations(graph)
+    names = locations(graph)
     if not names:
         _check(uri, pinned, own)
         return ModelFiles(path, data, own, graph)

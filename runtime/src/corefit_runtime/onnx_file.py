@@ -1,99 +1,32 @@
-"""What a file says of the model in it: its nodes, the shapes of its weights, the other files that hold weights.
-
-Reads the protobuf messages of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto); weights are not
-copied. It decides nothing.
-"""
+"""Reads a model's file, ONNX's protobuf messages, without copying its weights. It decides nothing."""
 
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from corefit_core.errors import ModelInvalid
 from corefit_runtime import onnx_schema as schema
-from corefit_runtime.wire_format import Schema, Value, fields, signed, varints
+from corefit_runtime.onnx_model import Attribute, Graph, Node, OnnxModel, Tensor
+from corefit_runtime.wire_format import Runs, Schema, Value, fields, signed, varints
 
 EXTERNAL: Final = 1
 """TensorProto.DataLocation: the weights are in another file."""
 FLOAT: Final = 1
 LETTERS: Final = {FLOAT: "f", 6: "i", 7: "q", 9: "?"}
 """TensorProto.DataType of the elements that are read, and what `struct` calls them: float, int32, int64, bool."""
+FIELDS: Final = {FLOAT: 4, 6: 5, 7: 7, 9: 5}
+"""The field of a tensor that holds the elements of a kind."""
+RANGES: Final = {6: (-(1 << 31), (1 << 31) - 1), 9: (0, 1)}
+"""What elements of a kind can be, where the field could hold more: other parsers cut them."""
 LONG: Final = 4096
-TYPE: Final = b"\xa0\x01"
-LISTS: Final = {6, 7, 8}
-"""An attribute of more bytes that ends with its type, one of AttributeProto.FLOATS, INTS and STRINGS, is a long list:
-those of a forest of 50 MB would take 20 s of CPU to read, and no rule asks for them."""
+"""Bytes of an attribute beyond which its lists are not read: those of a forest of 50 MB would take 20 s of CPU to read,
+and no rule asks for them."""
+MAX_PARTS: Final = 300_000
+"""Nodes, attributes and weights that a model may have: each takes 4 us of CPU and 300 bytes, however few are its own.
+Models of 100,000,000,000 weights have a tenth of that."""
 MAX_VALUES: Final = 64
 """Elements of a tensor up to which they are read: axes, shapes and scales have fewer."""
-
-
-@dataclass(kw_only=True)
-class Tensor:
-    """A weight: its name, its shape, and its elements where it has few.
-
-    Attributes:
-        values: the elements in row-major order; None unless they are at most `MAX_VALUES` numbers in this file.
-        location: the file that holds the data, relative to the model's folder; empty when it is this one.
-    """
-
-    name: str = ""
-    dims: tuple[int, ...] = ()
-    values: tuple[float, ...] | None = None
-    location: str = ""
-
-
-@dataclass(kw_only=True)
-class Attribute:
-    """A node's attribute; which of the fields counts is the operator's to know.
-
-    Attributes:
-        unread: it is a list of so many elements that they are not read, such as the nodes of a forest.
-    """
-
-    name: str = ""
-    unread: bool = False
-    i: int | None = None
-    s: str = ""
-    ints: tuple[int, ...] = ()
-    count: int = 0
-    tensor: Tensor | None = None
-    graphs: list["Graph"] = field(default_factory=list)
-    tensors: list[Tensor] = field(default_factory=list)
-
-
-@dataclass(kw_only=True)
-class Node:
-    """One operator; an absent optional input or output is an empty name."""
-
-    op: str = ""
-    domain: str = ""
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    attributes: dict[str, Attribute] = field(default_factory=dict)
-
-
-@dataclass(kw_only=True)
-class Graph:
-    """Nodes in an order in which they can run, weights, and the names of inputs and outputs."""
-
-    nodes: list[Node] = field(default_factory=list)
-    weights: list[Tensor] = field(default_factory=list)
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-
-
-@dataclass(kw_only=True)
-class OnnxModel:
-    """A model's graph and the versions of the operator sets by domain.
-
-    Attributes:
-        functions: how many operators the file itself defines.
-    """
-
-    graph: Graph = field(default_factory=Graph)
-    opsets: dict[str, int] = field(default_factory=dict)
-    functions: list[Graph] = field(default_factory=list)
 
 
 def parse(data: memoryview) -> OnnxModel:
@@ -103,57 +36,166 @@ def parse(data: memoryview) -> OnnxModel:
         ModelInvalid: they are no protobuf message, or one that is nested without end.
     """
     try:
-        return _model(data)
+        return _Reader().model(data)
     except RecursionError:
         raise ModelInvalid("the file is not an ONNX model: its graphs are nested too deeply") from None
 
 
-def _model(data: memoryview) -> OnnxModel:
-    model = OnnxModel()
-    for number, value in fields(data, schema.MODEL):
-        if number == 7:
-            model.graph = _graph(value)
-        elif number == 8:
-            domain, version = _opset(value)
-            model.opsets[domain] = version
-        elif number == 25:
-            model.functions.append(_function(value))
-    return model
+class _Reader:
+    """Reads the messages of one model."""
+
+    def __init__(self) -> None:
+        self._parts = 0
+
+    def _count(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise ModelInvalid(f"the model has more than {MAX_PARTS:,} nodes, attributes and weights")
+
+    def model(self, data: memoryview) -> OnnxModel:
+        model = OnnxModel()
+        for number, value in fields(data, schema.MODEL):
+            if number == 7:
+                model.graph = self._graph(value)
+            elif number == 8:
+                domain, version = _opset(value)
+                model.opsets[domain] = version if model.opsets.get(domain, version) == version else 0
+            elif number == 25:
+                model.functions.append(self._function(value))
+        return model
+
+    def _function(self, value: Value) -> Graph:
+        """An operator that the file defines; the defaults of its attributes are those of one more node."""
+        graph, defaults = Graph(), Node()
+        for number, each in _each(value, schema.FUNCTION):
+            if number == 7:
+                graph.nodes.append(self._node(each))
+            elif number == 11:
+                self._add_attribute(defaults, each)
+        graph.nodes.append(defaults)
+        return graph
+
+    def _graph(self, value: Value) -> Graph:
+        graph = Graph()
+        for number, each in _each(value, schema.GRAPH):
+            if number == 1:
+                graph.nodes.append(self._node(each))
+            elif number == 5:
+                graph.weights.append(self._tensor(each))
+            elif number == 11:
+                graph.inputs.append(_value_name(each))
+            elif number == 12:
+                graph.outputs.append(_value_name(each))
+            elif number == 15:
+                graph.weights.extend(self._sparse(each))
+        return graph
+
+    def _node(self, value: Value) -> Node:
+        self._count()
+        node = Node()
+        for number, each in _each(value, schema.NODE):
+            if number == 1:
+                node.inputs.append(_text(each))
+            elif number == 2:
+                node.outputs.append(_text(each))
+            elif number == 4:
+                node.op = _text(each)
+            elif number == 5:
+                self._add_attribute(node, each)
+            elif number == 7:
+                domain = _text(each)
+                node.domain = "" if domain == "ai.onnx" else domain
+        return node
+
+    def _add_attribute(self, node: Node, value: Value) -> None:
+        attribute = self._attribute(value)
+        if attribute.name in node.attributes:
+            raise ModelInvalid(f"the file is not an ONNX model: {node.op} has the attribute {attribute.name} twice")
+        node.attributes[attribute.name] = attribute
+
+    def _attribute(self, value: Value) -> Attribute:
+        self._count()
+        attribute = Attribute()
+        long = isinstance(value, memoryview) and len(value) > LONG
+        for number, each in _each(value, schema.ATTRIBUTE, schema.LISTS if long else None):
+            if number in schema.LISTS:
+                _add_elements(attribute, number, each, long=long)
+            elif number == 1:
+                attribute.name = _text(each)
+            elif number == 3 and isinstance(each, int):
+                attribute.i = signed(each)
+            elif number == 4:
+                attribute.s = _text(each, strict=False)
+            elif number == 20:
+                attribute.kind = _one_of(each, schema.LAST_ATTRIBUTE_TYPE)
+            elif number == 21:
+                attribute.unread = True
+            else:
+                self._add_message(attribute, number, each)
+        return attribute
+
+    def _add_message(self, attribute: Attribute, number: int, value: Value) -> None:
+        if number == 5:
+            attribute.tensor = self._tensor(value)
+            attribute.tensors.append(attribute.tensor)
+        elif number == 10:
+            attribute.tensors.append(self._tensor(value))
+        elif number in {6, 11}:
+            attribute.graphs.append(self._graph(value))
+        elif number in {22, 23}:
+            attribute.tensors.extend(self._sparse(value))
+
+    def _sparse(self, value: Value) -> list[Tensor]:
+        """A sparse tensor: its elements, which bear its name, with the shape of the whole; and its indices."""
+        parts = [self._tensor(each) for number, each in _each(value, schema.SPARSE_TENSOR) if number in {1, 2}]
+        dims = tuple(i for number, each in _each(value, schema.SPARSE_TENSOR) if number == 3 for i in _integers(each))
+        for part in parts:
+            part.dims, part.values = dims, None
+        return parts
+
+    def _tensor(self, value: Value) -> Tensor:
+        self._count()
+        tensor, found = Tensor(), _Elements()
+        dims: list[int] = []
+        place = 0
+        for number, each in _each(value, schema.TENSOR):
+            if number == 1:
+                dims.extend(_integers(each))
+            elif number == 2:
+                tensor.kind = _one_of(each, schema.LAST_DATA_TYPE)
+            elif number in {4, 5, 7}:
+                found.add(number, each)
+            elif number == 8:
+                tensor.name = _text(each)
+            elif number == 9 and isinstance(each, memoryview):
+                found.raw = each
+            elif number == 13:
+                _add_location(tensor, each)
+            elif number == 14:
+                place = _one_of(each, schema.LAST_LOCATION)
+        tensor.dims = tuple(dims)
+        if place == EXTERNAL:
+            return tensor
+        tensor.location = ""
+        tensor.values = found.values(tensor.kind, math.prod(dims))
+        return tensor
 
 
-def _function(value: Value) -> Graph:
-    """An operator that the file defines; the defaults of its attributes are those of one more node."""
-    graph, defaults = Graph(), Node()
-    for number, each in _each(value, schema.FUNCTION):
-        if number == 7:
-            graph.nodes.append(_node(each))
-        elif number == 11:
-            _add_attribute(defaults, each)
-    graph.nodes.append(defaults)
-    return graph
+def _each(value: Value, message: Schema, runs: Runs | None = None) -> Iterator[tuple[int, Value]]:
+    return fields(value, message, runs) if isinstance(value, memoryview) else iter(())
 
 
-def locations(model: OnnxModel) -> list[str]:
-    """The files that hold weights, sorted, each once."""
-    graphs = [model.graph, *model.functions]
-    return sorted({tensor.location for graph in graphs for tensor in _tensors(graph) if tensor.location})
+def _text(value: Value, *, strict: bool = True) -> str:
+    """A text. Of names, those that are no UTF-8 are refused: two of them could look like one."""
+    try:
+        return bytes(value).decode("utf-8", "strict" if strict else "replace") if isinstance(value, memoryview) else ""
+    except UnicodeDecodeError:
+        raise ModelInvalid("the file is not an ONNX model: it has a name that is not UTF-8") from None
 
 
-def _tensors(graph: Graph) -> Iterator[Tensor]:
-    yield from graph.weights
-    for node in graph.nodes:
-        for attribute in node.attributes.values():
-            yield from attribute.tensors
-            for inner in attribute.graphs:
-                yield from _tensors(inner)
-
-
-def _each(value: Value, message: Schema) -> Iterator[tuple[int, Value]]:
-    return fields(value, message) if isinstance(value, memoryview) else iter(())
-
-
-def _text(value: Value) -> str:
-    return bytes(value).decode("utf-8", "replace") if isinstance(value, memoryview) else ""
+def _value_name(value: Value) -> str:
+    """The name of an input or output."""
+    return "".join(_text(each) for number, each in _each(value, schema.VALUE_INFO) if number == 1)
 
 
 def _integers(value: Value) -> Iterator[int]:
@@ -161,151 +203,58 @@ def _integers(value: Value) -> Iterator[int]:
     yield from (signed(v) for v in (varints(value) if isinstance(value, memoryview) else (value,)))
 
 
+def _add_elements(attribute: Attribute, number: int, value: Value, *, long: bool) -> None:
+    if long:
+        attribute.unread = True
+    elif number == 8:
+        attribute.ints = (*attribute.ints, *_integers(value))
+    else:
+        attribute.count += 1
+
+
 def _opset(value: Value) -> tuple[str, int]:
     domain, version = "", 0
     for number, each in _each(value, schema.OPSET):
         if number == 1:
             domain = _text(each)
-        elif number == 2 and isinstance(each, int):
-            version = each
+        elif number == 2:
+            version = _one_of(each, schema.LAST_VERSION)
     return "" if domain == "ai.onnx" else domain, version
-
-
-def _graph(value: Value) -> Graph:
-    graph = Graph()
-    for number, each in _each(value, schema.GRAPH):
-        if number == 1:
-            graph.nodes.append(_node(each))
-        elif number == 5:
-            graph.weights.append(_tensor(each))
-        elif number == 11:
-            graph.inputs.append(_name(each, schema.VALUE_INFO))
-        elif number == 12:
-            graph.outputs.append(_name(each, schema.VALUE_INFO))
-        elif number == 15:
-            graph.weights.extend(_sparse(each))
-    return graph
-
-
-def _name(value: Value, message: Schema) -> str:
-    return next((_text(each) for number, each in _each(value, message) if number == 1), "")
-
-
-def _node(value: Value) -> Node:
-    node = Node()
-    for number, each in _each(value, schema.NODE):
-        if number == 1:
-            node.inputs.append(_text(each))
-        elif number == 2:
-            node.outputs.append(_text(each))
-        elif number == 4:
-            node.op = _text(each)
-        elif number == 5:
-            _add_attribute(node, each)
-        elif number == 7:
-            domain = _text(each)
-            node.domain = "" if domain == "ai.onnx" else domain
-    return node
-
-
-def _add_attribute(node: Node, value: Value) -> None:
-    long = _is_long_list(value)
-    attribute = Attribute(name=_name(value, schema.ATTRIBUTE), unread=True) if long else _attribute(value)
-    if attribute.name in node.attributes:
-        raise ModelInvalid(f"the file is not an ONNX model: {node.op} has the attribute {attribute.name} twice")
-    node.attributes[attribute.name] = attribute
-
-
-def _attribute(value: Value) -> Attribute:
-    attribute = Attribute()
-    integers: list[int] = []
-    for number, each in _each(value, schema.ATTRIBUTE):
-        if number == 1:
-            attribute.name = _text(each)
-        elif number == 3 and isinstance(each, int):
-            attribute.i = signed(each)
-        elif number == 4:
-            attribute.s = _text(each)
-        elif number in {5, 10}:
-            attribute.tensor = _tensor(each)
-            attribute.tensors.append(attribute.tensor)
-        elif number in {6, 11}:
-            attribute.graphs.append(_graph(each))
-        elif number in {7, 9}:
-            attribute.count += 1
-        elif number == 8:
-            integers.extend(_integers(each))
-        elif number in {22, 23}:
-            attribute.tensors.extend(_sparse(each))
-    attribute.ints = tuple(integers)
-    return attribute
-
-
-def _is_long_list(value: Value) -> bool:
-    return isinstance(value, memoryview) and len(value) > LONG and bytes(value[-3:-1]) == TYPE and value[-1] in LISTS
-
-
-def _sparse(value: Value) -> list[Tensor]:
-    """A sparse tensor: its elements, which bear its name, with the shape of the whole; and its indices."""
-    parts = [_tensor(each) for number, each in _each(value, schema.SPARSE_TENSOR) if number in {1, 2}]
-    dims = tuple(i for number, each in _each(value, schema.SPARSE_TENSOR) if number == 3 for i in _integers(each))
-    for part in parts:
-        part.dims, part.values = dims, None
-    return parts
-
-
-def _tensor(value: Value) -> Tensor:
-    tensor, found = Tensor(), _Elements()
-    dims: list[int] = []
-    place = 0
-    for number, each in _each(value, schema.TENSOR):
-        if number == 1:
-            dims.extend(_integers(each))
-        elif number == 2:
-            found.kind = _one_of(each, schema.LAST_DATA_TYPE)
-        elif number in {4, 5, 7}:
-            found.add(number, each)
-        elif number == 8:
-            tensor.name = _text(each)
-        elif number == 9 and isinstance(each, memoryview):
-            found.raw = each
-        elif number == 13:
-            _add_location(tensor, each)
-        elif number == 14:
-            place = _one_of(each, schema.LAST_LOCATION)
-    tensor.dims = tuple(dims)
-    if place == EXTERNAL:
-        return tensor
-    tensor.location = ""
-    tensor.values = found.values(math.prod(dims))
-    return tensor
 
 
 class _Elements:
     """The elements of a tensor, in whichever of the ways they are written."""
 
     def __init__(self) -> None:
-        self.kind = 0
-        self.raw = memoryview(b"")
-        self._typed: list[float] = []
+        self.raw: memoryview | None = None
+        self._typed: dict[int, list[float]] = {}
+        self._many = False
 
     def add(self, number: int, value: Value) -> None:
         """Takes those of float_data (4), int32_data (5) or int64_data (7); of many none are wanted."""
+        typed = self._typed.setdefault(number, [])
+        self._many = self._many or len(typed) > MAX_VALUES
         if isinstance(value, memoryview) and len(value) > 10 * MAX_VALUES:
+            self._many = True
+        elif self._many:
             return
-        if number != 4:
-            self._typed.extend(_integers(value))
+        elif number != 4:
+            typed.extend(_integers(value))
         elif isinstance(value, memoryview) and len(value) % 4 == 0:
-            self._typed.extend(struct.unpack(f"<{len(value) // 4}f", value))
+            typed.extend(struct.unpack(f"<{len(value) // 4}f", value))
 
-    def values(self, count: int) -> tuple[float, ...] | None:
-        """All of them; None where they are too many, or of a kind that is not read."""
-        letter = LETTERS.get(self.kind)
-        if letter is None or not 0 <= count <= MAX_VALUES:
+    def values(self, kind: int, count: int) -> tuple[float, ...] | None:
+        """All of them; None where they are too many, of a kind that is not read, or not what that kind has."""
+        letter = LETTERS.get(kind)
+        if letter is None or self._many or not 0 <= count <= MAX_VALUES:
             return None
-        if len(self.raw) == count * struct.calcsize(letter) and count:
-            return struct.unpack(f"<{count}{letter}", self.raw)
-        return tuple(self._typed) if len(self._typed) == count else None
+        if self.raw is not None:
+            fits = not self._typed and len(self.raw) == count * struct.calcsize(letter)
+            return struct.unpack(f"<{count}{letter}", self.raw) if fits else None
+        values = tuple(self._typed.pop(FIELDS[kind], ()))
+        low, high = RANGES.get(kind, (-math.inf, math.inf))
+        fits = not self._typed and len(values) == count and all(low <= each <= high for each in values)
+        return values if fits else None
 
 
 def _add_location(tensor: Tensor, value: Value) -> None:

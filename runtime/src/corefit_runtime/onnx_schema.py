@@ -5,7 +5,21 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
 from typing import Final
 
-from corefit_runtime.wire_format import DOUBLES, FLOAT, FLOATS, INTEGER, INTEGERS, MANY, ONE, Schema
+from corefit_runtime.wire_format import (
+    BYTES,
+    DOUBLES,
+    FIXED32,
+    FLOAT,
+    FLOATS,
+    INTEGER,
+    INTEGERS,
+    MANY,
+    ONE,
+    VARINT,
+    Runs,
+    Schema,
+    run_of,
+)
 
 MODEL: Final[Schema] = {
     1: INTEGER,
@@ -36,7 +50,13 @@ TENSOR: Final[Schema] = {
 SPARSE_TENSOR: Final[Schema] = {**dict.fromkeys((1, 2), ONE), 3: INTEGERS}
 ENTRY: Final[Schema] = dict.fromkeys((1, 2), ONE)
 FUNCTION: Final[Schema] = {**dict.fromkeys((1, 8, 10, 13), ONE), **dict.fromkeys((4, 5, 6, 7, 9, 11, 12, 14), MANY)}
+LISTS: Final[Runs] = {7: run_of(7, FIXED32), 8: run_of(8, VARINT), 9: run_of(9, BYTES)}
+"""The floats, integers and strings of an attribute."""
 LAST_LOCATION: Final = 1
 """The largest TensorProto.DataLocation."""
 LAST_DATA_TYPE: Final = 1 << 10
 """More than any TensorProto.DataType."""
+LAST_ATTRIBUTE_TYPE: Final = 1 << 6
+"""More than any AttributeProto.AttributeType."""
+LAST_VERSION: Final = 1 << 16
+"""More than the version of any operator set."""

@@ -12,7 +12,7 @@ from corefit_runtime.calibrate import Findings
 from corefit_runtime.service import VERSION
 
 log: Final = logging.getLogger(__name__)
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of what is found and how: what an older way of finding it has kept is not believed."""
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from corefit_runtime.engine import TensorSpec
-from corefit_runtime.onnx_file import Node, OnnxModel
+from corefit_runtime.onnx_model import Node, OnnxModel
 from corefit_runtime.row_shapes import SHAPES, SIZES
 from corefit_runtime.row_tables import MICROSOFT, ML, STANDARD
 from corefit_runtime.row_types import MIXED, Known, MixedError, NotAnalysedError, Op, Rule, weight
@@ -59,9 +59,12 @@ def analyse(model: OnnxModel, inputs: Sequence[TensorSpec], outputs: Sequence[Te
 def _walk(model: OnnxModel, inputs: Sequence[TensorSpec]) -> dict[str, Known]:
     if model.functions:
         raise NotAnalysedError("the file defines operators of its own")
-    if model.opsets.get("", OLDEST) < OLDEST:
-        raise NotAnalysedError(f"its operator set {model.opsets['']} is older than {OLDEST}")
-    known = {"": Known(), **{tensor.name: weight(tensor) for tensor in model.graph.weights}}
+    _check_opsets(model)
+    # The indices of a sparse weight have no name.
+    weights = [tensor for tensor in model.graph.weights if tensor.name]
+    known = {"": Known(), **{tensor.name: weight(tensor) for tensor in weights}}
+    if len(known) <= len(weights):
+        raise NotAnalysedError("two weights have one name")
     for spec in inputs:
         free = bool(spec.shape) and spec.shape[0] == -1
         dims = tuple(None if size < 0 else size for size in spec.shape)
@@ -71,9 +74,20 @@ def _walk(model: OnnxModel, inputs: Sequence[TensorSpec]) -> dict[str, Known]:
         op = _op(node, known, model.opsets.get(node.domain, 1), static=static)
         results = _applied(op)
         for index, name in enumerate(node.outputs):
+            if name in known and name:
+                raise NotAnalysedError(f"two tensors have the name {name}")
             if name:
                 known[name] = results[index] if index < len(results) else MIXED
     return known
+
+
+def _check_opsets(model: OnnxModel) -> None:
+    if 0 in model.opsets.values():
+        raise NotAnalysedError("it names two versions of an operator set")
+    # Without a version onnxruntime takes its own newest.
+    unsaid = any(not node.domain for node in model.graph.nodes)
+    if model.opsets.get("", 0 if unsaid else OLDEST) < OLDEST:
+        raise NotAnalysedError(f"its operator set is older than {OLDEST}, or the file doesn't say which it is")
 
 
 def _op(node: Node, known: dict[str, Known], opset: int, *, static: bool) -> Op:

@@ -48,7 +48,7 @@ def _fixed_reshape(x: Known, target: tuple[Size, ...]) -> Known:
     sizes = tuple(each if isinstance(each, int) and each > 0 else None for each in target)
     if any(isinstance(each, str) for each in target):
         raise MixedError
-    return Known(dims=sizes, values=x.values if len(target) <= 1 else None)
+    return Known(dims=sizes, values=x.values if len(target) <= 1 else None, kind=x.kind)
 
 
 def _sizes(target: Sequence[Size], dims: Dims) -> Dims:

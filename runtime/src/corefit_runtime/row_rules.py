@@ -233,7 +233,7 @@ def mean_variance_normalization(op: Op) -> Result:
     """Over axes that by default include the first."""
     x, axis, dims = op.rows()
     axes = op.numbers("axes", 1)
-    if axis in {wrapped(each, len(dims)) for each in ((0, 2, 3) if axes is None else axes)}:
+    if axes == () or axis in {wrapped(each, len(dims)) for each in axes or (0, 2, 3)}:
         raise MixedError
     return x.with_dims(dims)
 

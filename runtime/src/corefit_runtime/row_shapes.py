@@ -18,7 +18,7 @@ from corefit_runtime.row_types import (
     whole,
     wrapped,
 )
-from corefit_runtime.row_values import calculated, constant, shape, size, vector
+from corefit_runtime.row_values import calculated, cast, constant, shape, size, vector
 
 ENDLESS: Final = (1 << 31) - 1
 """From here on, the end of a slice is the end of the axis."""
@@ -49,16 +49,11 @@ def identity(op: Op) -> Result:
     return op.need(0)
 
 
-def like_first(op: Op) -> Result:
-    """The elements of the first input in another type."""
-    return op.need(0)
-
-
 def transpose(op: Op) -> Result:
     """The axes in another order."""
     x = op.need(0)
     rank = x.rank
-    order = op.attributes["perm"].ints if "perm" in op.attributes else tuple(reversed(range(rank)))
+    order = op.integers("perm") or tuple(reversed(range(rank)))
     if sorted(order) != list(range(rank)):
         raise MixedError
     dims = tuple((x.dims or ())[i] for i in order)
@@ -73,7 +68,7 @@ def squeeze(op: Op) -> Result:
     """Without some axes of size 1; without any named, those that happen to be 1 go."""
     x = op.need(0)
     axes = op.numbers("axes", 1)
-    if axes is None:
+    if not axes:
         raise MixedError
     gone = {wrapped(each, x.rank) for each in axes}
     if x.axis in gone:
@@ -110,7 +105,9 @@ def concat(op: Op) -> Result:
     if not any(each.data for each in parts):
         lists = [each.values for each in parts]
         if all(each.rank == 1 for each in parts) and all(values is not None for values in lists):
-            return vector(tuple(value for values in lists for value in values or ()))
+            if len({each.kind for each in parts}) > 1:
+                raise MixedError
+            return vector(tuple(value for values in lists for value in values or ()), parts[0].kind)
     first, axis, dims = op.rows()
     at = wrapped(op.integer("axis", 1), len(dims))
     if at == axis or any(each.axis != axis or each.rank != len(dims) for each in parts):
@@ -141,7 +138,7 @@ def slice_(op: Op) -> Result:
     steps = op.shape(4) if op.get(4) is not None else (1,) * len(starts)
     places = [wrapped(whole(each), x.rank) for each in axes]
     if x.values is not None and not x.data and x.rank == 1 and len(places) == 1:
-        return vector(x.values[whole(starts[0]) : whole(ends[0]) : whole(steps[0])])
+        return vector(x.values[whole(starts[0]) : whole(ends[0]) : whole(steps[0])], x.kind)
     if x.fixed:
         raise MixedError
     x, axis, dims = op.rows()
@@ -165,7 +162,7 @@ def gather(op: Op) -> Result:
     at = wrapped(op.integer("axis", 0), x.rank)
     if not x.data and x.values is not None and indices.fixed and indices.values is not None:
         picked = tuple(x.values[wrapped(whole(each), len(x.values))] for each in indices.values)
-        return vector(picked, scalar=indices.dims == ())
+        return vector(picked, x.kind, scalar=indices.dims == ())
     if x.sized or indices.sized:
         raise MixedError
     before, after = (x.dims or ())[:at], (x.dims or ())[at + 1 :]
@@ -230,12 +227,18 @@ def pad(op: Op) -> Result:
 def resize(op: Op) -> Result:
     """Pictures to another size; the axis of the rows keeps its own."""
     x, axis, dims = op.rows()
-    mode = op.attributes.get("coordinate_transformation_mode")
-    if op.opset < 11 or op.integer("antialias", 0) or (mode is not None and mode.s == "tf_crop_and_resize"):
+    if op.opset < 11 or op.integer("antialias", 0):
         raise MixedError
-    place = axis
-    if "axes" in op.attributes:
-        axes = [wrapped(each, len(dims)) for each in op.attributes["axes"].ints]
+    if op.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        raise MixedError
+    # Under another policy the rows are made more or fewer as the pictures are made larger or smaller.
+    if op.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise MixedError
+    place, named = axis, op.integers("axes")
+    if named is not None:
+        axes = [wrapped(each, len(dims)) for each in named]
+        if not axes:
+            raise MixedError
         place = axes.index(axis) if axis in axes else -1
     scales, sizes = op.get(2), op.get(3)
     if sizes is None:
@@ -251,8 +254,8 @@ def resize(op: Op) -> Result:
 
 SHAPES: Final[dict[str, Rule]] = {
     "Identity": identity,
-    "Cast": like_first,
-    "CastLike": like_first,
+    "Cast": cast,
+    "CastLike": cast,
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
     "Concat": concat,

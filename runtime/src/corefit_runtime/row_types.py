@@ -7,12 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from corefit_runtime.onnx_file import Attribute, Node, Tensor
+from corefit_runtime.onnx_model import Attribute, Node, Tensor
 
 ROWS: Final = "rows"
 """In a shape: the number of rows."""
 SOME: Final = "some"
 """In a shape: a number that depends on the number of rows."""
+INT32: Final = 6
+INT64: Final = 7
+RANGES: Final = {INT32: 1 << 31, INT64: 1 << 63}
+"""TensorProto.DataType of the elements that shapes are computed with, and the numbers below which they are."""
+AN_INT: Final = 2
+A_STRING: Final = 3
+A_TENSOR: Final = 4
+INTS: Final = 7
+"""AttributeProto.AttributeType."""
 Size = int | float | str | None
 """An element of a shape: a number, `ROWS`, `SOME`, or None for one that no row changes but that isn't known."""
 Dims = tuple[int | None, ...]
@@ -33,6 +42,7 @@ class Known:
         data: its elements depend on the request's.
         sized: its elements depend on how many rows there are.
         values: its elements, where it is a small vector or scalar of numbers.
+        kind: the TensorProto.DataType of its elements; 0 where it isn't known.
     """
 
     dims: Dims | None = None
@@ -41,6 +51,7 @@ class Known:
     data: bool = False
     sized: bool = False
     values: tuple[Size, ...] | None = None
+    kind: int = 0
 
     @property
     def rank(self) -> int:
@@ -60,7 +71,7 @@ class Known:
 
     def with_dims(self, dims: Dims, axis: int | None = None) -> "Known":
         """The same rows in another shape."""
-        return replace(self, dims=dims, axis=self.axis if axis is None else axis, values=None)
+        return replace(self, dims=dims, axis=self.axis if axis is None else axis, values=None, kind=0)
 
 
 class MixedError(Exception):
@@ -73,7 +84,17 @@ MIXED: Final = Known(data=True)
 
 def weight(tensor: Tensor) -> Known:
     """What is known of a weight."""
-    return Known(dims=tensor.dims, values=tensor.values if len(tensor.dims) <= 1 else None)
+    return Known(dims=tensor.dims, values=tensor.values if len(tensor.dims) <= 1 else None, kind=tensor.kind)
+
+
+def fitting(values: tuple[Size, ...] | None, kind: int) -> tuple[Size, ...] | None:
+    """The elements in a type of integers; None where one doesn't fit, or it is another type: they would be changed."""
+    limit = RANGES.get(kind, 0)
+    if values is None or not limit:
+        return None
+    numbers = [each for each in values if each is not None and not isinstance(each, str)]
+    fit = all(isinstance(each, int) and -limit <= each < limit for each in numbers)
+    return values if fit else None
 
 
 @dataclass(kw_only=True)
@@ -154,17 +175,47 @@ class Op:
             NotAnalysedError, MixedError: as for `shape`, and where they depend on the number of rows.
         """
         if name in self.attributes:
-            if self.attributes[name].unread:
-                raise MixedError
-            return self.attributes[name].ints
+            return self.integers(name)
         if self.get(index) is None:
             return None
         return tuple(whole(each) for each in self.shape(index))
 
     def integer(self, name: str, default: int) -> int:
-        """An integer attribute."""
+        """An integer attribute.
+
+        Raises:
+            MixedError: it is of another type.
+        """
+        found = self._attribute(name, AN_INT)
+        if found is None:
+            return default
+        if found.i is None:
+            raise MixedError
+        return found.i
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """An attribute of integers; None where it isn't there.
+
+        Raises:
+            MixedError: it is of another type, or too long to be read.
+        """
+        found = self._attribute(name, INTS)
+        return None if found is None else found.ints
+
+    def text(self, name: str, default: str) -> str:
+        """An attribute of text.
+
+        Raises:
+            MixedError: it is of another type.
+        """
+        found = self._attribute(name, A_STRING)
+        return default if found is None else found.s
+
+    def _attribute(self, name: str, kind: int) -> Attribute | None:
         found = self.attributes.get(name)
-        return default if found is None or found.i is None else found.i
+        if found is not None and (found.unread or found.kind != kind):
+            raise MixedError
+        return found
 
 
 def whole(size: Size) -> int:

@@ -4,6 +4,7 @@ https://protobuf.dev/programming-guides/encoding/. It exists because importing t
 which is 0.8 s of the start of a pod with a quarter of a core, and copies the weights. It may not know any message.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -45,9 +46,19 @@ ONE: Final = Kind(wire=frozenset({BYTES}), once=True)
 """A text, bytes, or a message."""
 MANY: Final = Kind(wire=frozenset({BYTES}))
 Schema = Mapping[int, Kind]
+Runs = Mapping[int, re.Pattern[bytes]]
+_SHORT: Final = 64
+"""Bytes up to which the texts of a list are skipped together."""
 
 
-def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Value]]:
+def run_of(number: int, wire: int) -> re.Pattern[bytes]:
+    """Finds elements of a list that follow each other, of a field below 16: 20 ns for each, a field takes 1 us."""
+    texts = b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(_SHORT))
+    element = {FIXED32: b".{4}", VARINT: rb"[\x80-\xff]{0,9}+[\x00-\x7f]", BYTES: b"(?:" + texts + b")"}[wire]
+    return re.compile(b"(?:" + re.escape(bytes([number << 3 | wire])) + element + b")*+", re.DOTALL)
+
+
+def fields(message: memoryview, schema: Schema, runs: Runs | None = None) -> Iterator[tuple[int, Value]]:
     """Each field's number and value, in the order of the message: an integer, or the bytes of everything else.
 
     Where parsers may differ, the message is refused: one takes the last of two values and another merges them; one
@@ -56,6 +67,7 @@ def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Value]]:
     Args:
         message: its bytes.
         schema: the fields that are known, by their numbers; others pass.
+        runs: of fields of which nobody wants the elements: those that follow each other come as one, in an empty value.
 
     Raises:
         ModelInvalid: it is not a message, or not one of this schema.
@@ -63,9 +75,14 @@ def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Value]]:
     position, size = 0, len(message)
     seen: set[int] = set()
     while position < size:
+        start = position
         key, position = varint(message, position)
         kind = key & 7
         _check(key, schema, seen)
+        if runs and key >> 3 in runs and (end := _end(runs[key >> 3], message, start)) > start:
+            yield key >> 3, message[end:end]
+            position = end
+            continue
         if kind == VARINT:
             value, position = varint(message, position)
             yield key >> 3, value
@@ -77,6 +94,11 @@ def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Value]]:
             raise ModelInvalid("the file is not an ONNX model: its protobuf encoding is broken")
         yield key >> 3, message[position : position + length]
         position += length
+
+
+def _end(run: re.Pattern[bytes], message: memoryview, start: int) -> int:
+    found = run.match(message, start)
+    return start if found is None else found.end()
 
 
 def _check(key: int, schema: Schema, seen: set[int]) -> None:
