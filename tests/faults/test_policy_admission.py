@@ -22,11 +22,11 @@ from corefit_core.service import Service, decode
 STRICT = PlatformPolicy()
 WIDER = PlatformPolicy(
     application=True,
-    image_prefixes=("r.example/", "evil.example/x:1"),
-    volume_kinds=("emptyDir", "projected", "secret", "configMap"),
+    image_prefixes=("r.example/", "evil.example/x:1", "r.example"),
+    volume_kinds=("emptyDir", "projected", "secret", "configMap", "csi", "azureFile", "cephfs"),
     secrets=("key*",),
     credentials_secrets=("model-*",),
-    env_prefixes=("TZ", "PYTHON"),
+    env_prefixes=("TZ", "PYTHON", "ORT_"),
     service_accounts=("admin",),
     priority_classes=("high",),
 )
@@ -39,6 +39,7 @@ OPEN = PlatformPolicy(
     service_accounts=("*",),
     priority_classes=("*",),
 )
+NO_SECRETS = msgspec.structs.replace(WIDER, secrets=(), image_prefixes=("r.example:5000", "evil.example/x"))
 CLOSED = PlatformPolicy(template_volumes=False, volume_kinds=(), env_prefixes=(), credentials_secrets=())
 SPECS = {**{name: case[0] for name, case in FORBIDDEN.items()}, **ALLOWED}
 
@@ -84,7 +85,7 @@ def _forbidden(service: Service, policy: PlatformPolicy) -> set[str]:
 
 @pytest.fixture(scope="module")
 def namespaces(arena: Arena) -> dict[PlatformPolicy, str]:
-    made = {policy: _install(arena, policy) for policy in (STRICT, WIDER, OPEN, CLOSED)}
+    made = {policy: _install(arena, policy) for policy in (STRICT, WIDER, OPEN, NO_SECRETS, CLOSED)}
     probe = specified(model={"uri": "http://m/a.onnx", "credentialsSecret": {"name": "x"}}, image="nobody.example/x")
     for policy, namespace in made.items():
         if policy is not OPEN:
@@ -118,6 +119,12 @@ def test_the_api_server_keeps_the_runtimes_volumes_from_applications(
     mount = {"name": "corefit-models", "mountPath": "/x", "devicePath": "/x"}
     spec = specified(application={"containers": [{"name": "web", "image": "r.example/web:1", field: [mount]}]})
     assert "the runtime's own" in _refusal(arena, namespaces[OPEN], spec)
+
+
+def test_the_api_server_refuses_variables_from_files(arena: Arena, namespaces: dict[PlatformPolicy, str]) -> None:
+    variable = {"name": "TZ", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}}
+    refusal = _refusal(arena, namespaces[OPEN], specified(template={"env": [variable]}))
+    assert "fileKeyRef is not supported" in refusal
 
 
 def test_a_resource_of_before_can_still_be_labelled_and_not_changed(

@@ -190,3 +190,10 @@ def test_a_resource_mounts_nothing_over_the_runtimes_files(path: str) -> None:
 @pytest.mark.parametrize("path", ALLOWED_MOUNTS)
 def test_a_resource_mounts_its_volumes_below_mnt(path: str) -> None:
     assert _decode(_mounted(path)).template.volume_mounts[0]["mountPath"] == path
+
+
+def test_a_variable_comes_from_no_file_of_a_volume() -> None:
+    """In mode Sidecar the volume could be one of the pod's own."""
+    variable = {"name": "TZ", "valueFrom": {"fileKeyRef": {"volumeName": "data", "path": "p", "key": "k"}}}
+    with pytest.raises(InvalidInput, match=r"env\[TZ\]: valueFrom\.fileKeyRef is not supported"):
+        _decode({"model": {"uri": "http://m/a"}, "template": {"env": [variable]}})

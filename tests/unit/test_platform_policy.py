@@ -48,6 +48,42 @@ FORBIDDEN: dict[str, tuple[dict[str, Any], PlatformPolicy, str, PlatformPolicy]]
         "policy.imagePrefixes",
         PlatformPolicy(image_prefixes=("r.example/team-evil",)),
     ),
+    "registry-with-port": (
+        {"image": "r.example:5000/x"},
+        PlatformPolicy(image_prefixes=("r.example",)),
+        "policy.imagePrefixes",
+        PlatformPolicy(image_prefixes=("r.example:5000",)),
+    ),
+    "image-tagged": (
+        {"image": "evil.example/x:2"},
+        PlatformPolicy(image_prefixes=("evil.example/x:1",)),
+        "policy.imagePrefixes",
+        PlatformPolicy(image_prefixes=("evil.example/x",)),
+    ),
+    "csi-secret": (
+        _volume(csi={"driver": "d", "nodePublishSecretRef": {"name": "keys"}}),
+        PlatformPolicy(volume_kinds=("csi",)),
+        "policy.secrets",
+        PlatformPolicy(volume_kinds=("csi",), secrets=("keys",)),
+    ),
+    "azure-file-secret": (
+        _volume(azureFile={"shareName": "s", "secretName": "keys"}),
+        PlatformPolicy(volume_kinds=("azureFile",)),
+        "policy.secrets",
+        PlatformPolicy(volume_kinds=("azureFile",), secrets=("key*",)),
+    ),
+    "ceph-secret": (
+        _volume(cephfs={"monitors": ["m"], "secretRef": {"name": "keys"}}),
+        PlatformPolicy(volume_kinds=("cephfs",)),
+        "policy.secrets",
+        PlatformPolicy(volume_kinds=("cephfs",), secrets=("keys",)),
+    ),
+    "options-from-the-model": (
+        {"template": {"env": [{"name": "ORT_LOAD_CONFIG_FROM_MODEL", "value": "1"}]}},
+        PlatformPolicy(),
+        "policy.envPrefixes",
+        PlatformPolicy(env_prefixes=("ORT_LOAD_CONFIG_FROM_MODEL",)),
+    ),
     "application-image": (
         _application(image="evil/x"),
         APPLICATION,

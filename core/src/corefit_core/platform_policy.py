@@ -17,6 +17,12 @@ ANY: Final = "*"
 """Alone it allows everything; at the end of a name it allows what begins with that name."""
 
 
+SECRET_REFERENCES: Final = ("secretName", "secretRef", "nodePublishSecretRef")
+"""Fields of volume sources of core/v1 that name a Secret: of azureFile; of cephfs, rbd, iscsi, flexVolume; of csi."""
+BY_FULL_NAME: Final = "ORT_LOAD_CONFIG_FROM_MODEL"
+"""A variable that a prefix does not allow: with it the model's file chooses the options of its own session."""
+
+
 class PolicyViolation(CorefitError):
     """A resource names what the platform forbids; the message names the field, the rule and the chart's value."""
 
@@ -25,15 +31,16 @@ class PlatformPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     """The chart's value `policy`. The defaults allow the platform's own runtime with a model, and little more.
 
     Attributes:
-        image_prefixes: what an image may begin with, as `registry.example/team/`; a prefix ends at `/`, `:` or `@`.
+        image_prefixes: what an image may begin with, as `registry.example/team/`; a prefix ends at `/`, and after a
+            path at `:` or `@` as well.
             The runtime's image of the platform is always allowed. In this list, in `volume_kinds` and in `env_prefixes`
             the entry `*` allows everything.
         application: whether `spec.application` is allowed: containers of the resource's choice.
         template_volumes: whether `spec.template.volumes` is allowed.
         volume_kinds: volume sources of core/v1 that are allowed, those inside a `projected` volume included.
-        secrets: Secrets that a volume or a variable may read; an entry that ends with `*` is a prefix.
+        secrets: Secrets that a volume, its driver or a variable may read; an entry that ends with `*` is a prefix.
         credentials_secrets: Secrets that `spec.model.credentialsSecret` may name, likewise.
-        env_prefixes: what the name of a variable in `spec.template.env` may begin with.
+        env_prefixes: what the name of a variable in `spec.template.env` may begin with; `BY_FULL_NAME` only in full.
         service_accounts: ServiceAccounts that `spec.template.serviceAccountName` may name; `*` as for secrets.
         priority_classes: PriorityClasses that `spec.template.priorityClassName` may name; `*` as for secrets.
     """
@@ -93,11 +100,13 @@ def _images(service: Service, policy: PlatformPolicy, own: str) -> Iterator[str]
 
 
 def _begins(image: str, prefix: str) -> bool:
-    """Whether an image is below a prefix: `r.example/team` is no prefix of `r.example/team-b/x`."""
+    """Whether an image is below a prefix: `r.example/team` is no prefix of `r.example/team-b/x`.
+
+    After a registry alone a `:` begins a port: `r.example` is no prefix of `r.example:5000/x`, which is another server.
+    """
+    ends = ("/", ":", "@") if "/" in prefix else ("/",)
     rest = image.removeprefix(prefix)
-    return prefix == ANY or (
-        image.startswith(prefix) and (prefix[-1:] in ("/", ":", "@") or rest[:1] in ("", "/", ":", "@"))
-    )
+    return prefix == ANY or (image.startswith(prefix) and (prefix[-1:] in ("/", ":", "@") or rest[:1] in ("", *ends)))
 
 
 def _volumes(service: Service, policy: PlatformPolicy) -> Iterator[str]:
@@ -127,17 +136,20 @@ def _declared(service: Service) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _volume_secrets(volume: Mapping[str, Any]) -> Iterator[str]:
-    """The Secret that a volume, or a source inside a projected one, holds."""
+    """The Secrets that a volume, or a source inside a projected one, holds or that its driver reads."""
     secret = _object(volume.get("secret"))
     if secret:
         yield str(secret.get("secretName", secret.get("name", "")))
+    for source in [_object(source) for kind, source in volume.items() if kind != "secret"]:
+        for reference in [source[key] for key in SECRET_REFERENCES if source.get(key) is not None]:
+            yield str(_object(reference).get("name", "")) if isinstance(reference, Mapping) else str(reference)
 
 
 def _variables(service: Service, policy: PlatformPolicy) -> Iterator[str]:
     for variable in service.template.env:
         name = str(variable.get("name", ""))
         path = f"spec.template.env[{name}]"
-        if not any(prefix == ANY or name.startswith(prefix) for prefix in policy.env_prefixes):
+        if not any(_admits(prefix, name) for prefix in policy.env_prefixes):
             yield _forbidden(path, f"the variable {name}", "policy.envPrefixes", policy.env_prefixes)
         yield from _from(path, variable, policy)
     for given in _containers(service):
@@ -147,6 +159,10 @@ def _variables(service: Service, policy: PlatformPolicy) -> Iterator[str]:
         for source in _objects(given.get("envFrom")):
             if source.get("secretRef") is not None:
                 yield from _secret(f"{path}.envFrom", str(_object(source["secretRef"]).get("name", "")), policy)
+
+
+def _admits(prefix: str, variable: str) -> bool:
+    return prefix in (ANY, variable) or (variable.startswith(prefix) and variable != BY_FULL_NAME)
 
 
 def _from(path: str, variable: Mapping[str, Any], policy: PlatformPolicy) -> Iterator[str]:

@@ -121,6 +121,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
     _field("spec.template.labels", _own_keys, template.labels)
     _field("spec.template.annotations", _own_keys, template.annotations)
     _check_mounts(template)
+    _check_variables(template)
     _check_application_mounts(spec)
     return Service(
         namespace=meta.get("namespace", ""),
@@ -166,6 +167,17 @@ def _check_mounts(template: api.PodTemplate) -> None:
             raise InvalidInput(
                 f"spec.template.volumeMounts: {mount.get('mountPath')} mounts the volume {mount.get('name')!r}, which "
                 "is not in spec.template.volumes. The runtime mounts no other volume of the pod: declare it there"
+            )
+
+
+def _check_variables(template: api.PodTemplate) -> None:
+    """No variable comes from a file in a volume: in a pod of others that could be a volume of theirs."""
+    for variable in template.env:
+        source = variable.get("valueFrom")
+        if isinstance(source, Mapping) and source.get("fileKeyRef") is not None:
+            raise InvalidInput(
+                f"spec.template.env[{variable.get('name')}]: valueFrom.fileKeyRef is not supported: use value or "
+                "valueFrom.configMapKeyRef"
             )
 
 
