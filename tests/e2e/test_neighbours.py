@@ -107,7 +107,7 @@ def test_who_scales_the_deployment_behind_its_back_is_spoken_of_and_undone(kube:
 
 def _contended(kube: Any) -> dict[str, Any]:
     found: dict[str, Any] = kube.condition("digits", "ScalingActive")
-    return found if found.get("reason") == "ReplicasContended" else {}
+    return found if "Something else changed" in found.get("message", "") else {}
 
 
 def test_a_stateful_set_of_others_is_scaled_as_a_deployment_is(kube: Any) -> None:

@@ -34,3 +34,16 @@ def test_what_our_own_write_left_whose_answer_was_lost_is_nobody_elses() -> None
     contention.settle(_workload(1), 1, ours=True)
     contention.doubt()
     assert not contention.look(_workload(3), 1.0)
+
+
+def test_whether_corefit_changed_them_back_is_known_and_another_mode_forgets_it() -> None:
+    contention = Contention()
+    contention.settle(_workload(1), 1, ours=True)
+    assert contention.look(_workload(3), 1.0)
+    contention.settle(_workload(3), 3, ours=True)
+    assert not contention.changed_back
+    contention.settle(_workload(3), 1, ours=True)
+    assert contention.changed_back
+    assert contention.announce(1.0)
+    assert not contention.announce(2.0)
+    assert not contention.look(_workload(1), 3.0, "Manual")

@@ -213,7 +213,7 @@ MESSAGES: list[tuple[str, Found, dict[str, Any], list[str]]] = [
         "Progressing",
         _found(pods=(_pod(ready=True), _pod("b")), desired=2, deployment=REPLACED),
         {},
-        ["1 of 2 replicas run the new spec", "older pods serve until the new ones are ready"],
+        ["0 of 2 replicas of the new spec are ready", "older pods serve until the new ones are ready"],
     ),
     (
         "Progressing",
@@ -231,15 +231,25 @@ MESSAGES: list[tuple[str, Found, dict[str, Any], list[str]]] = [
     ("ScalingActive", _found(), {"mode": "Manual", "replicas": 2}, ["is spec.scaling.replicas (2)", "to Auto"]),
     (
         "ScalingActive",
-        _found(contended=True),
+        _found(contended=True, changed_back=True),
         {"mode": "Manual", "replicas": 2},
-        ["replicas of the Deployment", "changed them back", "kubectl scale cfis/a --replicas=N"],
+        [
+            "is spec.scaling.replicas (2)",
+            "replicas of the Deployment",
+            "changed them back",
+            "kubectl scale cfis/a --replicas=N",
+        ],
     ),
     (
         "ScalingActive",
-        _found(contended=True),
+        _found(contended=True, changed_back=True, decision=TWO),
         {},
-        ["replicas of the Deployment", "changed them back", "InferenceService to Manual", "in one change"],
+        [
+            "busy. Something else changed the replicas of the Deployment",
+            "changed them back",
+            "InferenceService to Manual",
+            "in one change",
+        ],
     ),
 ]
 
@@ -522,4 +532,47 @@ def test_an_objective_that_no_replicas_keep_is_a_condition() -> None:
     conditions = _conditions(_found(decision=decision))
     assert conditions["ObjectiveReachable"].status == "False"
     assert conditions["ObjectiveReachable"].message == "One run takes 13 ms."
-    assert _conditions(_found())["ObjectiveReachable"].status == "True"
+    served = _found(decision=Decision(replicas=1, uncapped=1, reason="Steady", message="m"), pods=(_pod(ready=True),))
+    assert _conditions(served)["ObjectiveReachable"].status == "True"
+
+
+@pytest.mark.parametrize("reason", ["NameTaken", "ModelUnavailable", "ClaimNotFound", "ChecksumMismatch"])
+def test_conditions_of_a_service_that_never_served_point_at_the_problem(reason: str) -> None:
+    """`Nothing is known that keeps pods from p99 within 200 ms` stood over a service that had no pod."""
+    trouble = Problem(reason=reason, message="It is so.")
+    waits = Decision(replicas=1, uncapped=None, reason="RolloutInProgress", message="m")
+    for found in (_found(refused=trouble), _found(problem=trouble, decision=waits)):
+        conditions = _conditions(found)
+        reachable, scaling = conditions["ObjectiveReachable"], conditions["ScalingActive"]
+        assert (reachable.status, reachable.message) == ("Unknown", "Corefit has not measured the model yet.")
+        assert (scaling.status, scaling.reason) == ("False", reason)
+        assert scaling.message == "Corefit does not scale until this is solved: It is so."
+
+
+def test_a_new_pod_that_never_served_is_not_counted_in_a_rollout() -> None:
+    """`1 of 1 replicas run the new spec` was said of a pod whose model could not be fetched."""
+    deployment = _deployment(2, updatedReplicas=1)
+    rolling = _conditions(_found(pods=(_pod("old", ready=True), _pod("new")), deployment=deployment))["Progressing"]
+    assert rolling.reason == "RollingOut"
+    assert rolling.message.startswith("0 of 1 replicas of the new spec are ready; the older pods serve")
+
+
+def test_more_replicas_by_another_hand_are_let_go_and_the_reason_stays_that_of_the_decision() -> None:
+    """It said `Corefit changed them back` for a down window in which it had not, and hid the decision."""
+    found = _found(contended=True, decision=TWO, pods=(_pod(ready=True),))
+    scaling = _conditions(found, _service(scaling={"downStabilizationSeconds": 45}))["ScalingActive"]
+    assert scaling.reason == TWO.reason
+    assert "let replicas that the load does not need go within 45 s" in scaling.message
+    assert "changed them back" not in scaling.message
+
+
+def test_outputs_that_are_left_out_are_said_where_it_serves() -> None:
+    report = _report(notes={"outputs": "left out: 'output_probability' (a map)"})
+    ready = _conditions(_found(pods=(_pod(ready=True),), reports={"p": report}))["Ready"]
+    assert ready.message.endswith("Some outputs are left out: 'output_probability' (a map).")
+
+
+def test_a_share_of_all_requests_is_a_plain_number() -> None:
+    """It said 1e+02 %."""
+    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=1.0)
+    assert _conditions(_found(decision=decision))["ObjectiveMet"].message.startswith("100 % of the last minute's")

@@ -6,8 +6,8 @@ Each message is for a person who has read none of the documentation: what is the
 from typing import Final
 
 from corefit_core.api_status import PlanStatus
+from corefit_core.figures import figure, milliseconds
 from corefit_core.quantity import format_millicores
-from corefit_core.recommender import Decision
 from corefit_core.service import Service
 from corefit_operator import beside, sizes
 from corefit_operator.beside import Statement
@@ -16,6 +16,9 @@ from corefit_operator.sizes import Sized
 
 _HOLDING: Final = frozenset({"NoReports", "StaleReports"})
 """Decisions that are none: the recommender doesn't know and therefore holds."""
+_WAITING: Final = _HOLDING | {"RolloutInProgress"}
+"""Decisions that wait for pods; a problem of these says more."""
+_NOTE_MAX: Final = 400
 _UPGRADE_PENDING: Final = (
     "All replicas run the current spec. The operator has a newer pod template, since it was upgraded or configured "
     "anew. It rolls out a few resources at a time, and this one waits for its turn."
@@ -58,36 +61,47 @@ def scaling_active(service: Service, found: Found) -> Statement:
     hindered = beside.not_scaling(service, found.beside) if found.beside else None
     if hindered is not None:
         return hindered
-    if found.contended and service.mode != "Recommend":
-        active = "True" if service.mode == "Auto" else "False"
-        return "ScalingActive", active, "ReplicasContended", _contended(service, found)
+    others = f" {contended(service, found)}" if found.contended and service.mode != "Recommend" else ""
     if service.mode == "Manual":
-        return "ScalingActive", "False", "Manual", _manual(service)
+        return "ScalingActive", "False", "Manual", f"{_manual(service)}{others}"
     if service.mode == "Recommend":
         return "ScalingActive", "False", "RecommendOnly", _recommended(found)
+    trouble = found.refused or found.problem
+    if trouble is not None and (decision is None or decision.reason in _WAITING):
+        return (
+            "ScalingActive",
+            "False",
+            trouble.reason,
+            f"Corefit does not scale until this is solved: {trouble.message}",
+        )
     if decision is None:
         return "ScalingActive", "Unknown", "NotDecided", "Corefit decides when the first pod has reported."
-    return "ScalingActive", "False" if decision.reason in _HOLDING else "True", decision.reason, decision.message
+    active = "False" if decision.reason in _HOLDING else "True"
+    return "ScalingActive", active, decision.reason, f"{decision.message}{'.' if others else ''}{others}"
 
 
-def of_objective(service: Service, decision: Decision | None) -> list[Statement]:
+def of_objective(service: Service, found: Found) -> list[Statement]:
     """The conditions ObjectiveMet and ObjectiveReachable."""
-    wanted = service.objective
-    kept = f"p{wanted.percentile:g} within {1000 * wanted.latency_s:g} ms"
+    wanted, decision = service.objective, found.decision
+    limit = milliseconds(wanted.latency_s)
+    kept = f"p{figure(wanted.percentile, 6)} within {limit}"
     if decision is None or decision.missed is None:
         unknown = f"No requests lately, so it is not known whether {kept} is kept."
-        return [("ObjectiveMet", "Unknown", "NoRequests", unknown), _reachable(decision, kept)]
+        return [("ObjectiveMet", "Unknown", "NoRequests", unknown), _reachable(found, kept)]
     allowed = max(0.0, 100 - wanted.percentile)
-    late = f"{100 * decision.missed:.2g} % of the last minute's requests were refused or took more than"
-    figures = f"{late} {1000 * wanted.latency_s:g} ms; the objective allows {allowed:.4g} %."
+    late = f"{figure(100 * decision.missed, 2)} % of the last minute's requests were refused or took more than"
+    figures = f"{late} {limit}; the objective allows {figure(allowed, 4)} %."
     met = 100 * decision.missed <= allowed
     said = ("True", "Met", figures) if met else ("False", "Missed", figures)
-    return [("ObjectiveMet", *said), _reachable(decision, kept)]
+    return [("ObjectiveMet", *said), _reachable(found, kept)]
 
 
-def _reachable(decision: Decision | None, kept: str) -> Statement:
+def _reachable(found: Found, kept: str) -> Statement:
+    decision = found.decision
     if decision is not None and decision.unreachable:
         return "ObjectiveReachable", "False", "TooShort", decision.unreachable
+    if decision is None or decision.reason == "NoReports" or not found.ready:
+        return "ObjectiveReachable", "Unknown", "NotMeasured", "Corefit has not measured the model yet."
     return "ObjectiveReachable", "True", "Reachable", f"Nothing is known that keeps pods from {kept}."
 
 
@@ -105,7 +119,12 @@ def resized(cpu: Sized) -> Statement:
 
 def _ready(service: Service, found: Found) -> Statement:
     if found.serving:
-        return "Ready", "True", "Serving", f"{found.serving} of {found.desired} replicas serve requests."
+        return (
+            "Ready",
+            "True",
+            "Serving",
+            f"{found.serving} of {found.desired} replicas serve requests.{_left_out(found)}",
+        )
     trouble = found.refused or found.problem
     if trouble:
         return "Ready", "False", trouble.reason, trouble.message
@@ -114,6 +133,13 @@ def _ready(service: Service, found: Found) -> Statement:
     if found.desired == 0:
         return "Ready", "False", "ScaledToZero", _at_zero(service)
     return "Ready", "False", "Starting", "No pod is ready yet. A pod loads its model and runs it once before it is."
+
+
+def _left_out(found: Found) -> str:
+    """Outputs that the model has and answers don't, as the first pod that reports any says it."""
+    notes = (report.notes.get("outputs", "") for report in found.reports.values())
+    note = next(filter(None, notes), "")
+    return f" Some outputs are {note[:_NOTE_MAX]}." if note else ""
 
 
 def _at_zero(service: Service) -> str:
@@ -135,8 +161,11 @@ def _progressing(found: Found) -> Statement:
     if trouble:
         return "Progressing", "False", trouble.reason, f"{trouble.message}{_goes_on(found, rolling=rolling)}"
     if deployment is not None and rolling:
-        new = deployment.status.updated_replicas
-        rest = f"{new} of {found.desired} replicas run the new spec; the older pods serve until the new ones are ready."
+        state = deployment.status
+        older = max(0, state.replicas - state.updated_replicas)
+        new = min(state.updated_replicas, max(0, found.ready - older))
+        serve = "; the older pods serve until the new ones are ready" if older else ""
+        rest = f"{new} of {found.desired} replicas of the new spec are ready{serve}."
         return "Progressing", "True", "RollingOut", rest
     return "Progressing", "True", "Starting", f"{found.ready} of {found.desired} replicas are ready."
 
@@ -156,9 +185,10 @@ def _goes_on(found: Found, *, rolling: bool) -> str:
     return f" {found.serving} of {found.desired} replicas go on serving."
 
 
-def _contended(service: Service, found: Found) -> str:
+def contended(service: Service, found: Found) -> str:
+    """That somebody else changed the replicas, what becomes of them, and what to do about it."""
     kind = found.deployment.kind if found.deployment is not None else ""
-    put_back = f"Something else changed the replicas of the {kind or 'Deployment'} within the last ten minutes, and "
+    changed = f"Something else changed the replicas of the {kind or 'Deployment'}"
     if service.mode == "Manual":
         mend = (
             f"Scale this InferenceService instead: kubectl scale cfis/{service.name} --replicas=N, or an autoscaler "
@@ -169,7 +199,13 @@ def _contended(service: Service, found: Found) -> str:
             "Delete the autoscaler or script that does it. To scale by hand, set spec.scaling.mode of this "
             "InferenceService to Manual and spec.scaling.replicas to the number that you want, in one change."
         )
-    return f"{put_back}Corefit changed them back. {mend}"
+    if found.changed_back:
+        return f"{changed}, and Corefit changed them back. {mend}"
+    if service.mode == "Manual":
+        return f"{changed}. {mend}"
+    window_s = service.policy.down_window_s
+    span = "a minute, or two start-ups of a pod if that is longer" if window_s is None else f"{figure(window_s, 6)} s"
+    return f"{changed}. Corefit will let replicas that the load does not need go within {span}. {mend}"
 
 
 def _manual(service: Service) -> str:

@@ -24,6 +24,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         problem: what keeps pods from serving.
         refused: what the API server refuses about the children.
         contended: somebody else wrote the Deployment's replicas lately.
+        changed_back: the replicas are again what they were before that.
         upgrade_waits: the operator wants another pod template, and others are being rolled to theirs.
         beside: around a resource of mode Sidecar; None for others.
         cpu: of the pods; None where it never changes in place.
@@ -38,6 +39,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem | None = None
     refused: Problem | None = None
     contended: bool = False
+    changed_back: bool = False
     upgrade_waits: bool = False
     beside: Beside | None = None
     cpu: Sized | None = None

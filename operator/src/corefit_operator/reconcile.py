@@ -18,7 +18,18 @@ from corefit_core.api_status import InferenceServiceStatus
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service
-from corefit_operator import children, diagnosis, lending, manifests, observing, resizing, routing, sizes, status
+from corefit_operator import (
+    children,
+    conditions,
+    diagnosis,
+    lending,
+    manifests,
+    observing,
+    resizing,
+    routing,
+    sizes,
+    status,
+)
 from corefit_operator.api_error import ApiError
 from corefit_operator.attention import Attention
 from corefit_operator.beside import Beside
@@ -194,13 +205,15 @@ class Reconciler:
         deployment = around.workload if around is not None else self._deployment(key, service)
         decision = await self._decide(service, remembered, live, deployment)
         desired = _desired(service, decision, deployment, around, len(live))
+        contended = remembered.contention.look(deployment, now, service.mode)
         return Found(
             deployment=deployment,
             pods=tuple(live),
             reports=reports,
             decision=decision,
             desired=desired,
-            contended=remembered.contention.look(deployment, now),
+            contended=contended,
+            changed_back=remembered.contention.changed_back,
             beside=around,
             burst=lending.look(reports, remembered.lent, now) if service.burst_millicores is not None else None,
             problem=diagnosis.problem(pods, reports, deployment, service),
@@ -243,6 +256,10 @@ class Reconciler:
         if found.deployment is None:
             return None
         ours = service.mode != "Recommend"
+        if found.contended and ours and remembered.contention.announce(self._clock()):
+            note = conditions.contended(service, found)
+            said = Said(type="Warning", reason="ReplicasContended", action="Scale", note=note)
+            await self._recorder.record(service, remembered.budget, said)
         current = found.deployment.spec.replicas
         if found.desired == current:
             remembered.contention.settle(found.deployment, current, ours=ours)

@@ -19,6 +19,7 @@ from corefit_core.api_status import (
     PlanStatus,
 )
 from corefit_core.errors import InvalidInput
+from corefit_core.figures import figure
 from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
 from corefit_core.service import Service
@@ -64,7 +65,7 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
                 *pods,
                 conditions.sized(plan),
                 conditions.scaling_active(service, found),
-                *conditions.of_objective(service, found.decision),
+                *conditions.of_objective(service, found),
                 *([conditions.resized(found.cpu)] if found.cpu is not None else []),
                 *([lending.statement(found.burst)] if found.burst is not None else []),
             ],
@@ -186,8 +187,8 @@ def _latency(service: Service, decision: Decision | None) -> str | UnsetType:
     if decision is None or decision.latency_s is None:
         return UNSET
     objective = service.objective
-    measured = float(f"{decision.latency_s * 1000:.2g}")
-    return f"p{objective.percentile:g} {measured:g}ms/{objective.latency_s * 1000:g}ms 1m"
+    measured, wanted = figure(1000 * decision.latency_s, 2), figure(1000 * objective.latency_s, 6)
+    return f"p{figure(objective.percentile, 6)} {measured}ms/{wanted}ms 1m"
 
 
 def _cost(service: Service, found: Found) -> str:
