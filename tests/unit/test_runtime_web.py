@@ -232,3 +232,9 @@ def test_a_server_that_the_secret_does_not_name_gets_nothing(sites: tuple[Site, 
     with pytest.raises(ModelUnavailable, match=r"is for models\.example"):
         web.get(f"{sites[0].origin}/end", {}, Access(credentials=tmp_path))
     assert sites[0].seen == []
+
+
+def test_a_mistyped_host_name_is_named(tmp_path: Path) -> None:
+    """It said `[Errno -3] Temporary failure in name resolution`, and not of which name."""
+    with pytest.raises(ModelUnavailable, match=r"the host name modles\.invalid is not known"):
+        store.fetch("http://modles.invalid/m.onnx", "", tmp_path)

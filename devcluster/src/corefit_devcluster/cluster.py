@@ -60,8 +60,10 @@ def _await_running(settings: Settings, reporter: Reporter) -> bool:
 
 def down(home: Home, name: str) -> bool:
     """End the cluster and remove every trace of it; False when there was none."""
-    with _exclusive(home, name):
-        return clean(home, name)
+    with _exclusive(home, name) as lock:
+        was = clean(home, name)
+        lock.unlink(missing_ok=True)
+        return was
 
 
 def clean(home: Home, name: str, *, keep_logs: bool = False) -> bool:
@@ -169,9 +171,10 @@ def _import_sandbox(settings: Settings) -> None:
 
 
 @contextmanager
-def _exclusive(home: Home, name: str) -> Iterator[None]:
+def _exclusive(home: Home, name: str) -> Iterator[Path]:
     """Let one command at a time change a cluster; the lock is beside its folder, which may come and go."""
     home.cluster(name)
     home.state.mkdir(parents=True, exist_ok=True)
-    with locked(home.state / f".{name}.lock"):
-        yield
+    lock = home.state / f".{name}.lock"
+    with locked(lock):
+        yield lock

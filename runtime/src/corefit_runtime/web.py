@@ -129,10 +129,18 @@ def _connection(make: Any, access: Access, host: str, **options: Any) -> http.cl
     return connection
 
 
+def _addresses(host: str, port: int) -> list[Any]:
+    """As `socket.getaddrinfo`, whose own words for a mistyped name are `Temporary failure in name resolution`."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise OSError(f"the host name {host} is not known ({error.strerror})") from error
+
+
 def _connect(access: Access, address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
     host, port = address
     error: OSError = OSError(f"{host} has no address")
-    for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for *_, found in _addresses(host, port):
         where = str(found[0])
         _judge(access, host, where)
         try:
