@@ -9,7 +9,14 @@ import pytest
 pytestmark = pytest.mark.cluster
 URI = "http://models/digits.onnx"
 NAME = "must be the name of a Kubernetes object"
-REFUSED_MOUNTS = ("/opt/corefit/sitecustomize.py", "/models/", "/mnt", "/mnt/../models", "/mnt/model-credentials/token")
+REFUSED_MOUNTS = (
+    "/opt/corefit/sitecustomize.py",
+    "/models/",
+    "/mnt",
+    "/mnt/a/b",
+    "/mnt/../models",
+    "/mnt/model-credentials/token",
+)
 
 ACCEPTED = {
     "uri-http": {"model": {"uri": URI}},
@@ -51,7 +58,7 @@ ACCEPTED = {
     "volume": {
         "template": {
             "volumes": [{"name": "data", "emptyDir": {}}],
-            "volumeMounts": [{"name": "data", "mountPath": "/mnt/data/v1.0_a-b"}],
+            "volumeMounts": [{"name": "data", "mountPath": "/mnt/data.v1.0_a-b"}],
         }
     },
     "sidecar": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "StatefulSet", "name": "web"}}},
@@ -127,7 +134,7 @@ REFUSED = {
     **{
         f"mount-{path}": (
             {"template": {"volumeMounts": [{"name": "data", "mountPath": path}]}},
-            "mountPath must be a path below /mnt",
+            "mountPath must be /mnt/NAME",
         )
         for path in REFUSED_MOUNTS
     },

@@ -18,12 +18,13 @@ from corefit_core.api_status import InferenceServiceStatus
 
 RESERVED_ENV_PREFIX: Final = "COREFIT_"
 RESERVED_VOLUMES: Final = ("models", "tmp", "model-source", "model-credentials")
-MOUNT_PATH: Final = "^/mnt(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$"
-"""Where a resource may mount its volumes: below /mnt, as a normalised path. Elsewhere a mount could replace code of the
-runtime or of its libraries: `/opt/corefit`, `/usr`, `/etc/ld.so.preload`."""
-RESERVED_MOUNT: Final = "^/mnt/model-(source|credentials)(/|$)"
+MOUNT_PATH: Final = "^/mnt/[A-Za-z0-9_][A-Za-z0-9._-]*$"
+"""Where a resource may mount its volumes: directly in /mnt. Elsewhere a mount could replace code of the runtime or of
+its libraries: `/opt/corefit`, `/usr`, `/etc/ld.so.preload`. So could a mount inside another one, since container
+runtimes follow a symbolic link that the outer volume has at that place."""
+RESERVED_MOUNT: Final = "^/mnt/model-(source|credentials)$"
 MOUNT_RULE: Final = (
-    "mountPath must be a path below /mnt such as /mnt/my-model: letters, digits, '.', '_' and '-', each part beginning "
+    "mountPath must be /mnt/NAME, such as /mnt/my-model, with a NAME of letters, digits, '.', '_' and '-' that begins "
     "with a letter, a digit or '_'; /mnt/model-source and /mnt/model-credentials are Corefit's own"
 )
 
