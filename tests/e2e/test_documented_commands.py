@@ -113,6 +113,9 @@ def volume(shell: Any) -> Iterator[Callable[[], None]]:
     shutil.rmtree(folder)
 
 
+INSTALLED = "--set crds.install=false --values devcluster/chart-values.yaml"
+
+
 def _typed(text: str, kube: Any, port: int) -> str:
     """A command as the reader of this cluster types it."""
     for pattern, put in (
@@ -124,8 +127,8 @@ def _typed(text: str, kube: Any, port: int) -> str:
         (r"(port-forward \S+) \d+:", rf"\1 {port}:"),
         (r"--timeout=180s", f"--timeout={PATIENCE_S}s"),
         (r"--duration 60s", "--duration 2s"),
-        # The operator of the other tests is installed already, beside a CRD that kubectl made.
-        (r"helm (upgrade --)?install corefit", "helm upgrade --install --set crds.install=false corefit"),
+        # The operator of the other tests is installed already, beside a CRD that kubectl made; they need its values.
+        (r"helm (upgrade --)?install corefit", f"helm upgrade --install {INSTALLED} corefit"),
     ):
         text = re.sub(pattern, put, text)
     if "http://digits:8080" in text:

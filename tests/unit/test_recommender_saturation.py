@@ -86,7 +86,7 @@ def test_a_replica_that_does_no_more_goes_and_is_not_tried_again_soon() -> None:
     assert changes <= 2
     assert decisions[-1].replicas == 1
     assert decisions[-1].reason == "Saturated"
-    assert "one more did no more work; it is tried again within an hour" in decisions[-1].message
+    assert "one more did no more work; it is tried again within two hours" in decisions[-1].message
 
 
 def test_at_the_most_replicas_status_says_that_they_are_full() -> None:

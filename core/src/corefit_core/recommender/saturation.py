@@ -16,8 +16,11 @@ LEAST_ROUNDS: Final = 3
 """As many rounds, and `growth.FAST_S`, tell a pod that is full from one that is busy for a moment."""
 MORE: Final = 1.1
 """Times the work of the last trial: pods that do no more than that have been tried at that load already."""
-AGAIN_S: Final = 3600.0
-"""After an hour other clients may wait: the trial costs one pod for a start-up and a window."""
+AGAIN_S: Final = 7200.0
+"""After two hours other clients may wait: the trial costs one pod for a start-up and a window."""
+IDLE_WORKERS: Final = 0.5
+"""Workers without work, on average, of pods that are full. Many workers behind one queue are 97 % busy and keep nobody
+waiting, while clients in a closed loop leave none idle whatever their number."""
 
 
 def full(state: State, seen: Observation, measured: load.Measured) -> bool:
@@ -26,7 +29,8 @@ def full(state: State, seen: Observation, measured: load.Measured) -> bool:
     recent = [s for s in state.samples if s.at > now - growth.FAST_S]
     all_there = 0 < measured.ready == seen.replicas and not measured.missing
     enough = len(recent) >= LEAST_ROUNDS and recent[0].at < state.samples[-1].at - growth.FAST_S / 2
-    return all_there and enough and all(s.erlangs >= slo.FULL * measured.capacity for s in recent)
+    least = max(slo.FULL * measured.capacity, measured.capacity - IDLE_WORKERS)
+    return all_there and enough and all(s.erlangs >= least for s in recent)
 
 
 def tried(policy: Policy, state: State, seen: Observation, measured: load.Measured, needed: int) -> Trial | None:
