@@ -144,7 +144,9 @@ def full(replicas: int, most: int) -> str:
     """That pods have no idle time, and why no more are added."""
     have = "has" if replicas == 1 else "have"
     rest = (
-        f"maxReplicas is {most}" if replicas >= most else "one more did no more work; it is tried again within two hours"
+        f"maxReplicas is {most}"
+        if replicas >= most
+        else "one more did no more work; it is tried again within two hours"
     )
     return f"{pods(replicas)} {have} had no idle time, so clients may be waiting; {rest}"
 
