@@ -13,6 +13,7 @@ import pytest
 
 from corefit_core.errors import ChecksumMismatch, ConfigError, ModelUnavailable
 from corefit_runtime import store
+from corefit_runtime.access import Access
 
 CONTENT = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -186,3 +187,51 @@ def test_progress_goes_up_to_the_whole(tmp_path: Path, web: Web) -> None:
     seen: list[tuple[int, int | None]] = []
     store.fetch(web.uri, "", tmp_path, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(CONTENT), len(CONTENT))
+
+
+ECHOED = "hunter2"
+ANSWERS = {
+    "another protocol": b"-ERR requirepass hunter2\r\n",
+    "a reason": b"HTTP/1.1 500 hunter2\r\nContent-Length: 0\r\n\r\n",
+    "a redirect elsewhere": b"HTTP/1.1 302 x\r\nLocation: file:///hunter2\r\nContent-Length: 0\r\n\r\n",
+    "a redirect to a scheme": b"HTTP/1.1 302 x\r\nLocation: hunter2://x/\r\nContent-Length: 0\r\n\r\n",
+    "a redirect over ftp": b"HTTP/1.1 302 x\r\nLocation: ftp://hunter2/\r\nContent-Length: 0\r\n\r\n",
+    "a length": b"HTTP/1.1 200 OK\r\nContent-Length: hunter2\r\n\r\n",
+    "an encoding": b"HTTP/1.1 200 OK\r\nContent-Encoding: hunter2\r\nContent-Length: 2\r\n\r\nhi",
+    "a version": b"HTTP/hunter2 200 OK\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_message_repeats_nothing_that_a_server_sent(answer: str, tmp_path: Path) -> None:
+    """Whoever may write a resource read a line of servers that only the pods reach."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(ANSWERS[answer])
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(ModelUnavailable) as raised:
+            store.fetch(f"http://127.0.0.1:{server.getsockname()[1]}/m", "", tmp_path)
+        thread.join()
+    assert ECHOED not in str(raised.value)
+
+
+def test_a_model_that_is_here_already_gets_no_secret_of_another_server(tmp_path: Path) -> None:
+    """Its file in the folder, put there by whoever mounted it, kept the Secret's server from being compared."""
+    uri, secret = "http://127.0.0.1:9/m.onnx", tmp_path / "secret"
+    folder = tmp_path / "models"
+    folder.mkdir()
+    stem = hashlib.sha256(f"{uri} {DIGEST}".encode()).hexdigest()[:16]
+    (folder / f"{stem}.onnx").write_bytes(CONTENT)
+    secret.mkdir()
+    (secret / "token").write_text("a-token")
+    (secret / "server").write_text("models.example")
+    with pytest.raises(ModelUnavailable, match=r"is for models\.example"):
+        store.fetch(uri, DIGEST, folder, access=Access(credentials=secret))
+    (secret / "server").write_text("127.0.0.1:9")
+    assert store.fetch(uri, DIGEST, folder, access=Access(credentials=secret)).sha256 == DIGEST

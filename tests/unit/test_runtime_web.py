@@ -133,7 +133,7 @@ def test_a_literal_address_a_name_and_a_redirect_are_refused(
     for uri in (f"http://{METADATA}/m.onnx", "https://metadata.example/m.onnx", f"{site.origin}/m.onnx"):
         with pytest.raises(ModelUnavailable, match="link-local or metadata address") as caught:
             store.fetch(uri, "", tmp_path)
-        assert METADATA in str(caught.value)
+        assert METADATA not in str(caught.value)  # What a server redirects to is not for whoever reads the message.
 
 
 @pytest.mark.parametrize(

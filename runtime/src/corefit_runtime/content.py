@@ -48,7 +48,9 @@ class Decoder:
     def __init__(self, encoding: str) -> None:
         kind = encoding.strip().lower()
         if kind not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-            raise ModelUnavailable(f"the server sends it with Content-Encoding {kind!r}; gzip and deflate are undone")
+            raise ModelUnavailable(
+                "the server sends it in a Content-Encoding that is not supported: use gzip, deflate or none"
+            )
         self._stream = zlib.decompressobj(AUTO) if kind not in {"", "identity"} else None
         self.complete = self._stream is None
 

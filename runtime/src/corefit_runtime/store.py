@@ -135,6 +135,7 @@ def _download(uri: str, sha256: str, folder: Path, progress: Progress, access: A
     # One file per URI and checksum: a changed URI never meets another model's bytes.
     stem = hashlib.sha256(f"{uri} {sha256}".encode()).hexdigest()[:16]
     target, part = folder / f"{stem}.onnx", folder / f"{stem}.part"
+    _check_credentials(uri, access)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if sha256 and target.exists() and digest(target) == sha256.lower():
@@ -146,8 +147,22 @@ def _download(uri: str, sha256: str, folder: Path, progress: Progress, access: A
         part.unlink(missing_ok=True)  # It is wrong, complete or not: there is nothing to resume.
         raise
     except OSError as error:
+        if (close := getattr(error, "close", None)) is not None:
+            close()  # An HTTPError holds the connection.
         raise ModelUnavailable(f"{uri} can't be fetched: {_why(error)}") from error
     return StoredModel(path=target, sha256=stored.sha256)
+
+
+def _check_credentials(uri: str, access: Access) -> None:
+    """A model that is here already gets no Secret of another server either: the Secret is mounted for it all the same.
+
+    Raises:
+        ModelUnavailable: the Secret is for another server, or there is nothing in it.
+    """
+    if access.credentials is not None:
+        from corefit_runtime import web  # noqa: PLC0415 - as in `_receive`
+
+        web.check_server(uri, access.credentials)
 
 
 def _receive(uri: str, part: Path, progress: Progress, access: Access, *, resume: bool) -> None:
@@ -166,7 +181,8 @@ def _receive(uri: str, part: Path, progress: Progress, access: Access, *, resume
             raise
         # Range not satisfiable: the part is complete already, or longer than the file; the checksum tells which.
     except web.MALFORMED as error:
-        raise ModelUnavailable(f"{uri} can't be fetched: {type(error).__name__}: {str(error).strip()}") from error
+        # Whoever may read the resource sees the message, and whoever writes it names the server: it repeats no answer.
+        raise ModelUnavailable(f"{uri} can't be fetched: {web.malformed(error)}") from error
 
 
 def _answered(uri: str, part: Path, have: int, progress: Progress, access: Access) -> bool:
@@ -212,5 +228,8 @@ def _copy(
 def _why(error: OSError) -> str:
     reason, status = getattr(error, "reason", None), getattr(error, "code", None)
     if status is not None:  # An HTTPError, whose module is imported only where it is needed.
-        return f"the server answered {status} {reason}"
+        more = (
+            ", a redirect that is not followed: to no http or https URL, or in a circle" if 300 <= status < 400 else ""
+        )
+        return f"the server answered with HTTP status {status}{more}"
     return str(reason if reason is not None else error) or type(error).__name__

@@ -80,7 +80,7 @@ class _Judge(urllib.request.BaseHandler):
         if parts.scheme in urllib.request.getproxies() and parts.hostname:
             with contextlib.suppress(socket.gaierror):
                 for *_, found in socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM):
-                    _judge(self._access, parts.hostname, str(found[0]))
+                    _judge(self._access, str(found[0]))
         return request
 
     https_request = http_request
@@ -108,7 +108,7 @@ class _Http(urllib.request.HTTPHandler):
         self._access = access
 
     def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(partial(_connection, http.client.HTTPConnection, self._access), req)
+        return self.do_open(partial(_connection, http.client.HTTPConnection, self._access, _named(req)), req)
 
 
 class _Https(urllib.request.HTTPSHandler):
@@ -118,31 +118,40 @@ class _Https(urllib.request.HTTPSHandler):
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
         tls = partial(http.client.HTTPSConnection, context=ssl.create_default_context())
-        return self.do_open(partial(_connection, tls, self._access), req)
+        return self.do_open(partial(_connection, tls, self._access, _named(req)), req)
 
 
-def _connection(make: Any, access: Access, host: str, **options: Any) -> http.client.HTTPConnection:
+def _named(request: urllib.request.Request) -> str:
+    """The host that the URI itself names, whatever the server redirects to."""
+    return request.origin_req_host
+
+
+def _connection(make: Any, access: Access, named: str, host: str, **options: Any) -> http.client.HTTPConnection:
     """A connection that judges the address between resolving and connecting: no second look-up, no gap."""
     connection: http.client.HTTPConnection = make(host, **options)
     # Where http.client itself keeps what it connects with; there is no public way to give it another.
-    connection._create_connection = partial(_connect, access)  # type: ignore[attr-defined]  # noqa: SLF001
+    connection._create_connection = partial(_connect, access, named)  # type: ignore[attr-defined]  # noqa: SLF001
     return connection
 
 
-def _addresses(host: str, port: int) -> list[Any]:
-    """As `socket.getaddrinfo`, whose own words for a mistyped name are `Temporary failure in name resolution`."""
+def _addresses(host: str, port: int, *, shown: bool) -> list[Any]:
+    """As `socket.getaddrinfo`, whose own words for a mistyped name are `Temporary failure in name resolution`.
+
+    A host that a server redirects to is not `shown`: whoever reads the message need not be whom the server answers.
+    """
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise OSError(f"the host name {host} is not known ({error.strerror})") from error
+        name = f"the host name {host}" if shown else "the name of the proxy, or of a host that the server redirects to,"
+        raise OSError(f"{name} is not known ({error.strerror})") from error
 
 
-def _connect(access: Access, address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
+def _connect(access: Access, named: str, address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
     host, port = address
-    error: OSError = OSError(f"{host} has no address")
-    for *_, found in _addresses(host, port):
+    error: OSError = OSError("the host has no address")
+    for *_, found in _addresses(host, port, shown=host == named):
         where = str(found[0])
-        _judge(access, host, where)
+        _judge(access, where)
         try:
             return socket.create_connection((where, int(found[1])), timeout, source)
         except OSError as failed:
@@ -150,10 +159,10 @@ def _connect(access: Access, address: tuple[str, int], timeout: float, source: A
     raise error
 
 
-def _judge(access: Access, host: str, address: str) -> None:
+def _judge(access: Access, address: str) -> None:
     if refused(address) and not access.link_local:
         raise ModelUnavailable(
-            f"{host} is {address}, a link-local or metadata address, which models may not come from "
+            "the URI, or a redirect, leads to a link-local or metadata address, which models may not come from "
             "unless the administrator allows it (--allow-link-local, allowLinkLocal in the chart)"
         )
 
@@ -174,6 +183,30 @@ def authorization(folder: Path) -> str:
         f"the credentials in {folder} are missing: the Secret needs server, and token, or username and password "
         "(a Secret that was made or changed just now arrives within a minute or two)"
     )
+
+
+def check_server(uri: str, folder: Path) -> None:
+    """Sees that the Secret in a folder is for the server of a URI.
+
+    Raises:
+        ModelUnavailable: it names another server, or none.
+    """
+    try:
+        origin = _origin(escaped(uri))
+    except ValueError as error:
+        raise ModelUnavailable(f"{uri} can't be fetched: {malformed(error)}") from error
+    _check_server(folder, origin)
+
+
+def malformed(error: Exception) -> str:
+    """What one of `MALFORMED` says, without a word of what a server sent."""
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended before the answer did"
+    if isinstance(error, http.client.InvalidURL | UnicodeError):
+        return "the URI, or one that the server redirects to, is not valid"
+    if isinstance(error, http.client.HTTPException):
+        return f"the server's answer is not valid HTTP ({type(error).__name__}): does it speak HTTP on this port?"
+    return "the URI, a redirect or a header of the server's answer is not valid"
 
 
 def _check_server(folder: Path, origin: tuple[str, str, int]) -> None:
