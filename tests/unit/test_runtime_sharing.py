@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from unit.test_runtime_pool import Bench, FakeModel, limits
 
+from corefit_runtime import loading
+from corefit_runtime.calibrate import Findings
 from corefit_runtime.jobs import CHECKED_AT_FIRST, CHECKED_EVERY, CHECKED_FIRST
 
 
@@ -111,3 +113,11 @@ def test_the_check_costs_few_runs() -> None:
     due = [model.checks_due() for _ in range(CHECKED_FIRST + 10 * CHECKED_EVERY)]
     assert sum(due[:CHECKED_FIRST]) == CHECKED_FIRST * CHECKED_AT_FIRST
     assert sum(due[CHECKED_FIRST:]) == 10
+
+
+def test_findings_of_an_earlier_start_join_nothing_that_is_not_proved() -> None:
+    """Whoever could write to the model's folder could turn joining on by a file."""
+    kept = Findings(rows_independent=True, why="kept")
+    found = loading._as_proved(kept, "the graph may mix the rows of y")
+    assert (found.rows_independent, found.why) == (False, "the graph may mix the rows of y")
+    assert loading._as_proved(kept, "") == kept
