@@ -143,6 +143,6 @@ def test_a_resource_of_before_can_still_be_labelled_and_not_changed(
     until("the policy is in force", lambda: _refusal(arena, namespace, specified(image="evil/x:2")))
     merge = "application/merge-patch+json"
     arena.api("PATCH", f"{_path(namespace)}/kept", {"metadata": {"labels": {"team": "a"}}}, merge)
-    with pytest.raises(Refused, match=r"policy\.imagePrefixes"):
+    with pytest.raises(Refused, match=r"spec\.image: the platform does not allow the image evil/x:2\. "):
         arena.api("PATCH", f"{_path(namespace)}/kept", {"spec": {"image": "evil/x:2"}}, merge)
     arena.api("DELETE", f"{_path(namespace)}/kept")
