@@ -113,7 +113,7 @@ def volume(shell: Any) -> Iterator[Callable[[], None]]:
     shutil.rmtree(folder)
 
 
-INSTALLED = "--set crds.install=false --values devcluster/chart-values.yaml"
+INSTALLED: Final = f"--set crds.install=false --values {ROOT}/devcluster/chart-values.yaml"
 
 
 def _typed(text: str, kube: Any, port: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -161,6 +162,25 @@ async def test_what_changes_anything_listens_on_the_loopback_address_unless_swit
     finally:
         await made._admin.close(0)
         await made._control.close(0)
+
+
+async def test_a_control_port_that_others_have_keeps_no_model_from_being_served() -> None:
+    """An application of the same pod listens there, or the serving port is the one after the admin port."""
+    with socket.socket() as others:
+        others.bind(("127.0.0.1", 0))
+        others.listen()
+        taken = others.getsockname()[1]
+        made = app.App(settings.load(["--model", "m", "--host", "127.0.0.1", "--admin-port", str(taken - 1)], {}))
+        await made._start_admin()
+        assert made._admin is not None
+        assert made._control is not None
+        port = made._control._listening[0].sockets[0].getsockname()[1]
+        try:
+            assert port != taken
+            assert await ask("127.0.0.1", port, "POST /reload") == 500, "there is no model yet"
+        finally:
+            await made._admin.close(0)
+            await made._control.close(0)
 
 
 def test_clients_of_the_serving_port_leave_files_for_probes() -> None:

@@ -44,8 +44,8 @@ def test_an_empty_variable_is_as_none() -> None:
         (["--model", "m", "--chunk-rows", "some"], "--chunk-rows"),
         (["--model", "m", "--log-level", "loud"], "--log-level"),
         (["--model", "m", "--port", "9", "--admin-port", "9"], "--admin-port"),
-        (["--model", "m", "--port", "10", "--admin-port", "9"], "--control-port"),
-        (["--model", "m", "--admin-port", "65535"], "--control-port"),
+        (["--model", "m", "--port", "10", "--admin-port", "9", "--control-port", "10"], "--control-port"),
+        (["--model", "m", "--admin-port", "9", "--control-port", "9"], "--control-port"),
         (["--model", "m", "--drain-seconds", "30"], "--drain-seconds"),
         (["--model", "m", "--max-body", "1Gi"], "--max-body"),
         (["--model", "m", "--socket", "/" + "x" * 107], "--socket"),
@@ -54,6 +54,22 @@ def test_an_empty_variable_is_as_none() -> None:
 def test_a_wrong_value_is_refused_with_the_option_that_it_belongs_to(argv: list[str], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         settings.load(argv, {})
+
+
+@pytest.mark.parametrize(
+    ("argv", "ports"),
+    [
+        ([], (8082, 0)),
+        (["--control-port", "9000"], (9000,)),
+        (["--admin-port", "9", "--port", "10"], (0,)),
+        (["--admin-port", "65535"], (0,)),
+        (["--admin-port", "0"], (0,)),
+    ],
+)
+def test_the_control_port_is_the_one_named_or_the_one_after_the_admin_port_or_a_free_one(
+    argv: list[str], ports: tuple[int, ...]
+) -> None:
+    assert settings.load(["--model", "m", *argv], {}).control_ports == ports
 
 
 def test_a_wrong_variable_is_refused_with_its_name() -> None:

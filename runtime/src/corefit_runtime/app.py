@@ -86,12 +86,21 @@ class App:
         log.info("admin port %d", port)
         routes = Routes({(b"POST", "/reload"): self._reload, **self._debug_routes()})
         self._control = Server(routes, limits, error_body=error_body, evicts=True)
+        log.info("control port %d", await self._open_control(self._control))
+
+    async def _open_control(self, server: Server) -> int:
+        """Opens the first of the control ports that is free, and returns it."""
+        host, ports = self._settings.control_host, self._settings.control_ports
+        for port in ports[:-1]:
+            try:
+                return await server.start(host, port)
+            except OSError as error:
+                log.warning("control port %d can't be opened (%s): a free one is taken", port, error.strerror or error)
         try:
-            port = await self._control.start(settings.control_host, settings.control)
+            return await server.start(host, ports[-1])
         except OSError as error:
-            where = f"--control-port {settings.control} of {settings.control_host}"
+            where = f"--control-port {ports[-1]} of {host}"
             raise ConfigError(f"{where} can't be opened: {error.strerror or error}") from error
-        log.info("control port %d", port)
 
     def _on_signal(self, number: int) -> None:
         if self._stop.is_set():

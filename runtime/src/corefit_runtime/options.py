@@ -98,7 +98,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="-1",
         low=-1,
         high=65535,
-        help="their port; -1 is the one after the admin port, or a free one where that is 0",
+        help="their port; -1 is the one after the admin port where that is free, else any free one",
     ),
     Option(
         field="cpus",

@@ -78,11 +78,17 @@ class Settings:
     debug: bool
 
     @property
-    def control(self) -> int:
-        """The control port; 0 for a free one."""
+    def control_ports(self) -> tuple[int, ...]:
+        """Ports for the control port, best first; 0 for a free one.
+
+        A port that the user names is the only one. The one after the admin port may belong to somebody else, such as an
+        application in the same pod, and must not keep the model from being served.
+        """
         if self.control_port >= 0:
-            return self.control_port
-        return self.admin_port + 1 if self.admin_port else 0
+            return (self.control_port,)
+        following = self.admin_port + 1
+        usable = self.admin_port and following <= HIGHEST_PORT and following != self.port
+        return (following, 0) if usable else (0,)
 
     @property
     def objective_s(self) -> float:
@@ -190,10 +196,8 @@ def _within(option: Option, value: float) -> float:
 def _check_together(settings: Settings) -> None:
     if settings.port == settings.admin_port and settings.port != 0:
         raise ConfigError(f"--port and --admin-port are both {settings.port}: they need a port each")
-    if settings.control > HIGHEST_PORT:
-        raise ConfigError(f"--control-port is {settings.control}, the one after --admin-port: name another")
-    if settings.control in (settings.port, settings.admin_port) and settings.control != 0:
-        raise ConfigError(f"--control-port is {settings.control}, as another port is: each needs one of its own")
+    if settings.control_port > 0 and settings.control_port in (settings.port, settings.admin_port):
+        raise ConfigError(f"--control-port is {settings.control_port}, as another port is: each needs one of its own")
     if settings.drain_seconds >= settings.grace_seconds:
         raise ConfigError(
             f"--drain-seconds is {settings.drain_seconds:g}: it must be below --grace-seconds "
