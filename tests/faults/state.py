@@ -42,6 +42,9 @@ HISTORICAL = frozenset(
 )
 """Says how a state was reached."""
 
+MEASURED = frozenset({"ObjectiveMet", "ObjectiveReachable"})
+"""Conditions that follow the requests of the last minute, of which an operator that has just started knows nothing."""
+
 BY_CHANCE = ("Pod", "ReplicaSet")
 """Kinds whose history is not the operator's alone: the steps in which a load is followed, or the controller scales."""
 
@@ -99,6 +102,8 @@ def _own(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decided(condition: dict[str, Any]) -> dict[str, Any]:
+    if condition["type"] in MEASURED:
+        return {"type": condition["type"], "status": "(measured)"}
     told = condition["type"] == "ScalingActive" and condition.get("reason") in get_args(Reason)
     return {**condition, "reason": "(a decision's)", "message": "(a decision's)"} if told else condition
 

@@ -21,6 +21,7 @@ def _namespace(number: int, *, generation: int = 2, replicas: int = 1, reason: s
     conditions = [
         {"type": "Ready", "status": "True", "reason": "Serving"},
         {"type": "ScalingActive", "status": "True", "reason": reason, "message": f"0.{number} of 2 workers busy"},
+        {"type": "ObjectiveMet", "status": ("True", "Unknown")[number], "reason": ("Met", "NoRequests")[number]},
     ]
     status = {"lastDecision": {"replicas": 1, "reason": reason}, "conditions": conditions[:: 1 - 2 * number]}
     pod = {"metadata": {"name": f"digits-abc-{number}xyz"}, "status": {"podIP": f"127.0.0.{number}"}}
