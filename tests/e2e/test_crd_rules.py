@@ -91,7 +91,7 @@ REFUSED = {
     "burst-without-max": ({"resources": {"cpu": "250m", "growth": "Burst"}}, "growth Burst needs maxCPU"),
     "burst-with-boost": (
         {"resources": {"maxCPU": 2, "growth": "Burst"}, "startup": {"cpu": 2}},
-        "startup.cpu and resources.growth Burst exclude each other",
+        "startup.cpu needs resources.growth Resize",
     ),
     "growth": ({"resources": {"growth": "Never"}}, "spec.resources.growth"),
     "cpu-union": ({"resources": {"cpu": {"min": "250m", "max": "2"}}}, "spec.resources.cpu"),
@@ -138,7 +138,7 @@ REFUSED = {
         )
         for path in REFUSED_MOUNTS
     },
-    "application-empty": ({"application": {"containers": []}}, "containers must hold one at least"),
+    "application-empty": ({"application": {"containers": []}}, "containers must hold at least one container"),
     "application-name": (
         {"application": {"containers": [{"name": "corefit-runtime", "image": "web"}]}},
         "corefit-runtime is Corefit's own",
@@ -166,7 +166,7 @@ REFUSED = {
     "mode-service": ({"mode": "Both"}, "spec.mode"),
     "sidecar-application": (
         {"mode": "Sidecar", "application": {"containers": [{"name": "web"}]}},
-        "application and mode Sidecar exclude each other",
+        "application is for mode Service only",
     ),
     "target-of-service": (
         {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}},

@@ -103,7 +103,7 @@ def test_only_true_pauses() -> None:
         ({"model": MODEL, "resources": {"growth": "Burst"}}, "growth Burst needs maxCPU"),
         (
             {"model": MODEL, "resources": {"maxCPU": "2", "growth": "Burst"}, "startup": {"cpu": "2"}},
-            "exclude each other",
+            "needs resources.growth Resize",
         ),
         ({"model": MODEL, "startup": {"cpu": "500m"}}, "spec.startup"),
         ({"model": MODEL, "startup": {"cpu": "x"}}, "spec.startup.cpu"),

@@ -1,5 +1,6 @@
 """The generated CRD: structural, complete, and equal to the committed files."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,23 @@ def test_a_stale_file_is_found_and_written_anew(tmp_path: Path, capsys: pytest.C
     assert files.main(["--root", str(tmp_path)]) == 0
     assert files.main(["--check", "--root", str(tmp_path)]) == 0
     assert yaml.safe_load((tmp_path / files.PLAIN).read_text()) == crd.manifest()
+
+
+def test_the_reference_names_every_field_with_its_default_and_limits() -> None:
+    page = files.files(ROOT)[ROOT / files.REFERENCE]
+    for part in ("spec", "status"):
+        for path, node in _nodes(crd.schema()["properties"][part], part):
+            for name in () if node.get("x-kubernetes-preserve-unknown-fields") else node.get("properties", ()):
+                assert f"\n| `{name}`" in page or f"\n| [`{name}`]" in page, f"{path}.{name}"
+            for value in node.get("enum", []):
+                assert f"`{value}`" in page, path
+            for rule in node.get("x-kubernetes-validations", []):
+                assert rule["message"].replace("|", "\\|") in page, path
+    row = next(line for line in page.splitlines() if line.startswith("| `latencyMilliseconds`"))
+    assert "| `100` | 1 to 60000 |" in row
+
+
+def test_each_link_of_the_reference_leads_to_a_section_of_it() -> None:
+    page = files.files(ROOT)[ROOT / files.REFERENCE]
+    headings = {re.sub(r"[^a-z0-9_-]", "", line[3:].lower()) for line in page.splitlines() if line.startswith("## ")}
+    assert set(re.findall(r"\(#([^)]*)\)", page)) <= headings

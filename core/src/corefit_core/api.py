@@ -32,36 +32,39 @@ Replicas = Annotated[int, Meta(ge=1, le=1000)]
 
 
 class Objective(Part, frozen=True, kw_only=True):
-    """What an answer may take, queueing included."""
+    """The latency objective: how long an answer may take, its time in the queue included."""
 
-    percentile: Annotated[int, Meta(ge=50, le=99, description="Percent of requests that the latency holds for.")] = 99
-    latency_milliseconds: Annotated[int, Meta(ge=1, le=60_000, description="Milliseconds from arrival to answer.")] = (
-        100
-    )
+    percentile: Annotated[
+        int, Meta(ge=50, le=99, description="The percentage of requests that must meet the latency.")
+    ] = 99
+    latency_milliseconds: Annotated[
+        int, Meta(ge=1, le=60_000, description="The time from the arrival of a request to its answer, in milliseconds.")
+    ] = 100
 
 
 Mode = Literal["Auto", "Recommend", "Manual"]
 
 
 class Scaling(Part, frozen=True, kw_only=True):
-    """How many pods there are, and who says so."""
+    """How many pods run, and who decides it."""
 
     mode: Annotated[
         Mode,
         Meta(
-            description="Auto: Corefit scales. Recommend: it writes what it would do into status only. "
-            "Manual: spec.scaling.replicas rules, by hand or by an HPA or KEDA on the scale subresource."
+            description="Auto: Corefit sets the number of replicas. Recommend: Corefit writes its recommendation into "
+            "status and changes nothing. Manual: you set spec.scaling.replicas, or an HPA or KEDA sets it through the "
+            "scale subresource."
         ),
     ] = "Auto"
-    min_replicas: Annotated[Replicas, Meta(description="Lower bound in mode Auto.")] = 1
-    max_replicas: Annotated[Replicas, Meta(description="Upper bound in mode Auto.")] = 10
+    min_replicas: Annotated[Replicas, Meta(description="The fewest replicas in mode Auto.")] = 1
+    max_replicas: Annotated[Replicas, Meta(description="The most replicas in mode Auto.")] = 10
     replicas: Annotated[
         int,
         Meta(
             ge=0,
             le=1000,
-            description="Replicas in mode Manual, and refused in another mode. Set it together with the mode: its "
-            "default of 1 takes the others away.",
+            description="The number of replicas in mode Manual. The API server refuses it in the other modes. Set it "
+            "together with mode: with its default of 1, all pods but one end.",
         ),
     ] = 1
     down_stabilization_seconds: (
@@ -70,8 +73,9 @@ class Scaling(Part, frozen=True, kw_only=True):
             Meta(
                 ge=0,
                 le=3600,
-                description="Replicas go down to the most that were needed within so many seconds. Unset: 60, or two "
-                "start-ups of a pod where those are longer.",
+                description="Corefit removes a pod only when no recommendation of the last so many seconds needed it, "
+                "as stabilizationWindowSeconds of an HPA. Without a value: 60, or twice the start-up time of a pod "
+                "where that is longer.",
             ),
         ]
         | UnsetType
@@ -79,9 +83,10 @@ class Scaling(Part, frozen=True, kw_only=True):
     target_ref: Annotated[
         TargetRef | UnsetType,
         Meta(
-            description="In mode Sidecar: the workload that is scaled; without it status only says what would be. It "
-            f"must consent: by the label {naming.LABEL_INJECT}: NAME on its pod template, or by the annotation "
-            f"{naming.ANNOTATION_SCALED_BY}: NAME on itself."
+            description="In mode Sidecar, the workload that Corefit scales. Without it Corefit writes its "
+            "recommendation into status and scales nothing. The workload must consent: by the label "
+            f"{naming.LABEL_INJECT}: NAME on its pod template, or by the annotation {naming.ANNOTATION_SCALED_BY}: "
+            "NAME on itself."
         ),
     ] = UNSET
 
@@ -92,18 +97,18 @@ _DECIMAL: Final = rules(
 
 
 class Price(Part, frozen=True, kw_only=True):
-    """What a core and a GiB cost an hour. Default: AWS Fargate, Linux/x86, us-east-1."""
+    """The prices that costs are computed with. Default: AWS Fargate, Linux/x86, us-east-1."""
 
     core_hour: Annotated[
-        str, Meta(description="Price of one core for one hour.", max_length=16, extra_json_schema=_DECIMAL)
+        str, Meta(description="The price of one core for one hour.", max_length=16, extra_json_schema=_DECIMAL)
     ] = "0.04048"
     gib_hour: Annotated[
-        str, Meta(description="Price of one GiB of memory for one hour.", max_length=16, extra_json_schema=_DECIMAL)
+        str, Meta(description="The price of one GiB of memory for one hour.", max_length=16, extra_json_schema=_DECIMAL)
     ] = "0.004445"
     currency: Annotated[
         str,
         Meta(
-            description="ISO 4217 code of the currency.",
+            description="The currency, as a code of ISO 4217.",
             max_length=3,
             extra_json_schema=rules(("self.matches('^[A-Z]{3}$')", "currency must be three capital letters, as USD")),
         ),
@@ -111,36 +116,46 @@ class Price(Part, frozen=True, kw_only=True):
 
 
 ServiceAccountName = Annotated[
-    ObjectName, Meta(description="A ServiceAccount of your own instead of the generated one.")
+    ObjectName, Meta(description="Your ServiceAccount, which replaces the one that Corefit creates.")
 ]
 
 
 class PodTemplate(Part, frozen=True, kw_only=True):
-    """What is added to the runtime's pods. Fields of core/v1 types are passed through as they are."""
+    """What Corefit adds to the pods. Corefit passes fields of core/v1 types on unchanged."""
 
     labels: Annotated[
-        dict[str, str], Meta(description="Labels of the pods.", max_length=64, extra_json_schema=own_keys("labels"))
+        dict[str, str],
+        Meta(description="Labels that Corefit adds to the pods.", max_length=64, extra_json_schema=own_keys("labels")),
     ] = field(default_factory=dict)
     annotations: Annotated[
         dict[str, str],
-        Meta(description="Annotations of the pods.", max_length=64, extra_json_schema=own_keys("annotations")),
+        Meta(
+            description="Annotations that Corefit adds to the pods.",
+            max_length=64,
+            extra_json_schema=own_keys("annotations"),
+        ),
     ] = field(default_factory=dict)
     node_selector: Annotated[
-        dict[str, str], Meta(description="Labels that a node must have.", max_length=64, extra_json_schema=EMPTIED)
+        dict[str, str],
+        Meta(description="Labels that a node must have to run the pods.", max_length=64, extra_json_schema=EMPTIED),
     ] = field(default_factory=dict)
-    tolerations: Annotated[tuple[Opaque, ...], Meta(description="core/v1 tolerations.", max_length=64)] = ()
-    affinity: Annotated[Opaque, Meta(description="core/v1 affinity.", extra_json_schema=EMPTIED)] | UnsetType = UNSET
-    topology_spread_constraints: Annotated[
-        tuple[Opaque, ...], Meta(description="core/v1 topology spread constraints.", max_length=16)
+    tolerations: Annotated[
+        tuple[Opaque, ...], Meta(description="Tolerations of the pods (core/v1).", max_length=64)
     ] = ()
-    priority_class_name: Annotated[ObjectName, Meta(description="PriorityClass.")] | UnsetType = UNSET
+    affinity: (
+        Annotated[Opaque, Meta(description="Affinity of the pods (core/v1).", extra_json_schema=EMPTIED)] | UnsetType
+    ) = UNSET
+    topology_spread_constraints: Annotated[
+        tuple[Opaque, ...], Meta(description="Topology spread constraints of the pods (core/v1).", max_length=16)
+    ] = ()
+    priority_class_name: Annotated[ObjectName, Meta(description="The PriorityClass of the pods.")] | UnsetType = UNSET
     service_account_name: ServiceAccountName | UnsetType = UNSET
-    image_pull_secrets: Annotated[tuple[Named, ...], keyed("name", "Secrets that the kubelet pulls images with.")] = ()
+    image_pull_secrets: Annotated[tuple[Named, ...], keyed("name", "Secrets with which the kubelet pulls images.")] = ()
     env: Annotated[
         tuple[Opaque, ...],
         keyed(
             "name",
-            "core/v1 environment variables of the runtime.",
+            "Environment variables of the runtime's container (core/v1).",
             (
                 f"self.all(e, !e.name.startsWith('{RESERVED_ENV_PREFIX}'))",
                 f"names that begin with {RESERVED_ENV_PREFIX} are set by Corefit: use the fields of spec instead",
@@ -151,7 +166,7 @@ class PodTemplate(Part, frozen=True, kw_only=True):
         tuple[Opaque, ...],
         keyed(
             "name",
-            "core/v1 volumes.",
+            "Volumes of the pods (core/v1).",
             (
                 f"self.all(v, !(v.name in {list(RESERVED_VOLUMES)!r}))",
                 f"the volumes {', '.join(RESERVED_VOLUMES)} are Corefit's own: choose another name",
@@ -162,7 +177,7 @@ class PodTemplate(Part, frozen=True, kw_only=True):
         tuple[Opaque, ...],
         keyed(
             "mountPath",
-            "core/v1 volume mounts of the runtime.",
+            "Volume mounts of the runtime's container (core/v1).",
             (
                 f"self.all(m, m.mountPath.matches('{MOUNT_PATH}') && !m.mountPath.matches('{RESERVED_MOUNT}'))",
                 MOUNT_RULE,
@@ -174,7 +189,7 @@ class PodTemplate(Part, frozen=True, kw_only=True):
 Image = Annotated[
     str,
     Meta(
-        description="Image of the runtime; the operator's default when it is left out.",
+        description="The image of the runtime. Without a value, the operator's default.",
         max_length=512,
         extra_json_schema=rules(("self.matches('^[^\\\\s]+$')", "image must not be empty or contain spaces")),
     ),
@@ -182,29 +197,34 @@ Image = Annotated[
 
 
 class InferenceServiceSpec(Part, frozen=True, kw_only=True):
-    """What is asked for."""
+    """The desired state."""
 
     mode: Annotated[ServiceMode, SERVICE_MODE] = "Service"
     model: Annotated[
         Model,
         Meta(
-            description="Which model is served.",
+            description="The model, and where it comes from.",
             extra_json_schema=rules(*MODEL_RULES),
         ),
     ]
     resources: Annotated[
         Resources,
         Meta(
-            description="What each pod is granted.",
+            description="CPU and memory of each pod.",
             extra_json_schema=rules(*RESOURCES_RULES),
         ),
     ] = Resources()
-    startup: Annotated[Startup | UnsetType, Meta(description="How a pod starts.", extra_json_schema=EMPTIED)] = UNSET
-    objective: Annotated[Objective, Meta(description="What an answer may take, queueing included.")] = Objective()
+    startup: Annotated[
+        Startup | UnsetType, Meta(description="What a pod gets while it starts.", extra_json_schema=EMPTIED)
+    ] = UNSET
+    objective: Annotated[
+        Objective,
+        Meta(description="The latency objective: how long an answer may take, its time in the queue included."),
+    ] = Objective()
     scaling: Annotated[
         Scaling,
         Meta(
-            description="How many pods there are, and who says so.",
+            description="How many pods run, and who decides it.",
             extra_json_schema=rules(
                 ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
                 (
@@ -216,30 +236,32 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
     ] = Scaling()
     calibration: Annotated[
         Calibration | UnsetType,
-        Meta(description="How the model is measured before it serves.", extra_json_schema=EMPTIED),
+        Meta(description="How the runtime measures the model when it starts.", extra_json_schema=EMPTIED),
     ] = UNSET
-    price: Annotated[Price, Meta(description="What a core and a GiB cost an hour.")] = Price()
+    price: Annotated[Price, Meta(description="The prices that costs are computed with.")] = Price()
     image: Image | UnsetType = UNSET
     image_pull_policy: Annotated[
-        Literal["Always", "IfNotPresent", "Never"], Meta(description="When the kubelet pulls the image.")
+        Literal["Always", "IfNotPresent", "Never"], Meta(description="When the kubelet pulls the image of the runtime.")
     ] = "IfNotPresent"
     template: Annotated[
-        PodTemplate | UnsetType, Meta(description="What is added to the runtime's pods.", extra_json_schema=EMPTIED)
+        PodTemplate | UnsetType, Meta(description="What Corefit adds to the pods.", extra_json_schema=EMPTIED)
     ] = UNSET
     application: Annotated[
         Application | UnsetType,
-        Meta(description="An application of yours in the pods, beside the runtime; the Service routes to it."),
+        Meta(
+            description="Your application. It runs in the pods together with the runtime, and the Service routes to it."
+        ),
     ] = UNSET
 
 
 class InferenceService(Part, frozen=True, kw_only=True):
-    """A model served on CPUs, sized to the cores that it is granted and scaled by what its pods report."""
+    """A model that Corefit serves on CPUs. Pods size themselves to their CPU; their reports drive the scaling."""
 
     spec: Annotated[
         InferenceServiceSpec,
         Meta(
-            description="What is asked for.",
+            description="The desired state.",
             extra_json_schema=rules(*STARTUP_RULES, *MODE_RULES),
         ),
     ]
-    status: Annotated[InferenceServiceStatus | UnsetType, Meta(description="What is there.")] = UNSET
+    status: Annotated[InferenceServiceStatus | UnsetType, Meta(description="The observed state.")] = UNSET

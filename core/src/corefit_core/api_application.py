@@ -11,25 +11,25 @@ _RUNTIME_PORTS: Final = (naming.SIDECAR_PORT_HTTP, naming.SIDECAR_PORT_ADMIN, na
 
 
 class Application(Part, frozen=True, kw_only=True):
-    """An application of yours in the pods of the service, with the runtime as its native sidecar."""
+    """Your application in the pods of the service, with the runtime as its native sidecar."""
 
     containers: Annotated[
         tuple[Opaque, ...],
         keyed(
             "name",
-            "core/v1 containers. They find the runtime by COREFIT_URL and COREFIT_SOCKET in their environment.",
+            "Containers of the application (core/v1). They find the runtime by COREFIT_URL and COREFIT_SOCKET.",
             (
                 f"self.all(c, c.name != '{naming.SIDECAR}')",
                 f"the container {naming.SIDECAR} is Corefit's own: choose another name",
             ),
-            ("self.size() > 0", "containers must hold one at least"),
+            ("self.size() > 0", "containers must hold at least one container"),
         ),
     ]
     volumes: Annotated[
         tuple[Opaque, ...],
         keyed(
             "name",
-            "core/v1 volumes of these containers.",
+            "Volumes of these containers (core/v1).",
             ("self.all(v, !v.name.startsWith('corefit-'))", "volumes named corefit-... are Corefit's own"),
         ),
     ] = ()
@@ -38,7 +38,7 @@ class Application(Part, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=65535,
-            description="Port of the application that the Service routes to.",
+            description="The application's port. The Service routes to it.",
             extra_json_schema=rules(
                 (
                     f"!(self in {list(_RUNTIME_PORTS)!r})",
@@ -49,26 +49,29 @@ class Application(Part, frozen=True, kw_only=True):
     ] = naming.PORT_HTTP
     termination_grace_period_seconds: Annotated[
         int,
-        Meta(ge=1, le=3600, description="Seconds from SIGTERM within which the application and the runtime end."),
+        Meta(ge=1, le=3600, description="How many seconds the application and the runtime have to end after SIGTERM."),
     ] = 40
 
 
 ServiceMode = Literal["Service", "Sidecar"]
 SERVICE_MODE: Final = Meta(
-    description="Service: pods, and what belongs to them, are made. Sidecar: none are; pods of yours that are labelled "
-    f"{naming.LABEL_INJECT}: NAME get the runtime as a sidecar. It can't be changed.",
+    description="Service: Corefit creates the pods. Sidecar: Corefit creates no pods, and adds the runtime as a "
+    f"sidecar to your pods that have the label {naming.LABEL_INJECT}: NAME. Immutable.",
     extra_json_schema=rules(("self == oldSelf", "mode can't be changed: delete the resource and create it anew")),
 )
 MODE_RULES: Final = (
-    ("self.mode == 'Service' || !has(self.application)", "application and mode Sidecar exclude each other"),
+    (
+        "self.mode == 'Service' || !has(self.application)",
+        "application is for mode Service only: in mode Sidecar your own Deployment holds the application",
+    ),
     ("self.mode == 'Sidecar' || !has(self.scaling.targetRef)", "scaling.targetRef is for mode Sidecar only"),
 )
 """Of the whole spec: (expression that must hold, message when it doesn't)."""
 
 
 class TargetRef(Part, frozen=True, kw_only=True):
-    """A workload of yours that is to be scaled."""
+    """The workload that Corefit scales."""
 
-    api_version: Annotated[Literal["apps/v1"], Meta(description="Its API.")] = "apps/v1"
-    kind: Annotated[Literal["Deployment", "StatefulSet"], Meta(description="Its kind.")]
-    name: Annotated[ObjectName, Meta(description="Its name, in this namespace.")]
+    api_version: Annotated[Literal["apps/v1"], Meta(description="The API version of the workload.")] = "apps/v1"
+    kind: Annotated[Literal["Deployment", "StatefulSet"], Meta(description="The kind of the workload.")]
+    name: Annotated[ObjectName, Meta(description="The name of the workload, in this namespace.")]

@@ -20,15 +20,16 @@ Datatype = Literal[
 class SampleInput(Part, frozen=True, kw_only=True):
     """An input as the Open Inference Protocol writes it in JSON."""
 
-    name: Annotated[str, Meta(description="The input's name in the model.", min_length=1, max_length=253)]
-    datatype: Annotated[Datatype, Meta(description="Its datatype in the protocol.")]
+    name: Annotated[str, Meta(description="The name of the input in the model.", min_length=1, max_length=253)]
+    datatype: Annotated[Datatype, Meta(description="The datatype, in the terms of the protocol.")]
     shape: Annotated[
-        tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(description="Its shape, rows first.", max_length=16)
+        tuple[Annotated[int, Meta(ge=0, le=4096)], ...],
+        Meta(description="The shape. The first dimension is the number of rows.", max_length=16),
     ]
     data: Annotated[
         tuple[Any, ...],
         Meta(
-            description="Its elements in row-major order, in one list.",
+            description="The elements in row-major order, in one flat list.",
             max_length=4096,
             extra_json_schema={"items": {"x-kubernetes-preserve-unknown-fields": True}},
         ),
@@ -36,21 +37,21 @@ class SampleInput(Part, frozen=True, kw_only=True):
 
 
 class Calibration(Part, frozen=True, kw_only=True):
-    """How a model is measured before it serves."""
+    """How the runtime measures the model when it starts."""
 
     mode: Annotated[
         Literal["Auto", "Off"],
         Meta(
-            description="Auto: the runtime measures the model when it starts, with inputs or with some that it makes "
-            "up. Off: it runs nothing that it makes up, joins and cuts no requests, and learns how long runs take "
-            "from the first requests."
+            description="Auto: the runtime runs the model on inputs when it starts, or on random inputs where there "
+            "are none, and measures it. Off: the runtime runs no inputs of its own. It then batches and splits no "
+            "requests and learns from the first requests how long a run takes."
         ),
     ] = "Auto"
     inputs: Annotated[
         tuple[SampleInput, ...],
         Meta(
-            description="Sample inputs for measuring; made-up ones when they are left out. They need not have more "
-            "than one row.",
+            description="Sample inputs, one for each input of the model. One row is enough. Without them the runtime "
+            "makes up random inputs.",
             max_length=16,
         ),
     ] = ()

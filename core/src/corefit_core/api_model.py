@@ -14,8 +14,8 @@ _URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*
 Sha256 = Annotated[
     str,
     Meta(
-        description="SHA-256 of the file; another file is refused. Where weights are in other files "
-        "(ONNX external data), the checksum that covers all of them: see docs/model-sources.md.",
+        description="The SHA-256 of the file. The runtime refuses a file with another checksum. For a model with "
+        "external data (weights in files of their own): the checksum over all files, see docs/model-sources.md.",
         max_length=64,
         extra_json_schema=rules(
             ("self.matches('^[0-9a-f]{64}$')", "sha256 must be 64 lower-case hexadecimal digits, as sha256sum says")
@@ -25,7 +25,7 @@ Sha256 = Annotated[
 ModelName = Annotated[
     str,
     Meta(
-        description="Name in the protocol's paths, /v2/models/NAME; the resource's name when it is left out.",
+        description="The name of the model in paths, /v2/models/NAME. Without a value, the name of the resource.",
         max_length=63,
         extra_json_schema=rules(
             (
@@ -40,8 +40,8 @@ ModelName = Annotated[
 Revision = Annotated[
     str,
     Meta(
-        description="Any text. Change it to have pods replaced by ones that fetch the model anew, where its content "
-        "has changed and its uri has not.",
+        description="Any text. When it changes, Corefit replaces the pods, and the new pods download the model again. "
+        "Change it when the file behind the same uri has changed.",
         min_length=1,
         max_length=256,
     ),
@@ -49,19 +49,19 @@ Revision = Annotated[
 
 
 class Named(Part, frozen=True, kw_only=True):
-    """A reference by name within the namespace."""
+    """A reference to an object in the same namespace."""
 
-    name: Annotated[ObjectName, Meta(description="Its name.")]
+    name: Annotated[ObjectName, Meta(description="The name of the object.")]
 
 
 class Model(Part, frozen=True, kw_only=True):
-    """Which model is served."""
+    """The model, and where it comes from."""
 
     uri: Annotated[
         str,
         Meta(
-            description="Where the ONNX file is: http(s)://host/path, file:///path in a volume of the pod "
-            "template, or pvc://claim/path (the claim is mounted read-only).",
+            description="The location of the ONNX file: http(s)://host/path, file:///path in a volume of template, or "
+            "pvc://claim/path (the pods mount the PersistentVolumeClaim read-only).",
             min_length=1,
             max_length=2048,
             extra_json_schema=rules(
@@ -80,8 +80,9 @@ class Model(Part, frozen=True, kw_only=True):
         Annotated[
             Named,
             Meta(
-                description="Secret with server (the HOST[:PORT] that it is for), and token, or username and password. "
-                "It is sent to no other server. The kubelet mounts it into the pods; the operator does not read it."
+                description="A Secret with the key server (HOST[:PORT]) and either token or username and password. "
+                "The runtime sends the credentials to that server only. The kubelet mounts the Secret into the pods; "
+                "the operator never reads it."
             ),
         ]
         | UnsetType

@@ -58,30 +58,34 @@ class Resources(Part, frozen=True, kw_only=True):
     a union together with rules on it (docs/decisions/0040-cpu-in-place.md).
     """
 
-    cpu: Annotated[Quantity, _quantity("CPU of each pod; the number of workers follows from it.")] = "1"
+    cpu: Annotated[
+        Quantity, _quantity("The CPU of each pod. The runtime derives workers, threads and queue from it.")
+    ] = "1"
     max_cpu: Annotated[
         Quantity | UnsetType,
-        _quantity("CPU up to which a running pod is grown in place; it stays at cpu when this is left out."),
+        _quantity(
+            "The most CPU that Corefit gives a running pod by resizing it in place. Without a value, a pod keeps cpu."
+        ),
     ] = field(default=UNSET, name="maxCPU")
     growth: Annotated[
         Growth,
         Meta(
-            description="How a pod comes from cpu to maxCPU. Resize: request and limit are moved in place together, so "
-            "what it has is its own. Burst: the request stays at cpu and the limit is maxCPU from the start: the rest "
-            "is there at once where the node is idle, and not where it is busy."
+            description="How a pod gets more CPU than cpu. Resize: Corefit raises request and limit together, in "
+            "place; the node reserves that CPU for the pod. Burst: the request is cpu and the limit maxCPU from the "
+            "start; the pod uses more than cpu only while its node has idle CPU."
         ),
     ] = "Resize"
-    memory: Annotated[Quantity, _quantity("Memory of each pod.")] = "512Mi"
+    memory: Annotated[Quantity, _quantity("The memory of each pod.")] = "512Mi"
 
 
 class Startup(Part, frozen=True, kw_only=True):
-    """How a pod starts."""
+    """What a pod gets while it starts."""
 
     cpu: Annotated[
         Quantity | UnsetType,
         _quantity(
-            "CPU that a pod starts with; it is shrunk in place as soon as it is ready. "
-            "The operator's default when it is left out; the same as resources.cpu for none."
+            "The CPU of a pod until it is ready; Corefit then resizes it to resources.cpu in place. Without a value, "
+            "the operator's default. The value of resources.cpu turns the boost off."
         ),
     ] = UNSET
 
@@ -90,18 +94,18 @@ RESOURCES_RULES: Final = (
     *_at_least("cpu", f"{MIN_MILLICORES}m", "the runtime can't start on less"),
     *_at_least("memory", MIN_MEMORY, "the runtime can't start on less"),
     *_not_below("maxCPU", "cpu", "maxCPU must not be below cpu: a pod starts with cpu and is grown from it"),
-    ("self.growth != 'Burst' || has(self.maxCPU)", "growth Burst needs maxCPU: it is the limit of each pod"),
+    ("self.growth != 'Burst' || has(self.maxCPU)", "growth Burst needs maxCPU: Burst makes it the limit of each pod"),
 )
 """Of `Resources`: (expression that must hold, message when it doesn't)."""
 STARTUP_RULES: Final = (
     *_not_below(
         "startup.cpu",
         "resources.cpu",
-        "startup.cpu must not be below resources.cpu: it is what a pod starts with instead",
+        "startup.cpu must not be below resources.cpu: a pod starts with at least the CPU that it keeps",
     ),
     (
         "!has(self.startup) || !has(self.startup.cpu) || self.resources.growth != 'Burst'",
-        "startup.cpu and resources.growth Burst exclude each other: such a pod may use maxCPU from the start",
+        "startup.cpu needs resources.growth Resize: with Burst a pod may use maxCPU from the start",
     ),
 )
 """Of the whole spec, since they compare two parts of it."""

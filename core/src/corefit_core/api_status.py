@@ -24,82 +24,113 @@ class Condition(Part, frozen=True, kw_only=True):
 
 
 class PlanStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """What a pod runs with: as the pods report it, and as computed from the limit before they do."""
+    """The sizes that a pod runs with. Until pods report them, the sizes that the CPU limit gives."""
 
-    workers: int
-    threads_per_worker: int
-    queue_depth: int
-    why: Text
+    workers: Annotated[int, Meta(description="How many requests a pod runs at the same time.")]
+    threads_per_worker: Annotated[int, Meta(description="How many threads one run of the model uses.")]
+    queue_depth: Annotated[int, Meta(description="How many requests may wait in a pod.")]
+    why: Annotated[Text, Meta(description="What these sizes follow from.")]
 
 
 class ModelStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """The model that ready pods serve; while a rollout goes on or is stuck another one than spec.model names."""
+    """The model that ready pods serve. It differs from spec.model until a rollout is complete."""
 
-    uri: Annotated[str, Meta(max_length=2048)]
-    revision: Annotated[str, Meta(description="spec.model.revision of these pods.", max_length=256)] | UnsetType = UNSET
-    sha256: Annotated[str, Meta(description="Of the file, where the pods agree.", max_length=64)] | UnsetType = UNSET
+    uri: Annotated[str, Meta(description="The uri of the model that these pods serve.", max_length=2048)]
+    revision: (
+        Annotated[str, Meta(description="The revision of the model that these pods serve.", max_length=256)] | UnsetType
+    ) = UNSET
+    sha256: (
+        Annotated[str, Meta(description="The SHA-256 of the model, if it is the same in all pods.", max_length=64)]
+        | UnsetType
+    ) = UNSET
 
 
 class CpuStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
     """CPU of each pod."""
 
-    wanted: Annotated[str, Meta(description="What each pod is to have.", max_length=32)]
+    wanted: Annotated[str, Meta(description="The CPU that Corefit wants each pod to have.", max_length=32)]
     granted: Annotated[
-        str, Meta(description="What the pods have: the least and the most where they differ.", max_length=32)
+        str, Meta(description="The CPU that the pods have. Where pods differ: the least and the most.", max_length=32)
     ]
 
 
 class LastDecision(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """The newest decision, and from what; mode says whether it is carried out."""
+    """The newest scaling decision. In mode Recommend, Corefit does not carry it out."""
 
     time: Annotated[
         str,
         Meta(
-            description="Since when replicas, cpu and reason have been the same.",
+            description="The time since which replicas, cpu and reason are unchanged.",
             extra_json_schema={"format": "date-time"},
         ),
     ]
-    replicas: int
-    cpu: Annotated[str, Meta(description="CPU of each pod.", max_length=32)] | UnsetType = UNSET
-    uncapped: Annotated[int, Meta(description="Before bounds and windows.")] | UnsetType = UNSET
-    reason: Annotated[str, Meta(max_length=128)]
-    message: Text
+    replicas: Annotated[int, Meta(description="The number of replicas.")]
+    cpu: Annotated[str, Meta(description="The CPU of each pod.", max_length=32)] | UnsetType = UNSET
+    uncapped: (
+        Annotated[
+            int,
+            Meta(
+                description="The number of replicas before minReplicas, maxReplicas and the stabilization window apply."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Annotated[str, Meta(description="The reason in one word, in CamelCase.", max_length=128)]
+    message: Annotated[Text, Meta(description="The reason in a sentence, with its figures.")]
 
 
 class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """What is there."""
+    """The observed state."""
 
-    observed_generation: int = 0
-    replicas: int = 0
-    ready: Annotated[str, Meta(description="Ready and desired replicas, as `kubectl get` shows.", max_length=32)] = ""
+    observed_generation: Annotated[
+        int, Meta(description="The metadata.generation of the resource that this status describes.")
+    ] = 0
+    replicas: Annotated[int, Meta(description="The number of pods.")] = 0
+    ready: Annotated[
+        str, Meta(description="Ready and desired replicas in the form READY/DESIRED, for kubectl get.", max_length=32)
+    ] = ""
     state: Annotated[
         str,
         Meta(
-            description="In one word: Serving, RollingOut, or what keeps a rollout from going on; the conditions "
-            "say more.",
+            description="The state in one word: Serving, RollingOut, or what stops a rollout. Conditions say more.",
             max_length=128,
         ),
     ] = ""
-    ready_replicas: int = 0
+    ready_replicas: Annotated[int, Meta(description="The number of ready pods.")] = 0
     stale_replicas: (
-        Annotated[int, Meta(description="Pods injected from an older state of the resource, or by another version.")]
+        Annotated[
+            int,
+            Meta(description="In mode Sidecar, the number of pods whose sidecar is of an older state of the resource."),
+        ]
         | UnsetType
     ) = UNSET
     sidecar: (
-        Annotated[Opaque, Meta(description="In mode Sidecar: what pods get, as a pod template; admission copies it.")]
+        Annotated[
+            Opaque, Meta(description="In mode Sidecar, the part of a pod template that admission copies into pods.")
+        ]
         | UnsetType
     ) = UNSET
-    desired_replicas: Annotated[int, Meta(description="What the Deployment is to have.")] = 0
-    recommended_replicas: Annotated[int, Meta(description="What the recommender would choose.")] | UnsetType = UNSET
-    selector: Annotated[str, Meta(description="Label selector of the pods, for the scale subresource.")] = ""
+    desired_replicas: Annotated[
+        int, Meta(description="The number of replicas that Corefit sets in the Deployment.")
+    ] = 0
+    recommended_replicas: (
+        Annotated[int, Meta(description="The number of replicas that Corefit recommends.")] | UnsetType
+    ) = UNSET
+    selector: Annotated[str, Meta(description="The label selector of the pods, for the scale subresource.")] = ""
     model: ModelStatus | UnsetType = UNSET
     plan: PlanStatus | UnsetType = UNSET
     cpu: CpuStatus | UnsetType = UNSET
     latency: (
-        Annotated[str, Meta(description="Measured in about the last minute, against the objective.", max_length=64)]
+        Annotated[
+            str,
+            Meta(
+                description="The latency of about the last minute and the objective, with the minutes that it covers.",
+                max_length=64,
+            ),
+        ]
         | UnsetType
     ) = UNSET
-    cost_per_hour: Annotated[str, Meta(description="Of the replicas there are.", max_length=64)] | UnsetType = UNSET
+    cost_per_hour: Annotated[str, Meta(description="What the pods cost an hour.", max_length=64)] | UnsetType = UNSET
     last_decision: LastDecision | UnsetType = UNSET
     conditions: Annotated[
         tuple[Condition, ...],

@@ -258,7 +258,9 @@ def _startup(spec: api.InferenceServiceSpec, least: int) -> int | None:
     if spec.startup is UNSET or spec.startup.cpu is UNSET:
         return None
     if spec.resources.growth == "Burst":
-        raise InvalidInput("spec.startup: cpu and resources.growth Burst exclude each other")
+        raise InvalidInput(
+            "spec.startup.cpu needs resources.growth Resize: with Burst a pod may use maxCPU from the start"
+        )
     millicores = _field("spec.startup.cpu", parse_millicores, spec.startup.cpu)
     if millicores < least:
         raise InvalidInput("spec.startup: cpu must not be below spec.resources.cpu")

@@ -1,4 +1,4 @@
-"""`python -m corefit_operator.crd`: writes the generated CRD files, or with --check says whether they are stale."""
+"""`python -m corefit_operator.crd`: writes the CRD and its reference page, or with --check names stale files."""
 
 import argparse
 import sys
@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import yaml
 
-from corefit_core import crd, naming
+from corefit_core import crd, naming, reference
 
 HEADER: Final = "# Generated from core/src/corefit_core/api.py by `python -m corefit_operator.crd`: do not edit.\n"
 PLAIN: Final = Path("crds") / f"{naming.GROUP}_{naming.PLURAL}.yaml"
 TEMPLATE: Final = Path("charts/corefit/templates/crd.yaml")
+REFERENCE: Final = Path("docs/reference.md")
 
 
 def plain() -> str:
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def files(root: Path) -> dict[Path, str]:
     """The generated files and what they are to hold."""
-    return {root / PLAIN: plain(), root / TEMPLATE: template()}
+    page = "<!-- " + HEADER.removeprefix("# ").rstrip() + " -->\n\n" + reference.markdown(crd.manifest())
+    return {root / PLAIN: plain(), root / TEMPLATE: template(), root / REFERENCE: page}
 
 
 class _Dumper(yaml.SafeDumper):
