@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from faults.api import MERGE, Api, Refused
 
-from corefit_core import sidecar
 from corefit_core.naming import ANNOTATION_INJECTED, GROUP, LABEL_INJECT, PLURAL, VERSION
+from corefit_core.pods import sidecar
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "corefit"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from corefit_core import crd
+from corefit_core.api import crd
 from corefit_operator import crd as files
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from aiohttp import ClientResponseError
 from documented.pages import block_commands
 
 from corefit_core import naming
-from corefit_core.api import InferenceService
+from corefit_core.api.inference_service import InferenceService
 from corefit_core.service import decode
 
 VERSION = yaml.safe_load((Path(__file__).parents[2] / "charts/corefit/Chart.yaml").read_text())["appVersion"]

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from corefit.main import main
-from corefit_core import sidecar
 from corefit_core.naming import ANNOTATION_INJECTED, LABEL_INJECT, SIDECAR, child_name
+from corefit_core.pods import sidecar
 from corefit_core.service import decode
 
 SERVICE = {

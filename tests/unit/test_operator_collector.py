@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from corefit_core import naming, report
-from corefit_core.api_status import InferenceServiceStatus
+from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.naming import PORT_ADMIN
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import decode

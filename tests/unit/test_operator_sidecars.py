@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from corefit_core import naming, sidecar
+from corefit_core import naming
+from corefit_core.pods import sidecar
 from corefit_core.service import Service, decode
 from corefit_operator import beside, manifests, objects
 from corefit_operator.api_error import ApiError

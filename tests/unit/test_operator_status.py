@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from corefit_core import naming
-from corefit_core.api_status import Condition, CpuStatus, InferenceServiceStatus, LastDecision, ModelStatus
+from corefit_core.api.status import Condition, CpuStatus, InferenceServiceStatus, LastDecision, ModelStatus
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision
 from corefit_core.recommender.types import Reason

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from corefit_core.ports import named
+from corefit_core.pods.ports import named
 from corefit_core.service import decode
 from corefit_operator import objects
 from corefit_operator.manifests import Defaults, desired

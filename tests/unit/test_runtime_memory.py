@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.wire import LIMITS
 
-from corefit_core import container
 from corefit_core.errors import ModelTooLarge
+from corefit_core.pods import container
 from corefit_core.quantity import parse_bytes
 from corefit_core.service import decode
 from corefit_runtime import memory, settings, store

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_core import naming, sidecar
+from corefit_core import naming
 from corefit_core.errors import InvalidInput
+from corefit_core.pods import sidecar
 from corefit_core.service import Service, decode
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)

@@ -12,10 +12,11 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from corefit_core import api, naming
-from corefit_core.api_application import Application, TargetRef
-from corefit_core.api_calibration import Calibration, encoded
-from corefit_core.api_part import emptied, told
+from corefit_core import naming
+from corefit_core.api import inference_service as api
+from corefit_core.api.application import Application, TargetRef
+from corefit_core.api.calibration import Calibration, encoded
+from corefit_core.api.part import emptied, told
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.quantity import parse_bytes, parse_millicores

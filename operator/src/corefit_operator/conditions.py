@@ -5,7 +5,7 @@ Each message is for a person who has read none of the documentation: what is the
 
 from typing import Final
 
-from corefit_core.api_status import PlanStatus
+from corefit_core.api.status import PlanStatus
 from corefit_core.figures import figure, milliseconds
 from corefit_core.quantity import format_millicores
 from corefit_core.service import Service

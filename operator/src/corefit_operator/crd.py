@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import yaml
 
-from corefit_core import crd, naming, reference
+from corefit_core import naming
+from corefit_core.api import crd, reference
 
-HEADER: Final = "# Generated from core/src/corefit_core/api.py by `python -m corefit_operator.crd`: do not edit.\n"
+HEADER: Final = "# Generated from core/src/corefit_core/api by `python -m corefit_operator.crd`: do not edit.\n"
 PLAIN: Final = Path("crds") / f"{naming.GROUP}_{naming.PLURAL}.yaml"
 TEMPLATE: Final = Path("charts/corefit/templates/crd.yaml")
 REFERENCE: Final = Path("docs/reference.md")

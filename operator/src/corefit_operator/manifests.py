@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core import container, naming, ports, sidecar
+from corefit_core import naming
 from corefit_core.manifest import Manifest, fingerprint
 from corefit_core.platform_policy import PlatformPolicy
+from corefit_core.pods import container, ports, sidecar
 from corefit_core.service import Service
 
 GRACE_MARGIN_S: Final = 30

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core.api_status import InferenceServiceStatus
+from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service

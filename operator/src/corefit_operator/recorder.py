@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from corefit_core.api_status import InferenceServiceStatus
+from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, VERSION
 from corefit_core.service import Service
 from corefit_operator.api_error import ApiError

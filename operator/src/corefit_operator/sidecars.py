@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core import sidecar
 from corefit_core.naming import ANNOTATION_INJECTABLE, child_name
+from corefit_core.pods import sidecar
 from corefit_core.service import Service
 from corefit_operator import beside, manifests, objects
 from corefit_operator.api_error import ApiError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from corefit_core.api_status import (
+from corefit_core.api.status import (
     Condition,
     CpuStatus,
     InferenceServiceStatus,

@@ -13,10 +13,10 @@ import yaml
 
 from corefit.inject import kubernetes_yaml
 from corefit.inject.kubernetes_yaml import Document
-from corefit_core import sidecar
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
 from corefit_core.naming import LABEL_INJECT
+from corefit_core.pods import sidecar
 
 PATHS: Final[dict[str, tuple[str, ...]]] = {
     "Pod": (),

@@ -10,9 +10,10 @@ import msgspec
 
 from corefit.inject import documents
 from corefit.inject.documents import Source
-from corefit_core import naming, sidecar
+from corefit_core import naming
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
+from corefit_core.pods import sidecar
 from corefit_core.service import Service, decode
 
 KUBECTL_TIMEOUT_S: Final = 30

@@ -9,10 +9,11 @@ there already: a variable or a mount of the same name is the application's word.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from corefit_core import container, naming
-from corefit_core.container import BESIDE
+from corefit_core import naming
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest, fingerprint
+from corefit_core.pods import container
+from corefit_core.pods.container import BESIDE
 from corefit_core.service import Service
 
 APPLICATION: Final = "application"

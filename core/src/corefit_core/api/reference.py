@@ -17,7 +17,7 @@ below and answers with the sentence that stands here.
 
 
 def markdown(manifest: Mapping[str, Any]) -> str:
-    """The page for a CRD with one version, as `corefit_core.crd.manifest` gives it."""
+    """The page for a CRD with one version, as `corefit_core.api.crd.manifest` gives it."""
     spec = manifest["spec"]
     (version,) = spec["versions"]
     root = version["schema"]["openAPIV3Schema"]["properties"]

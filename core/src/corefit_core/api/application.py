@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from corefit_core import naming
-from corefit_core.api_part import ObjectName, Opaque, Part, keyed, rules
+from corefit_core.api.part import ObjectName, Opaque, Part, keyed, rules
 
 _RUNTIME_PORTS: Final = (naming.SIDECAR_PORT_HTTP, naming.SIDECAR_PORT_ADMIN, naming.SIDECAR_PORT_CONTROL)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from corefit_core.api_part import ObjectName, Part, rules
+from corefit_core.api.part import ObjectName, Part, rules
 
 _URI: Final = r"^(https?://[^\\s/]+/\\S+|file:///\\S+|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/\\S+)$"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from corefit_core.api_part import Part
+from corefit_core.api.part import Part
 from corefit_core.errors import InvalidInput
 
 MAX_JSON: Final = 32_768

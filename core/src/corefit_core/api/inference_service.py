@@ -1,6 +1,6 @@
 """The InferenceService resource as the API server stores it: the structs that its schema is generated from.
 
-One source for types, defaults, rules and descriptions; `corefit_core.crd` turns it into the CRD, and
+One source for types, defaults, rules and descriptions; `corefit_core.api.crd` turns it into the CRD, and
 `corefit_core.service` into numbers. Strings such as quantities stay strings here. May not decide anything.
 """
 
@@ -9,12 +9,12 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from corefit_core import naming
-from corefit_core.api_application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
-from corefit_core.api_calibration import Calibration
-from corefit_core.api_model import MODEL_RULES, Model, Named
-from corefit_core.api_part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
-from corefit_core.api_resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
-from corefit_core.api_status import InferenceServiceStatus
+from corefit_core.api.application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
+from corefit_core.api.calibration import Calibration
+from corefit_core.api.model import MODEL_RULES, Model, Named
+from corefit_core.api.part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
+from corefit_core.api.resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
+from corefit_core.api.status import InferenceServiceStatus
 
 RESERVED_ENV_PREFIX: Final = "COREFIT_"
 RESERVED_VOLUMES: Final = ("models", "tmp", "model-source", "model-credentials")

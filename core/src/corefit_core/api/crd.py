@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, generated from the structs of `corefit_core.api`. May not do I/O.
+"""The CustomResourceDefinition, generated from the structs of `corefit_core.api.inference_service`. May not do I/O.
 
 Structural schemas (apiextensions.k8s.io/v1) know no `$ref`, no `title`, no null in a union: references are put
 in place, an optional field is its plain type, and a core/v1 object that is passed through keeps its fields.
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core.api import InferenceService
+from corefit_core.api.inference_service import InferenceService
 from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
 
 SHORT_NAME: Final = "cfis"

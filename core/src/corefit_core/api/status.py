@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from corefit_core.api_part import Opaque, Part
+from corefit_core.api.part import Opaque, Part
 
 Text = Annotated[str, Meta(max_length=1024)]
 

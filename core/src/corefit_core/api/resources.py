@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from corefit_core.api_part import Part
+from corefit_core.api.part import Part
 from corefit_core.sizing import MIN_MILLICORES
 
 MIN_MEMORY: Final = "128Mi"
