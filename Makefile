@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo demo-readme test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-floods bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf cluster-up cluster-down images setup
+.PHONY: help demo demo-docs test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-floods bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -18,10 +18,10 @@ help: ## this list
 demo: setup ## a real cluster, Corefit, a model, load: replicas follow (KEEP=1 leaves the cluster)
 	$(RUN) corefit demo $(if $(KEEP),--keep)
 
-demo-readme: setup ## the same, and what it prints and draws goes into README
+demo-docs: setup ## the same, and what it prints and draws goes into docs/demo.md
 	@mkdir -p .demo
 	set -o pipefail; $(RUN) corefit demo 2>&1 | tee .demo/transcript.txt
-	$(RUN) python -m corefit.demo.readme .demo/transcript.txt .demo/demo.png
+	$(RUN) python -m corefit.demo.transcript .demo/transcript.txt .demo/demo.png
 
 test: setup ## unit, property and end-to-end tests, on a real cluster
 	$(RUN) pytest -m "not nightly"

@@ -258,3 +258,12 @@ def test_everything_can_be_shown_and_drawn(tmp_path: Path) -> None:
     assert "p99 100.0 ms" in plain_line(points[0])
     for table in (point_table(points[0]), summary_table(summarize([]), saved), checks_table([])):
         assert table.columns
+
+
+def test_a_quiet_command_that_fails_says_nothing_on_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tools = Tools(tmp_path, {"PATH": "/usr/bin:/bin"})
+    with pytest.raises(StepFailed):
+        tools.run("ls", "/no/such/pod", quiet=True)
+    assert capfd.readouterr() == ("", "")

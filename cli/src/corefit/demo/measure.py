@@ -127,8 +127,8 @@ def reports_of(tools: Tools) -> dict[str, Report]:
     seen = {}
     for name in pods.split():
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name.removeprefix('pod/')}:{naming.PORT_ADMIN}/proxy/report"
-        with suppress(CorefitError):  # a pod that goes away while we ask is not one to count
-            report = decode(tools.run("kubectl", "get", "--raw", path).encode())
+        with suppress(CorefitError):  # a pod may end between the two commands
+            report = decode(tools.run("kubectl", "get", "--raw", path, quiet=True).encode())
             seen[report.boot_id] = report
     return seen
 

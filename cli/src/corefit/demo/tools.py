@@ -35,8 +35,12 @@ class Tools:
         """A copy of it, for programs that are run in other ways."""
         return dict(self._environment)
 
-    def run(self, *command: str) -> str:
-        """Run to the end and return what was printed; progress on standard error is seen by the person.
+    def run(self, *command: str, quiet: bool = False) -> str:
+        """Run to the end and return the standard output.
+
+        Args:
+            command: the program and its arguments.
+            quiet: keeps standard error, which otherwise goes to the terminal, for a command that may well fail.
 
         Raises:
             StepFailed: not found, or a status other than 0.
@@ -47,6 +51,7 @@ class Tools:
                 cwd=self._root,
                 env=self._environment,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if quiet else None,
                 text=True,
                 check=True,
             )
