@@ -22,7 +22,7 @@ from corefit.demo.predictions import known_rows, load_requests
 from corefit.demo.tools import Tools
 from corefit.load import Recorder, run
 from corefit.load.record import Sample
-from corefit_operator.headroom import requested
+from corefit_operator.resize.node_headroom import requested
 
 NAMESPACE: Final = "flash"
 DEADLINE_S: Final = 240.0

@@ -17,8 +17,9 @@ import uvloop
 from corefit_core import report
 from corefit_core.naming import PORT_ADMIN
 from corefit_core.report import ModelIdentity, PlanInForce, Report
-from corefit_operator import collector, objects
-from corefit_operator.report_client import ReportClient
+from corefit_operator.collect import collector
+from corefit_operator.collect.report_client import ReportClient
+from corefit_operator.kube.pods import Pod, decode_pod
 
 ROUND_S = 2.0
 ROUNDS = 6
@@ -74,9 +75,9 @@ async def _serve(
     await asyncio.Event().wait()
 
 
-def _pods(count: int) -> list[objects.Pod]:
+def _pods(count: int) -> list[Pod]:
     return [
-        objects.pod({"metadata": {"name": str(n), "namespace": "n", "uid": str(n)}, "status": {"podIP": _address(n)}})
+        decode_pod({"metadata": {"name": str(n), "namespace": "n", "uid": str(n)}, "status": {"podIP": _address(n)}})
         for n in range(count)
     ]
 

@@ -10,7 +10,7 @@ from e2e.driving import Load
 
 from corefit.demo.predictions import known_rows, load_requests
 from corefit_core.quantity import parse_millicores
-from corefit_operator.headroom import left
+from corefit_operator.resize.node_headroom import left
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]

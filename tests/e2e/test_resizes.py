@@ -26,7 +26,7 @@ from e2e.driving import Load
 from corefit.demo.predictions import output, payload
 from corefit.load import Request
 from corefit_core.report import Report, decode
-from corefit_operator.headroom import left, requested
+from corefit_operator.resize.node_headroom import left, requested
 
 pytestmark = pytest.mark.cluster
 ROOT: Final = Path(__file__).parents[2]

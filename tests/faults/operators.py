@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from corefit_core.election import DURATION_S, RETRY_S
-from corefit_operator.lease import JITTER
+from corefit_operator.kube.lease import JITTER
 
 PATIENCE_S = 600.0
 """Seconds that a process gets to start or to end, on a machine whose CPU others may have."""
@@ -34,7 +34,7 @@ RUNTIME = ("--runtime-image", "corefit.local/runtime:0.1.0", "--policy", json.du
 """What operators outside the cluster are started with: the image that the devcluster loads, and everything allowed."""
 NURSERY = """
 import gc, json, os, sys, threading
-import corefit_operator.main, corefit_operator.program
+import corefit_operator.main, corefit_operator.process.program
 gc.freeze()  # or each operator's first collection copies all the memory that it shares with this one
 def say(**what):
     os.write(1, json.dumps(what).encode() + b"\\n")  # in one piece: several threads say something

@@ -7,9 +7,9 @@ import aiohttp
 import pytest
 from unit.wire import LIMITS
 
-from corefit_operator import health
-from corefit_operator.metrics import Metrics
-from corefit_operator.report_client import Place, ReportClient
+from corefit_operator.collect.report_client import Place, ReportClient
+from corefit_operator.process import health
+from corefit_operator.telemetry.metrics import Metrics
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_messages import Response
 from corefit_runtime.http_server import Server

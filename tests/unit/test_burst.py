@@ -5,8 +5,9 @@ import pytest
 from corefit_core import burst
 from corefit_core.burst import Usage
 from corefit_core.report import Burst, ModelIdentity, PlanInForce, Report
-from corefit_operator import lending
-from corefit_operator.remembered import Remembered
+from corefit_operator.collect import burst_window
+from corefit_operator.reconcile.state import Remembered
+from corefit_operator.status import conditions
 from corefit_runtime.burst import BurstMeter
 
 NOTHING = Burst(request_millicores=500)
@@ -61,23 +62,23 @@ def _report(lent: float, short: float, boot: str = "b") -> Report:
     ],
 )
 def test_a_verdict_is_over_ten_seconds_and_is_kept_until_the_next(after: Report, status: str, reason: str) -> None:
-    memory = lending.Memory()
-    assert lending.look({"a": _report(5.0, 2.0)}, memory, 100.0) is None
-    assert lending.look({"a": after}, memory, 105.0) is None
-    seen = lending.look({"a": after}, memory, 110.0)
+    memory = burst_window.Memory()
+    assert burst_window.look({"a": _report(5.0, 2.0)}, memory, 100.0) is None
+    assert burst_window.look({"a": after}, memory, 105.0) is None
+    seen = burst_window.look({"a": after}, memory, 110.0)
     assert seen is not None
-    assert lending.statement(seen)[:3] == ("Burst", status, reason)
-    assert lending.look({}, memory, 111.0) == seen
+    assert conditions.burst(seen)[:3] == ("Burst", status, reason)
+    assert burst_window.look({}, memory, 111.0) == seen
 
 
 def test_a_process_that_is_new_says_nothing_of_the_time_before_it() -> None:
-    memory = lending.Memory()
-    lending.look({"a": _report(5.0, 2.0), "b": _report(0.0, 0.0)}, memory, 0.0)
-    seen = lending.look({"a": _report(90.0, 0.0, boot="c"), "b": _report(10.0, 0.0)}, memory, 10.0)
+    memory = burst_window.Memory()
+    burst_window.look({"a": _report(5.0, 2.0), "b": _report(0.0, 0.0)}, memory, 0.0)
+    seen = burst_window.look({"a": _report(90.0, 0.0, boot="c"), "b": _report(10.0, 0.0)}, memory, 10.0)
     assert seen is not None
     assert seen.lent_cores == pytest.approx(1.0)
-    assert lending.look({"d": _report(1.0, 1.0)}, memory, 20.0) is None
+    assert burst_window.look({"d": _report(1.0, 1.0)}, memory, 20.0) is None
 
 
 def test_what_is_remembered_of_a_resource_begins_without_a_verdict() -> None:
-    assert Remembered(uid="u").lent == lending.Memory()
+    assert Remembered(uid="u").lent == burst_window.Memory()

@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 import yaml
 
-from corefit_operator.metrics import Metrics
+from corefit_operator.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/corefit"

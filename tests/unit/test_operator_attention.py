@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from corefit_core.report import LONG
-from corefit_operator import attention
-from corefit_operator.attention import SPACED_S, Attention
-from corefit_operator.objects import Pod
-from corefit_operator.view import Key
+from corefit_operator.cache.view import Key
+from corefit_operator.collect import attention
+from corefit_operator.collect.attention import SPACED_S, Attention
+from corefit_operator.kube.pods import Pod
 
 KEY = Key("n", "a")
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from corefit_operator.api_error import ApiError
-from corefit_operator.cluster import Cluster
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.cluster import Cluster
 
 
 @asynccontextmanager

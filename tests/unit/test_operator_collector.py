@@ -21,11 +21,12 @@ from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.naming import PORT_ADMIN
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import decode
-from corefit_operator import collector, objects, status
-from corefit_operator.diagnosis import problem
-from corefit_operator.found import Found
-from corefit_operator.objects import Pod
-from corefit_operator.report_client import Place, ReportClient
+from corefit_operator.collect import collector
+from corefit_operator.collect.report_client import Place, ReportClient
+from corefit_operator.diagnosis.pod_problems import problem
+from corefit_operator.kube.pods import Pod, PodStatus, decode_pod
+from corefit_operator.status import resource_status
+from corefit_operator.status.result import Found
 
 SUBNET = f"127.{os.getpid() % 40 + 20}.{os.getpid() // 40 % 250}"
 """Of this process, so that test runs side by side don't take each other's ports; from 127.64 on are control planes."""
@@ -39,7 +40,7 @@ def _report(uid: str, **changes: Any) -> Report:
 
 
 def _pod(number: int) -> Pod:
-    return objects.pod(
+    return decode_pod(
         {
             "metadata": {"name": f"p{number}", "namespace": "n", "uid": f"u{number}"},
             "status": {"podIP": f"{SUBNET}.{number}", "conditions": [{"type": "Ready", "status": "True"}]},
@@ -255,7 +256,7 @@ async def test_what_comes_after_an_answer_is_not_taken_for_the_next() -> None:
 async def test_a_port_that_is_none_is_not_asked(port: str) -> None:
     """99999 raised where connections are made, and the reports of all other pods of the resource were lost with it."""
     raw = {"metadata": {"name": "p", "annotations": {naming.ANNOTATION_ADMIN_PORT: port}}}
-    assert objects.pod(raw).admin_port == PORT_ADMIN
+    assert decode_pod(raw).admin_port == PORT_ADMIN
 
 
 async def test_a_fault_at_one_pod_leaves_the_reports_of_others() -> None:
@@ -273,7 +274,7 @@ async def test_a_pod_without_an_address_or_on_its_way_out_is_not_asked() -> None
     leaving = msgspec.structs.replace(
         _pod(1), metadata=msgspec.structs.replace(_pod(1).metadata, deletion_timestamp="2030-01-01T00:00:00Z")
     )
-    nowhere = msgspec.structs.replace(_pod(2), status=objects.PodStatus())
+    nowhere = msgspec.structs.replace(_pod(2), status=PodStatus())
     assert await _collected([leaving, nowhere]) == (set(), Counter())
 
 
@@ -286,7 +287,7 @@ def test_the_longest_report_leaves_a_status_that_the_api_server_takes() -> None:
     trouble = problem([waiting], {"u1": told}, None)
     found = Found(deployment=None, pods=(waiting,), reports={"u1": told}, decision=None, desired=1, problem=trouble)
     service = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
-    written = status.of(service, found, InferenceServiceStatus(), "2030-01-01T00:00:00Z")
-    encoded = msgspec.json.encode(status.encode(written))
+    written = resource_status.of(service, found, InferenceServiceStatus(), "2030-01-01T00:00:00Z")
+    encoded = msgspec.json.encode(resource_status.encode(written))
     assert len(encoded) < 8192
     msgspec.json.decode(encoded, type=InferenceServiceStatus)  # by the very limits that the CRD is made from

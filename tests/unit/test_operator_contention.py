@@ -1,12 +1,11 @@
 """Who else writes the replicas: seen by the value, spoken of for a while, and never of our own writes."""
 
-from corefit_operator import objects
-from corefit_operator.contention import SPOKEN_OF_S, Contention
-from corefit_operator.objects import Child
+from corefit_operator.kube.workloads import Child, decode_child
+from corefit_operator.workload.contention import SPOKEN_OF_S, Contention
 
 
 def _workload(replicas: int, uid: str = "u") -> Child:
-    return objects.child("Deployment", {"metadata": {"name": "a", "uid": uid}, "spec": {"replicas": replicas}})
+    return decode_child("Deployment", {"metadata": {"name": "a", "uid": uid}, "spec": {"replicas": replicas}})
 
 
 def test_another_value_than_was_settled_is_somebody_elses_for_a_while() -> None:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from corefit_operator.api_error import ApiError
-from corefit_operator.cluster import Listed
-from corefit_operator.confirm import confirm
-from corefit_operator.fence import Fence
-from corefit_operator.resync import Resync
-from corefit_operator.running import first_of
-from corefit_operator.view import Key, View
+from corefit_operator.cache.freshness import confirm
+from corefit_operator.cache.resync import Resync
+from corefit_operator.cache.view import Key, View
+from corefit_operator.concurrency.tasks import first_of
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.cluster import Listed
+from corefit_operator.kube.fence import Fence
 
 
 async def test_a_fence_gives_a_write_what_is_left_and_nothing_once_it_is_closed() -> None:
@@ -99,8 +99,8 @@ def test_an_old_answer_does_not_bring_back_a_resource_that_was_made_anew() -> No
 async def test_a_list_is_followed_by_a_comparison_and_one_that_failed_by_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("corefit_operator.resync.SETTLED_S", 0.01)
-    monkeypatch.setattr("corefit_operator.resync.RETRY_S", 0.01)
+    monkeypatch.setattr("corefit_operator.cache.resync.SETTLED_S", 0.01)
+    monkeypatch.setattr("corefit_operator.cache.resync.RETRY_S", 0.01)
     view, gone = View(), asyncio.Event()
     view.put_service(_resource(1, "1"))
 

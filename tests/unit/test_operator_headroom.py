@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_operator.api_error import ApiError
-from corefit_operator.headroom import FORBIDDEN_S, FRESH_S, Headroom, left, requested
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.resize.node_headroom import FORBIDDEN_S, FRESH_S, Headroom, left, requested
 
 
 def _container(cpu: str | None, **more: Any) -> dict[str, Any]:

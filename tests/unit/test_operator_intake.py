@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_PAUSED, FIELD_MANAGER
-from corefit_operator import intake, objects
-from corefit_operator.intake import BASE, NAMESPACE_MAX, RESOURCE_MAX, TOO_LARGE
-from corefit_operator.manifests import Defaults
-from corefit_operator.remembered import Remembered
-from corefit_operator.view import Key, View, asked
+from corefit_operator.cache.view import Key, View, asked
+from corefit_operator.children.manifests import Defaults
+from corefit_operator.kube import transform
+from corefit_operator.kube.pods import decode_pod
+from corefit_operator.kube.transform import BASE, NAMESPACE_MAX, RESOURCE_MAX, TOO_LARGE
+from corefit_operator.kube.workloads import decode_child
+from corefit_operator.reconcile.state import Remembered
 
 MODEL = {"model": {"uri": "http://models/a.onnx"}}
 BOMBS: dict[str, dict[str, Any]] = {
@@ -49,7 +51,7 @@ def test_a_resource_that_is_too_large_is_kept_without_its_spec_and_says_so(bomb:
     """Five of them took the operator over its memory limit."""
     raw = _raw(**BOMBS[bomb])
     view = View()
-    key = view.put_service(raw if decoded else intake.parsed(msgspec.json.encode(raw)))
+    key = view.put_service(raw if decoded else transform.parsed(msgspec.json.encode(raw)))
     kept = view.service(key)
     assert kept is not None
     assert len(msgspec.json.encode(kept)) < 1000
@@ -60,14 +62,14 @@ def test_a_resource_that_is_too_large_is_kept_without_its_spec_and_says_so(bomb:
 
 DEEP = """
 import json, sys
-from corefit_operator import intake
+from corefit_operator.kube import transform
 from corefit_operator.main import NESTING
-from corefit_operator.view import View
+from corefit_operator.cache.view import View
 sys.setrecursionlimit(NESTING)
 for begin, end in (("[", "]"), ('{"a":', "}")):
     text = begin * 9_990 + "1" * (end == "}") + end * 9_990
     data = '{"metadata": {"name": "a"}, "spec": {"template": {"affinity": {"x": ' + text + "}}}}"
-    for raw in (json.loads(data), intake.parsed(data.encode())):
+    for raw in (json.loads(data), transform.parsed(data.encode())):
         view = View()
         print(view.service(view.put_service(raw))["tooLarge"])
 """
@@ -86,18 +88,18 @@ def test_an_ordinary_one_is_kept_without_what_nobody_reads() -> None:
     env = [{"name": f"NAME_{number}", "value": "x" * 40} for number in range(64)]
     containers = [{"name": f"c{number}", "image": "i", "env": env} for number in range(10)]
     raw = _raw(application={"containers": containers})
-    kept = intake.parsed(msgspec.json.encode(raw))
-    assert kept == intake.slim(raw)
+    kept = transform.parsed(msgspec.json.encode(raw))
+    assert kept == transform.slim(raw)
     assert kept["spec"] == raw["spec"]
     assert set(kept["metadata"]) == {"name", "namespace", "uid", "generation", "resourceVersion", "annotations"}
     assert kept["metadata"]["annotations"] == {ANNOTATION_PAUSED: "false"}
-    assert intake.weight(raw) < RESOURCE_MAX / 2
+    assert transform.weight(raw) < RESOURCE_MAX / 2
     Remembered(uid="a").told(kept, Defaults(image="i"))
 
 
 def test_a_namespace_that_is_full_takes_no_more_until_something_is_gone_and_costs_others_nothing() -> None:
     view, half = View(), {"template": {"affinity": {"text": "x" * (RESOURCE_MAX // 2)}}}
-    fit = NAMESPACE_MAX // intake.weight(_raw(**half))
+    fit = NAMESPACE_MAX // transform.weight(_raw(**half))
     for number in range(fit + 1):
         view.put_service(_raw(str(number), **half))
     last = Key("n", str(fit))
@@ -111,7 +113,7 @@ def test_a_namespace_that_is_full_takes_no_more_until_something_is_gone_and_cost
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 3000)), max_size=30))
 def test_what_a_namespace_weighs_is_the_sum_of_its_resources(steps: list[tuple[str, int]]) -> None:
-    budget, weights = intake.Budget(), dict[str, int]()
+    budget, weights = transform.Budget(), dict[str, int]()
     for name, size in steps:
         if size < 0:
             budget.forget("n", name)
@@ -119,7 +121,7 @@ def test_what_a_namespace_weighs_is_the_sum_of_its_resources(steps: list[tuple[s
         else:
             raw = _raw(name, image="x" * size)
             budget.admitted(raw)
-            weights[name] = intake.weight(raw)
+            weights[name] = transform.weight(raw)
             assert weights[name] > BASE + size
     assert budget.totals() == ({"n": sum(weights.values())} if weights else {})
 
@@ -135,7 +137,7 @@ def test_of_pods_and_children_what_is_read_is_kept_and_the_account_of_fields_as_
             {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields},
         ],
     }
-    for found in (objects.pod({"metadata": meta}), objects.child("Deployment", {"metadata": meta})):
+    for found in (decode_pod({"metadata": meta}), decode_child("Deployment", {"metadata": meta})):
         assert len(msgspec.json.encode(found)) < 2000
         assert found.metadata.annotations == {ANNOTATION_APPLIED: "h"}
-    assert objects.child("Service", {"metadata": meta}).metadata.applied_fields == fingerprint(fields)
+    assert decode_child("Service", {"metadata": meta}).metadata.applied_fields == fingerprint(fields)

@@ -9,7 +9,8 @@ import pytest
 from corefit_core import naming
 from corefit_core.manifest import fingerprint
 from corefit_core.service import decode
-from corefit_operator.manifests import KINDS, Defaults, desired
+from corefit_operator.children.manifests import Defaults, desired
+from corefit_operator.kube.paths import CHILD_KINDS
 from corefit_runtime.admin import HOLD_S
 
 DEFAULTS = Defaults(image="corefit/runtime:test", operator_namespace="corefit-system")
@@ -30,7 +31,7 @@ def _pod(**spec: Any) -> dict[str, Any]:
 
 def test_all_children_in_order_owned_labelled_and_hashed() -> None:
     children = _children()
-    assert tuple(children) == KINDS
+    assert tuple(children) == CHILD_KINDS
     for child in children.values():
         meta = child["metadata"]
         assert (meta["name"], meta["namespace"]) == ("digits", "n")

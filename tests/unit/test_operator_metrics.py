@@ -3,10 +3,11 @@
 import msgspec
 
 from corefit_core.burst import Verdict
-from corefit_operator.found import Found
-from corefit_operator.metrics import Metrics
-from corefit_operator.sizes import Sized
-from corefit_operator.view import Key
+from corefit_operator.cache.view import Key
+from corefit_operator.resize.sizes import Sized
+from corefit_operator.status import gauges
+from corefit_operator.status.result import Found
+from corefit_operator.telemetry.metrics import Metrics
 
 KEY, OTHER = Key("n", "a"), Key("n", "b")
 NOTHING = Found(deployment=None, pods=(), reports={}, decision=None, desired=1)
@@ -28,7 +29,7 @@ def test_sizes_are_told_as_long_as_there_is_a_range() -> None:
     """A pod's sizes of before stayed for as long as the operator ran."""
     metrics = Metrics()
     for key in (KEY, OTHER):
-        metrics.found(key, SIZED)
+        gauges.publish(metrics, key, SIZED)
     assert _told(metrics, KEY) == {
         "corefit_pod_millicores wanted": 500,
         "corefit_pod_millicores least": 250,
@@ -37,16 +38,16 @@ def test_sizes_are_told_as_long_as_there_is_a_range() -> None:
         "corefit_burst_cores short": 0,
     }
     for _ in range(2):
-        metrics.found(KEY, NOTHING)
+        gauges.publish(metrics, KEY, NOTHING)
         assert _told(metrics, KEY) == {}
     assert len(_told(metrics, OTHER)) == 5
-    metrics.found(KEY, SIZED)
+    gauges.publish(metrics, KEY, SIZED)
     assert len(_told(metrics, KEY)) == 5
 
 
 def test_a_resource_that_is_gone_has_no_series_and_a_new_one_of_its_name_begins_with_none() -> None:
     metrics = Metrics()
-    metrics.found(KEY, SIZED)
+    gauges.publish(metrics, KEY, SIZED)
     metrics.forget(KEY)
-    metrics.found(KEY, NOTHING)
+    gauges.publish(metrics, KEY, NOTHING)
     assert _told(metrics, KEY) == {}

@@ -4,12 +4,12 @@ from typing import cast
 
 import pytest
 
-from corefit_operator import namespaces
-from corefit_operator.api_error import ApiError
-from corefit_operator.cluster import Cluster, Listed
-from corefit_operator.namespaces import Namespaces
-from corefit_operator.resync import Resync
-from corefit_operator.view import View
+from corefit_operator.cache import namespaces
+from corefit_operator.cache.namespaces import Namespaces
+from corefit_operator.cache.resync import Resync
+from corefit_operator.cache.view import View
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.cluster import Cluster, Listed
 
 
 class FakeCluster:

@@ -6,12 +6,14 @@ import pytest
 
 from corefit_core import naming
 from corefit_core.service import decode
-from corefit_operator import children, objects
-from corefit_operator.api_error import ApiError
-from corefit_operator.children import Memory
-from corefit_operator.manifests import Defaults, desired
-from corefit_operator.remembered import Remembered
-from corefit_operator.view import Key, View
+from corefit_operator.cache.view import Key, View
+from corefit_operator.children import apply
+from corefit_operator.children.apply import Memory
+from corefit_operator.children.manifests import Defaults, desired
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.pods import Pod, decode_pod
+from corefit_operator.kube.workloads import Child, decode_child
+from corefit_operator.reconcile.state import Remembered
 
 VICTIM, RIVAL = Key("n", "digits.v2"), Key("n", "digits-v2-993aa98e")
 """The second is called what the children of the first are."""
@@ -24,15 +26,15 @@ def _raw(key: Key, created: str = "2030-01-01T00:00:00Z", **spec: Any) -> dict[s
     return {"metadata": {**meta, "generation": 1}, "spec": {"model": {"uri": "http://models/a.onnx"}, **spec}}
 
 
-def _child(uid: str, kind: str = "Deployment", name: str = NAME) -> objects.Child:
+def _child(uid: str, kind: str = "Deployment", name: str = NAME) -> Child:
     owner = {"kind": naming.KIND, "name": "x", "uid": uid, "controller": True}
     meta = {"name": name, "namespace": "n", "uid": "c", "labels": {naming.LABEL_SERVICE: name}}
-    return objects.child(kind, {"metadata": {**meta, "ownerReferences": [owner] if uid else []}})
+    return decode_child(kind, {"metadata": {**meta, "ownerReferences": [owner] if uid else []}})
 
 
-def _pod() -> objects.Pod:
+def _pod() -> Pod:
     labels = {naming.LABEL_SERVICE: NAME}
-    return objects.pod({"metadata": {"name": "p", "namespace": "n", "uid": "p", "labels": labels}})
+    return decode_pod({"metadata": {"name": "p", "namespace": "n", "uid": "p", "labels": labels}})
 
 
 def _view(victim: str = "2030-01-01T00:00:00Z", rival: str = "2030-01-02T00:00:00Z") -> View:
@@ -102,7 +104,7 @@ def test_a_child_without_an_owner_is_mended_for_the_resource_that_it_was_made_fo
     def blocked(uid: str) -> bool:
         meta = {"name": "digits", "namespace": "n", "uid": "c"}
         written = annotations | ({naming.ANNOTATION_OWNER: uid} if uid else {})
-        found = children._blocked(objects.child(kind, {"metadata": {**meta, "annotations": written}}), service)
+        found = apply._blocked(decode_child(kind, {"metadata": {**meta, "annotations": written}}), service)
         return found is not None and found.refused is not None
 
     assert [blocked(uid) for uid in (service.uid, "another", "")] == [False, True, True]
@@ -136,7 +138,7 @@ class Api:
         self.released.append(f"{manifest['kind']} {uid}")
 
 
-async def _settle(api: Api) -> children.Outcome:
+async def _settle(api: Api) -> apply.Outcome:
     view, service = View(), decode(_raw(ORDINARY))
     view.put_service(_raw(ORDINARY))
 
@@ -144,7 +146,7 @@ async def _settle(api: Api) -> children.Outcome:
         return
 
     wanted = desired(service, Defaults(image="i"))
-    return await children.settle(api, view, service, wanted, memory=Memory(), confirm=confirm, now=0.0)
+    return await apply.settle(api, view, service, wanted, memory=Memory(), confirm=confirm, now=0.0)
 
 
 async def test_before_the_first_child_is_made_all_names_are_looked_at() -> None:

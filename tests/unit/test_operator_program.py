@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from kubernetes.aio.client import Configuration
 
-from corefit_operator import objects, program
-from corefit_operator.metrics import Metrics
+from corefit_operator.kube.pods import decode_pod
+from corefit_operator.process import program
+from corefit_operator.telemetry.metrics import Metrics
 
 CONNECTIONS = 4
 
@@ -35,7 +36,7 @@ async def _pod_proxy() -> AsyncIterator[tuple[Configuration, asyncio.Semaphore]]
 
 
 async def test_questions_that_are_held_through_the_proxy_keep_no_report_waiting() -> None:
-    pod = objects.pod({"metadata": {"name": "p", "namespace": "n", "uid": "u"}})
+    pod = decode_pod({"metadata": {"name": "p", "namespace": "n", "uid": "u"}})
     async with AsyncExitStack() as stack:
         configuration, held = await stack.enter_async_context(_pod_proxy())
         reports, questions = await program._fetches(stack, "proxy", configuration, Metrics())

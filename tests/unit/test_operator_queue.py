@@ -8,14 +8,15 @@ import pytest
 
 from corefit_core import naming, report
 from corefit_core.report import ModelIdentity, PlanInForce, Report
-from corefit_operator import objects
-from corefit_operator.api_error import ApiError
-from corefit_operator.collector import Collector
-from corefit_operator.controller import Controller
+from corefit_operator.cache.view import Key, View
+from corefit_operator.collect.collector import Collector
+from corefit_operator.concurrency.workqueue import WorkQueue
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.pods import Pod, decode_pod
+from corefit_operator.kube.workloads import Child, decode_child
 from corefit_operator.main import open_files
-from corefit_operator.metrics import Metrics
-from corefit_operator.view import Key, View
-from corefit_operator.workqueue import WorkQueue
+from corefit_operator.process.controller import Controller
+from corefit_operator.telemetry.metrics import Metrics
 
 
 async def test_a_key_added_twice_is_handed_out_once() -> None:
@@ -194,9 +195,9 @@ def _meta(name: str, version: int, uid: str = "u", service: str = "a") -> dict[s
     return {"name": name, "namespace": "n", "uid": uid, "resourceVersion": str(version), "labels": labels}
 
 
-def _child(version: int, uid: str = "u") -> objects.Child:
+def _child(version: int, uid: str = "u") -> Child:
     owner = {"uid": "s", "controller": True}
-    return objects.child("Service", {"metadata": {**_meta("a", version, uid), "ownerReferences": [owner]}})
+    return decode_child("Service", {"metadata": {**_meta("a", version, uid), "ownerReferences": [owner]}})
 
 
 def test_the_view_keeps_the_newest_state_of_a_child_in_whatever_order_it_hears_of_it() -> None:
@@ -221,7 +222,7 @@ def test_pods_and_children_are_found_by_owner_also_where_the_label_is_a_hash() -
     view = View()
     name = "a.long.name." * 10
     key = view.put_service({"metadata": {"name": name, "namespace": "n", "uid": "s", "resourceVersion": "1"}})
-    pod = objects.pod({"metadata": _meta("p", 1, service=naming.label_value(name))})
+    pod = decode_pod({"metadata": _meta("p", 1, service=naming.label_value(name))})
     view.put_pod(pod)
     assert view.pods(key) == (pod,)
     assert view.owner(pod.metadata) == key
@@ -229,8 +230,8 @@ def test_pods_and_children_are_found_by_owner_also_where_the_label_is_a_hash() -
     assert view.pods(key) == ()
 
 
-def _pod(uid: str, address: str = "10.0.0.1") -> objects.Pod:
-    return objects.pod({"metadata": _meta(uid, 1, uid), "status": {"podIP": address, "phase": "Running"}})
+def _pod(uid: str, address: str = "10.0.0.1") -> Pod:
+    return decode_pod({"metadata": _meta(uid, 1, uid), "status": {"podIP": address, "phase": "Running"}})
 
 
 def _body(uid: str, **fields: Any) -> bytes:
@@ -240,10 +241,10 @@ def _body(uid: str, **fields: Any) -> bytes:
 
 
 async def test_pods_that_lie_fail_or_hang_disturb_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corefit_operator.collector.DEADLINE_S", 0.05)
+    monkeypatch.setattr("corefit_operator.collect.collector.DEADLINE_S", 0.05)
     outcomes: list[str] = []
 
-    async def fetch(pod: objects.Pod) -> bytes:
+    async def fetch(pod: Pod) -> bytes:
         match pod.metadata.uid:
             case "hangs":
                 await asyncio.Event().wait()

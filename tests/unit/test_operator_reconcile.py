@@ -11,19 +11,23 @@ import pytest
 from corefit_core.naming import ANNOTATION_PAUSED, FIELD_MANAGER, LABEL_SERVICE
 from corefit_core.report import LONG, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket
 from corefit_core.service import decode
-from corefit_operator import children, objects, reconcile
-from corefit_operator.api_error import ApiError
-from corefit_operator.attention import Attention
-from corefit_operator.children import REFUSED_S
-from corefit_operator.headroom import Headroom
-from corefit_operator.manifests import Defaults
-from corefit_operator.metrics import Metrics
-from corefit_operator.reconcile import Reconciler
-from corefit_operator.recorder import Recorder
-from corefit_operator.resizing import Resizer
-from corefit_operator.sidecars import Sidecars
-from corefit_operator.upgrades import Upgrades
-from corefit_operator.view import Key, View
+from corefit_operator.cache.view import Key, View
+from corefit_operator.children import apply
+from corefit_operator.children.apply import REFUSED_S
+from corefit_operator.children.manifests import Defaults
+from corefit_operator.children.upgrades import Upgrades
+from corefit_operator.collect.attention import Attention
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.metadata import Meta
+from corefit_operator.kube.pods import Pod, decode_pod
+from corefit_operator.kube.workloads import decode_child
+from corefit_operator.reconcile import reconciler
+from corefit_operator.reconcile.reconciler import Reconciler
+from corefit_operator.resize.node_headroom import Headroom
+from corefit_operator.resize.resizer import Resizer
+from corefit_operator.telemetry.metrics import Metrics
+from corefit_operator.telemetry.recorder import Recorder
+from corefit_operator.workload.injection import Sidecars
 
 KEY = Key("n", "a")
 ROUND_S = 2.0
@@ -86,7 +90,7 @@ class World:
             yield self.calls
             self.now += ROUND_S
 
-    async def attention(self, pod: objects.Pod) -> bytes:
+    async def attention(self, pod: Pod) -> bytes:
         """Held until somebody has to say something."""
         assert "maxCPU" in self.raw["spec"].get("resources", ()), "nobody is to be watched here"
         self.held.add(pod.metadata.name)
@@ -231,7 +235,7 @@ async def test_pods_that_the_deployment_did_not_make_are_not_counted() -> None:
         owned("held", managed=False),
     )
     for meta in (owned("own"), *others):
-        world.view.put_pod(objects.pod({"metadata": meta}))
+        world.view.put_pod(decode_pod({"metadata": meta}))
     await world.reconcile()
     assert world.status["replicas"] == 1
 
@@ -242,7 +246,7 @@ def growing() -> World:
     world.asks(resources={"cpu": "250m", "maxCPU": "2"})
     meta = owned("p")
     ready = {"podIP": "10.0.0.1", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-    world.view.put_pod(objects.pod({"metadata": meta, "status": ready}))
+    world.view.put_pod(decode_pod({"metadata": meta, "status": ready}))
     return world
 
 
@@ -295,7 +299,7 @@ class Busy(World):
         super().__init__()
         self.resized: list[str] = []
         self.asks(resources={"cpu": "250m", "maxCPU": "2"}, scaling={"mode": "Recommend"})
-        self.view.put_pod(objects.pod(self.pod("250m")))
+        self.view.put_pod(decode_pod(self.pod("250m")))
 
     def pod(self, cpu: str) -> dict[str, Any]:
         meta = owned("p")
@@ -336,7 +340,7 @@ class Busy(World):
     async def pods_on(self, _: str) -> list[dict[str, Any]]:
         return [self.pod("250m")]
 
-    async def resize(self, _: objects.Meta, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def resize(self, _: Meta, body: Mapping[str, Any]) -> dict[str, Any]:
         self.resized.append(body["containers"][0]["resources"]["limits"]["cpu"])
         return self.pod(self.resized[-1])
 
@@ -379,7 +383,7 @@ async def test_replicas_that_the_mode_ignores_are_told_of_once() -> None:
 async def test_a_name_that_kubernetes_needs_is_never_to_be_freed(kind: str, name: str, words: str, never: str) -> None:
     """A resource named default was advised to have the namespace's ServiceAccount deleted."""
     manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "n", "annotations": {}}}
-    taken = objects.child(kind, {"metadata": {"name": name, "namespace": "n", "uid": "x"}})
+    taken = decode_child(kind, {"metadata": {"name": name, "namespace": "n", "uid": "x"}})
     view = View()
     meta = {"name": name, "namespace": "n", "uid": "u"}
     service = decode({"metadata": meta, "spec": {"model": {"uri": "http://x/y"}}})
@@ -391,12 +395,12 @@ async def test_a_name_that_kubernetes_needs_is_never_to_be_freed(kind: str, name
     async def confirm() -> None:
         pytest.fail("nothing is written")
 
-    outcome = await children.settle(
+    outcome = await apply.settle(
         Api(),  # type: ignore[arg-type]
         view,
         service,
         [manifest],
-        memory=children.Memory(),
+        memory=apply.Memory(),
         confirm=confirm,
         now=0.0,
     )
@@ -445,7 +449,7 @@ async def test_a_resource_of_mode_sidecar_with_nothing_to_look_at_is_looked_at_s
     """Three hundred of them that named no workload took the time of others' changes."""
     world = World()
     world.asks(mode="Sidecar", scaling={})
-    assert await world.reconcile() == reconcile.IDLE_S
+    assert await world.reconcile() == reconciler.IDLE_S
 
 
 @pytest.mark.parametrize(

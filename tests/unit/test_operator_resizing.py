@@ -8,13 +8,16 @@ from corefit_core.naming import CONTAINER
 from corefit_core.recommender import Decision
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import Service, decode
-from corefit_operator import objects, resizing, sizes
-from corefit_operator.api_error import ApiError
-from corefit_operator.headroom import Headroom
-from corefit_operator.metrics import Metrics
-from corefit_operator.resizing import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNABLE_S, Memory, Resizer
-from corefit_operator.sizes import Scene, Sized
-from corefit_operator.view import Key, View
+from corefit_operator.cache.view import Key, View
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.metadata import Meta
+from corefit_operator.kube.pods import Pod, decode_pod
+from corefit_operator.resize import sizes
+from corefit_operator.resize.node_headroom import Headroom
+from corefit_operator.resize.resizer import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNABLE_S, Memory, Resizer
+from corefit_operator.resize.sizes import Scene, Sized
+from corefit_operator.status import events
+from corefit_operator.telemetry.metrics import Metrics
 
 KEY = Key("n", "a")
 
@@ -46,7 +49,7 @@ class World:
         cpus = [f"{pod['asked']}m" for pod in self.pods.values()]
         return [{"spec": {"nodeName": node, "containers": [{"resources": {"requests": {"cpu": c}}}]}} for c in cpus]
 
-    async def resize(self, meta: objects.Meta, containers: dict[str, Any]) -> dict[str, Any]:
+    async def resize(self, meta: Meta, containers: dict[str, Any]) -> dict[str, Any]:
         name, uid = meta.name, meta.uid
         assert meta.namespace == "n"
         if name in self.errors:
@@ -74,8 +77,8 @@ class World:
             "status": {"conditions": conditions, "containerStatuses": [status]},
         }
 
-    def live(self) -> tuple[objects.Pod, ...]:
-        return tuple(objects.pod(self.raw(uid)) for uid in sorted(self.pods))
+    def live(self) -> tuple[Pod, ...]:
+        return tuple(decode_pod(self.raw(uid)) for uid in sorted(self.pods))
 
     async def round(self, grants: dict[str, int], **spec: Any) -> Sized:
         decision = Decision(replicas=1, millicores=500, grants=grants, uncapped=1, reason="LoadUp", message="busy")
@@ -250,9 +253,9 @@ async def test_a_recommendation_withdraws_nothing_that_a_person_asked_for(world:
 
 
 def test_one_event_says_all_of_a_round() -> None:
-    pods = [objects.pod({"metadata": {"name": n, "uid": n}}) for n in "ab"]
+    pods = [decode_pod({"metadata": {"name": n, "uid": n}}) for n in "ab"]
     steps = [sizes.Step(pod=pod, before=250, millicores=m) for pod, m in zip(pods, (500, 1000), strict=True)]
     decision = Decision(replicas=1, uncapped=1, reason="LoadUp", message="busy")
-    [said] = resizing.events(steps, decision)
+    [said] = events.resizes(steps, decision)
     assert said.note == "CPU of 2 pods 250m -> 500m-1: LoadUp: busy"
-    assert resizing.events([], decision) == []
+    assert events.resizes([], decision) == []

@@ -3,9 +3,9 @@
 from typing import Any
 
 from corefit_core.naming import LABEL_SERVICE
-from corefit_operator.cluster import Listed
-from corefit_operator.resync import Resync
-from corefit_operator.view import Key, View
+from corefit_operator.cache.resync import Resync
+from corefit_operator.cache.view import Key, View
+from corefit_operator.kube.cluster import Listed
 
 KEY = Key("n", "digits")
 

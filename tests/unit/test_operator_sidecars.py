@@ -8,14 +8,16 @@ import pytest
 from corefit_core import naming
 from corefit_core.pods import sidecar
 from corefit_core.service import Service, decode
-from corefit_operator import beside, manifests, objects
-from corefit_operator.api_error import ApiError
-from corefit_operator.beside import Beside
-from corefit_operator.cluster import Cluster, Listed
-from corefit_operator.diagnosis import Problem
-from corefit_operator.manifests import Defaults
-from corefit_operator.sidecars import FRESH_S, LIST_MAX, Sidecars, names
-from corefit_operator.view import Key, View
+from corefit_operator.cache.view import Key, View
+from corefit_operator.children import manifests
+from corefit_operator.children.manifests import Defaults
+from corefit_operator.diagnosis.problem import Problem
+from corefit_operator.kube.api_error import ApiError
+from corefit_operator.kube.cluster import Cluster, Listed
+from corefit_operator.kube.pods import Pod, decode_pod
+from corefit_operator.status import target_conditions
+from corefit_operator.workload.injection import FRESH_S, LIST_MAX, Sidecars, names
+from corefit_operator.workload.target import Beside
 
 DEFAULTS = Defaults(image="i", version="1", operator_namespace="corefit-system")
 TARGET = {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}}
@@ -31,9 +33,9 @@ def _raw(name: str = "digits", **spec: Any) -> dict[str, Any]:
     }
 
 
-def _pod(stamp: str) -> objects.Pod:
+def _pod(stamp: str) -> Pod:
     meta = {"name": "p", "annotations": {naming.ANNOTATION_INJECTED: stamp, naming.ANNOTATION_ADMIN_PORT: "18081"}}
-    return objects.pod({"metadata": meta})
+    return decode_pod({"metadata": meta})
 
 
 def _stamp(service: Service) -> str:
@@ -87,7 +89,7 @@ def _autoscaler(kind: str, name: str) -> dict[str, Any]:
 )
 async def test_how_pods_come_by_the_sidecar(injects: bool, account: str, offer: str) -> None:
     found = await _sidecars(_Api(injects=injects), account=account).look(decode(_raw()), [])
-    kind, status, reason, message = beside.injectable(found)
+    kind, status, reason, message = target_conditions.injectable(found)
     assert (kind, status, reason) == ("Injectable", "True" if offer == "AtAdmission" else "False", offer)
     assert offer == "AtAdmission" or "corefit inject" in message
 
@@ -106,7 +108,7 @@ async def test_a_workload_that_an_hpa_scales_is_left_to_it(autoscaler: tuple[str
     service = decode(_raw(**TARGET))
     found = await _sidecars(_Api(workload=WEB, autoscalers=[_autoscaler(*autoscaler)])).look(service, [])
     assert found.scalable == scalable
-    said = beside.not_scaling(service, found)
+    said = target_conditions.not_scaling(service, found)
     assert (said is None) == scalable
     assert said is None or (said[2] == "OtherAutoscaler" and "hpa" in said[3])
 
@@ -128,7 +130,7 @@ async def test_a_workload_is_scaled_only_where_it_names_the_resource(workload: A
     found = await _sidecars(_Api(workload=workload)).look(service, [])
     assert found.scalable == consents
     assert (found.workload is not None) == consents
-    said = beside.not_scaling(service, found)
+    said = target_conditions.not_scaling(service, found)
     assert (said is None) == consents
     assert said is None or said[2] == "TargetNotConsenting"
     assert said is None or "serving.corefit.dev/inject: digits" in said[3]
@@ -145,7 +147,7 @@ async def test_no_target_and_a_missing_one_are_told_apart() -> None:
     for spec, reason in (({}, "NoTarget"), (TARGET, "TargetNotFound")):
         service = decode(_raw(**spec))
         found = await _sidecars(_Api()).look(service, [])
-        said = beside.not_scaling(service, found)
+        said = target_conditions.not_scaling(service, found)
         assert said is not None
         assert said[2] == reason
         assert not found.scalable
@@ -243,18 +245,18 @@ async def test_what_cannot_be_asked_fails_all_who_want_to_know_and_is_asked_agai
 def test_ready_and_progressing_of_pods_of_others() -> None:
     service, trouble = decode(_raw()), Problem(reason="ModelUnavailable", message="404")
     here = Beside(template={}, offer="AtAdmission", stale=1)
-    assert beside.ready(service, 0, 0, None)[2] == "NoPods"
-    assert "inject: digits" in beside.ready(service, 0, 0, None)[3]
-    assert beside.ready(service, 0, 2, None)[2] == "Starting"
-    assert beside.ready(service, 0, 2, trouble)[1:3] == ("False", "ModelUnavailable")
-    assert beside.ready(service, 1, 2, trouble)[1:3] == ("True", "Serving")
-    assert beside.progressing(here, 2, None)[1:3] == ("True", "StalePods")
-    assert beside.progressing(here, 2, trouble)[1] == "False"
-    assert beside.progressing(Beside(template={}, offer="AtAdmission"), 2, None)[2] == "Complete"
+    assert target_conditions.ready(service, 0, 0, None)[2] == "NoPods"
+    assert "inject: digits" in target_conditions.ready(service, 0, 0, None)[3]
+    assert target_conditions.ready(service, 0, 2, None)[2] == "Starting"
+    assert target_conditions.ready(service, 0, 2, trouble)[1:3] == ("False", "ModelUnavailable")
+    assert target_conditions.ready(service, 1, 2, trouble)[1:3] == ("True", "Serving")
+    assert target_conditions.progressing(here, 2, None)[1:3] == ("True", "StalePods")
+    assert target_conditions.progressing(here, 2, trouble)[1] == "False"
+    assert target_conditions.progressing(Beside(template={}, offer="AtAdmission"), 2, None)[2] == "Complete"
 
 
 def test_a_pod_says_where_its_admin_port_is() -> None:
     assert _pod("").admin_port == naming.SIDECAR_PORT_ADMIN
-    assert objects.pod({"metadata": {"name": "p"}}).admin_port == naming.PORT_ADMIN
+    assert decode_pod({"metadata": {"name": "p"}}).admin_port == naming.PORT_ADMIN
     odd = {"metadata": {"name": "p", "annotations": {naming.ANNOTATION_ADMIN_PORT: "80/../x"}}}
-    assert objects.pod(odd).admin_port == naming.PORT_ADMIN
+    assert decode_pod(odd).admin_port == naming.PORT_ADMIN

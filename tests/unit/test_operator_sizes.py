@@ -11,19 +11,21 @@ from corefit_core.naming import CONTAINER, SIDECAR
 from corefit_core.recommender import Decision
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import decode
-from corefit_operator import objects, sizes
-from corefit_operator.sizes import Scene
+from corefit_operator.kube import pod_cpu
+from corefit_operator.kube.pods import Pod, decode_pod
+from corefit_operator.resize import sizes
+from corefit_operator.resize.sizes import Scene
 
 RANGE = {"cpu": "250m", "maxCPU": "2"}
 
 
-def _pod(name: str, cpu: str, given: str = "", *, ready: bool = True, pending: str = "", **more: Any) -> objects.Pod:
+def _pod(name: str, cpu: str, given: str = "", *, ready: bool = True, pending: str = "", **more: Any) -> Pod:
     conditions = [{"type": "Ready", "status": str(ready)}]
     if pending:
         conditions.append({"type": "PodResizePending", "status": "True", "reason": pending, "message": "no room"})
     container = {"name": CONTAINER, "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}}
     status = {"name": CONTAINER, "resources": {"limits": {"cpu": given or cpu}}}
-    return objects.pod(
+    return decode_pod(
         {
             "metadata": {"name": name, "uid": name, **more},
             "spec": {"nodeName": "node", "containers": [{"name": "other"}, container]},
@@ -37,7 +39,7 @@ def _decision(grants: dict[str, int]) -> Decision:
 
 
 def _steps(
-    pods: list[objects.Pod],
+    pods: list[Pod],
     grants: dict[str, int] | None = None,
     *,
     mode: str = "Auto",
@@ -54,10 +56,10 @@ def _steps(
 def test_what_a_node_holds_for_a_pod_is_its_request_where_the_limit_is_more() -> None:
     plain, bursting = _pod("a", "1", given="500m"), _pod("b", "2")
     bursting = msgspec.structs.replace(bursting, spec=_requesting(bursting, "250m"))
-    assert (sizes.reserved(plain), sizes.reserved(bursting)) == (500, 250)
+    assert (pod_cpu.requested(plain), pod_cpu.requested(bursting)) == (500, 250)
 
 
-def _requesting(pod: objects.Pod, cpu: str) -> Any:
+def _requesting(pod: Pod, cpu: str) -> Any:
     other, own = pod.spec.containers
     resources = msgspec.structs.replace(own.resources, requests={"cpu": cpu})
     return msgspec.structs.replace(pod.spec, containers=(other, msgspec.structs.replace(own, resources=resources)))
@@ -107,7 +109,7 @@ def test_manual_brings_every_pod_to_the_resources_cpu_and_recommend_takes_back_t
 
 
 def test_a_pod_of_another_make_is_left_alone() -> None:
-    bare = objects.pod({"metadata": {"name": "a", "uid": "a"}, "spec": {"containers": [{"name": "x"}]}})
+    bare = decode_pod({"metadata": {"name": "a", "uid": "a"}, "spec": {"containers": [{"name": "x"}]}})
     assert _steps([bare], {"a": 1000}) == {}
 
 
@@ -130,21 +132,21 @@ def test_a_pod_starts_until_the_kubelet_or_its_own_report_says_that_it_serves() 
 
 def test_what_is_asked_what_is_granted_and_why_not() -> None:
     pod = _pod("a", "2", "500m", pending="Deferred")
-    assert (sizes.asked(pod), sizes.granted(pod)) == (2000, 500)
-    assert sizes.pending(pod) == sizes.Pending(reason="Deferred", message="no room")
-    assert sizes.pending(_pod("a", "1")) is None
-    unscheduled = objects.pod({"metadata": {"name": "a"}, "spec": {"containers": [{"name": CONTAINER}]}})
-    assert (sizes.asked(unscheduled), sizes.granted(unscheduled)) == (0, 0)
+    assert (pod_cpu.desired(pod), pod_cpu.actual(pod)) == (2000, 500)
+    assert pod_cpu.resize_pending(pod) == pod_cpu.ResizePending(reason="Deferred", message="no room")
+    assert pod_cpu.resize_pending(_pod("a", "1")) is None
+    unscheduled = decode_pod({"metadata": {"name": "a"}, "spec": {"containers": [{"name": CONTAINER}]}})
+    assert (pod_cpu.desired(unscheduled), pod_cpu.actual(unscheduled)) == (0, 0)
 
 
 def test_a_resize_keeps_request_and_limit_equal_and_finds_the_sidecar() -> None:
-    alone = sizes.patch(_pod("a", "1"), 1500)
+    alone = pod_cpu.resize_patch(_pod("a", "1"), 1500)
     cpu = {"cpu": "1500m"}
     assert alone == {"containers": [{"name": CONTAINER, "resources": {"requests": cpu, "limits": cpu}}]}
     spec = {"containers": [{"name": "app"}], "initContainers": [{"name": SIDECAR, "resources": {"limits": cpu}}]}
-    beside = objects.pod({"metadata": {"name": "a"}, "spec": spec})
-    assert sizes.asked(beside) == 1500
-    assert sizes.patch(beside, 250)["initContainers"][0]["name"] == SIDECAR
+    beside = decode_pod({"metadata": {"name": "a"}, "spec": spec})
+    assert pod_cpu.desired(beside) == 1500
+    assert pod_cpu.resize_patch(beside, 250)["initContainers"][0]["name"] == SIDECAR
 
 
 def test_an_applications_container_that_is_called_as_the_runtime_alone_is_not_taken_for_it() -> None:
@@ -157,8 +159,8 @@ def test_an_applications_container_that_is_called_as_the_runtime_alone_is_not_ta
         "initContainerStatuses": [{"name": SIDECAR, "resources": given}],
     }
     spec = {"containers": [theirs], "initContainers": [ours]}
-    pod = objects.pod({"metadata": {"name": "a"}, "spec": spec, "status": status})
-    assert (sizes.asked(pod), sizes.granted(pod), sizes.reserved(pod)) == (2000, 1500, 1000)
+    pod = decode_pod({"metadata": {"name": "a"}, "spec": spec, "status": status})
+    assert (pod_cpu.desired(pod), pod_cpu.actual(pod), pod_cpu.requested(pod)) == (2000, 1500, 1000)
 
 
 @pytest.mark.parametrize(("millicores", "text"), [([], ""), ([250, 250], "250m"), ([1000, 250], "250m-1")])

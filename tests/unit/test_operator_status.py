@@ -13,10 +13,14 @@ from corefit_core.recommender import Decision
 from corefit_core.recommender.types import Reason
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import SOURCE_MOUNT, Service, decode
-from corefit_operator import diagnosis, objects, observing, status
-from corefit_operator.diagnosis import Problem
-from corefit_operator.found import Found
-from corefit_operator.sizes import Sized
+from corefit_operator.diagnosis import pod_problems
+from corefit_operator.diagnosis.problem import FIXES, MESSAGE_MAX, Problem
+from corefit_operator.kube.pods import Pod, decode_pod
+from corefit_operator.kube.workloads import Child, decode_child
+from corefit_operator.reconcile import recommender_input
+from corefit_operator.resize.sizes import Sized
+from corefit_operator.status import resource_status
+from corefit_operator.status.result import Found
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -26,13 +30,13 @@ def _service(**spec: Any) -> Service:
     return decode({"metadata": meta, "spec": {"model": {"uri": "http://m/a.onnx"}, **spec}})
 
 
-def _pod(name: str = "p", *, ready: bool = False, model: tuple[str, str] = ("", ""), **state: Any) -> objects.Pod:
+def _pod(name: str = "p", *, ready: bool = False, model: tuple[str, str] = ("", ""), **state: Any) -> Pod:
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}, *state.pop("conditions", [])]
     meta = {"name": name, "uid": name, "annotations": naming.model_annotations(*model) if model[0] else {}}
-    return objects.pod({"metadata": meta, "status": {"conditions": conditions, **state}})
+    return decode_pod({"metadata": meta, "status": {"conditions": conditions, **state}})
 
 
-def _deployment(replicas: int = 1, **state: Any) -> objects.Child:
+def _deployment(replicas: int = 1, **state: Any) -> Child:
     whole = {
         "observedGeneration": 1,
         "replicas": replicas,
@@ -40,7 +44,7 @@ def _deployment(replicas: int = 1, **state: Any) -> objects.Child:
         "availableReplicas": replicas,
     } | state
     raw = {"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": replicas}, "status": whole}
-    return objects.child("Deployment", raw)
+    return decode_child("Deployment", raw)
 
 
 def _found(**fields: Any) -> Found:
@@ -55,14 +59,14 @@ def _report(**fields: Any) -> Report:
 
 
 def _conditions(found: Found, service: Service | None = None) -> dict[str, Condition]:
-    new = status.of(service or _service(), found, InferenceServiceStatus(), NOW)
+    new = resource_status.of(service or _service(), found, InferenceServiceStatus(), NOW)
     return {c.type: c for c in new.conditions}
 
 
 def test_a_service_that_serves() -> None:
     pods = (_pod(ready=True),)
     decision = Decision(replicas=1, uncapped=1, reason="Steady", message="all well", latency_s=0.01234)
-    new = status.of(
+    new = resource_status.of(
         _service(), _found(pods=pods, reports={"p": _report()}, decision=decision), InferenceServiceStatus(), NOW
     )
     assert [(c.type, c.status) for c in new.conditions] == [
@@ -120,13 +124,15 @@ OLD, NEW = "http://m/old.onnx", "http://m/a.onnx"
     ],
 )
 def test_what_kubectl_get_shows_tells_a_rollout_that_is_stuck_and_the_model_that_serves(
-    pods: tuple[objects.Pod, ...], updated: int, problem: bool, seen: tuple[str, str, str | None]
+    pods: tuple[Pod, ...], updated: int, problem: bool, seen: tuple[str, str, str | None]
 ) -> None:
     """READY was True, the reason Serving, and the model the broken one."""
     serving = sum(pod.ready for pod in pods)
     deployment = _deployment(replicas=len(pods), updatedReplicas=updated, availableReplicas=serving)
     wrong = Problem(reason="ModelInvalid", message="x.") if problem else None
-    new = status.of(_service(), _found(pods=pods, deployment=deployment, problem=wrong), InferenceServiceStatus(), NOW)
+    new = resource_status.of(
+        _service(), _found(pods=pods, deployment=deployment, problem=wrong), InferenceServiceStatus(), NOW
+    )
     model = None if new.model is msgspec.UNSET else new.model.uri
     assert (new.ready, new.state, model) == seen
 
@@ -139,7 +145,7 @@ def test_the_revision_and_the_checksum_are_those_of_the_pods_that_serve() -> Non
     )
     reports = {name: _report(model=ModelIdentity(name="a", sha256="5" * 64)) for name in ("a", "b")}
     service = _service(model={"uri": NEW, "revision": "2"})
-    new = status.of(service, _found(pods=pods, reports=reports), InferenceServiceStatus(), NOW)
+    new = resource_status.of(service, _found(pods=pods, reports=reports), InferenceServiceStatus(), NOW)
     assert new.model == ModelStatus(uri=NEW, revision="1", sha256="5" * 64)
 
 
@@ -152,7 +158,7 @@ def test_the_checksum_is_of_the_revision_that_is_shown() -> None:
     )
     old, new = (_report(model=ModelIdentity(name="a", sha256=digit * 64)) for digit in "56")
     for reports, sha256 in (({"a": old, "b": old, "c": new}, "5" * 64), ({"c": new}, msgspec.UNSET)):
-        said = status.of(
+        said = resource_status.of(
             _service(model={"uri": NEW}), _found(pods=pods, reports=reports), InferenceServiceStatus(), NOW
         )
         assert said.model == ModelStatus(uri=NEW, revision="1", sha256=sha256)
@@ -162,7 +168,7 @@ def test_pods_without_a_range_are_shown_with_their_cpu_too() -> None:
     """The column was empty."""
     spec = {"containers": [{"name": "runtime", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}]}
     raw = {"metadata": {"name": "p", "uid": "p"}, "spec": spec, "status": {"conditions": [_ready_condition()]}}
-    new = status.of(_service(), _found(pods=(objects.pod(raw),)), InferenceServiceStatus(), NOW)
+    new = resource_status.of(_service(), _found(pods=(decode_pod(raw),)), InferenceServiceStatus(), NOW)
     assert new.cpu == CpuStatus(wanted="1", granted="1")
 
 
@@ -174,7 +180,7 @@ def test_sized_says_what_the_pods_measured_and_so_does_the_plan() -> None:
     """Sized said a queue of 1 (assumed) for good, the plan the one that was measured."""
     assert "assumed" in _conditions(_found())["Sized"].message
     found = _found(pods=(_pod(ready=True),), reports={"p": _report()})
-    new = status.of(_service(), found, InferenceServiceStatus(), NOW)
+    new = resource_status.of(_service(), found, InferenceServiceStatus(), NOW)
     assert new.plan is not msgspec.UNSET
     assert {c.type: c.message for c in new.conditions}["Sized"] == new.plan.why == "measured"
 
@@ -182,7 +188,7 @@ def test_sized_says_what_the_pods_measured_and_so_does_the_plan() -> None:
 def test_the_last_decision_is_the_last_with_the_time_since_when_it_is_the_same() -> None:
     def after(before: InferenceServiceStatus, now: str, reason: Reason, message: str) -> InferenceServiceStatus:
         decision = Decision(replicas=1, uncapped=len(message), reason=reason, message=message)
-        return status.of(_service(), _found(decision=decision), before, now)
+        return resource_status.of(_service(), _found(decision=decision), before, now)
 
     first = after(InferenceServiceStatus(), NOW, "LoadUp", "a")
     again = after(first, LATER, "LoadUp", "bb")
@@ -275,7 +281,7 @@ def test_what_is_said_of_cpu_fits_its_case(cpu: Sized, message: str) -> None:
 def test_a_deployment_that_was_just_created_is_not_rolling_out() -> None:
     """The first pods of a resource were said to replace older ones, and the recommender held for a rollout."""
     assert not NEVER_SEEN.rolling_out
-    assert not observing.observation([], {}, NEVER_SEEN, {}, 0.0).rollout
+    assert not recommender_input.observation([], {}, NEVER_SEEN, {}, 0.0).rollout
     assert _deployment(1, updatedReplicas=0).rolling_out
 
 
@@ -290,7 +296,7 @@ def test_a_deployment_that_was_just_created_is_not_rolling_out() -> None:
 )
 def test_a_claim_that_is_missing_is_not_a_lack_of_nodes(message: str, reason: str) -> None:
     pod = _pod(conditions=[{"type": "PodScheduled", "status": "False", "message": message}])
-    found = diagnosis.problem([pod], {}, None)
+    found = pod_problems.problem([pod], {}, None)
     assert found is not None
     assert found.reason == reason
     assert ("add nodes" in found.message) == (reason == "Unschedulable")
@@ -313,7 +319,7 @@ def test_what_to_do_about_a_model_that_is_not_there_depends_on_where_it_comes_fr
 ) -> None:
     """Of a missing file people were advised to see that pods can reach it."""
     report = _report(state="Failed", reason="ModelUnavailable", message=told)
-    found = diagnosis.problem([_pod()], {"p": report}, None, _service(model={"uri": uri}))
+    found = pod_problems.problem([_pod()], {"p": report}, None, _service(model={"uri": uri}))
     assert found is not None
     assert found.reason == "ModelUnavailable"
     assert all(word in found.message for word in words)
@@ -322,7 +328,7 @@ def test_what_to_do_about_a_model_that_is_not_there_depends_on_where_it_comes_fr
 
 def test_what_to_do_is_said_in_plain_words() -> None:
     """Corefit acts, or the reader does: nothing "is asked for", and nobody "is told"."""
-    for reason, fix in diagnosis.FIXES.items():
+    for reason, fix in FIXES.items():
         assert re.fullmatch(r"[A-Z].*\.", fix), reason
         assert not re.search(r"\b(asked?|told|beside|of before)\b", fix), reason
 
@@ -330,7 +336,7 @@ def test_what_to_do_is_said_in_plain_words() -> None:
 def test_a_pod_of_another_model_is_diagnosed_by_its_own() -> None:
     report = _report(state="Failed", reason="ModelUnavailable", message="http://m/old.onnx can't be fetched: 404")
     pod = _pod(model=(OLD, ""))
-    found = diagnosis.problem([pod], {"p": report}, None, _service(model={"uri": "pvc://claim/a.onnx"}))
+    found = pod_problems.problem([pod], {"p": report}, None, _service(model={"uri": "pvc://claim/a.onnx"}))
     assert found is not None
     assert "reach its server" in found.message
 
@@ -361,10 +367,10 @@ def test_holding_without_reports_is_not_scaling() -> None:
 
 
 def test_transition_times_change_with_the_status_only() -> None:
-    first = status.of(_service(), _found(), InferenceServiceStatus(), NOW)
-    again = status.of(_service(), _found(), first, LATER)
+    first = resource_status.of(_service(), _found(), InferenceServiceStatus(), NOW)
+    again = resource_status.of(_service(), _found(), first, LATER)
     assert again == first
-    served = status.of(_service(), _found(pods=(_pod(ready=True),)), first, LATER)
+    served = resource_status.of(_service(), _found(pods=(_pod(ready=True),)), first, LATER)
     times = {c.type: c.last_transition_time for c in served.conditions}
     assert (times["Ready"], times["Progressing"]) == (LATER, NOW)
 
@@ -372,7 +378,7 @@ def test_transition_times_change_with_the_status_only() -> None:
 def test_figures_and_the_reasons_that_follow_them_alone_are_not_urgent() -> None:
     pods = (_pod(ready=True),)
     old, new = (
-        status.of(
+        resource_status.of(
             _service(),
             _found(pods=pods, decision=Decision(replicas=1, uncapped=1, reason=why, message=f"{s}", latency_s=s)),
             InferenceServiceStatus(),
@@ -381,12 +387,12 @@ def test_figures_and_the_reasons_that_follow_them_alone_are_not_urgent() -> None
         for why, s in (("Steady", 0.01), ("StabilisationWindow", 0.02))
     )
     assert old != new
-    assert not status.urgent(new, old)
+    assert not resource_status.urgent(new, old)
 
 
 def test_what_cannot_be_read_keeps_what_was_said_of_serving() -> None:
-    before = status.of(_service(), _found(pods=(_pod(ready=True),)), InferenceServiceStatus(), NOW)
-    after = status.of_unreadable(InvalidInput("spec.x: wrong"), 5, before, LATER)
+    before = resource_status.of(_service(), _found(pods=(_pod(ready=True),)), InferenceServiceStatus(), NOW)
+    after = resource_status.of_unreadable(InvalidInput("spec.x: wrong"), 5, before, LATER)
     conditions = {c.type: c for c in after.conditions}
     assert conditions["Ready"].status == "True"
     assert (conditions["Sized"].status, conditions["Sized"].reason) == ("False", "InvalidSpec")
@@ -394,9 +400,9 @@ def test_what_cannot_be_read_keeps_what_was_said_of_serving() -> None:
 
 
 def test_a_status_survives_the_api_server_and_a_broken_one_counts_as_none() -> None:
-    new = status.of(_service(), _found(), InferenceServiceStatus(), NOW)
-    assert status.parse(status.encode(new)) == new
-    assert status.parse({"replicas": "many"}) == InferenceServiceStatus()
+    new = resource_status.of(_service(), _found(), InferenceServiceStatus(), NOW)
+    assert resource_status.parse(resource_status.encode(new)) == new
+    assert resource_status.parse({"replicas": "many"}) == InferenceServiceStatus()
 
 
 def _container(**state: Any) -> dict[str, Any]:
@@ -425,8 +431,8 @@ def _container(**state: Any) -> dict[str, Any]:
         (_pod(phase="Failed", reason="Evicted", message="low on memory"), "Evicted"),
     ],
 )
-def test_pods_that_do_not_serve_are_diagnosed(pod: objects.Pod, reason: str) -> None:
-    found = diagnosis.problem([pod], {}, None)
+def test_pods_that_do_not_serve_are_diagnosed(pod: Pod, reason: str) -> None:
+    found = pod_problems.problem([pod], {}, None)
     assert found is not None
     assert found.reason == reason
     assert "p" in found.message
@@ -434,25 +440,25 @@ def test_pods_that_do_not_serve_are_diagnosed(pod: objects.Pod, reason: str) -> 
 
 def test_what_the_pod_says_itself_comes_first_and_is_cut() -> None:
     report = _report(state="Failed", reason="ChecksumMismatch", message="y" * 5000)
-    found = diagnosis.problem(
+    found = pod_problems.problem(
         [_pod(**_container(state={"waiting": {"reason": "CrashLoopBackOff"}}))], {"p": report}, None
     )
     assert found is not None
     assert found.reason == "ChecksumMismatch"
-    assert len(found.message) <= diagnosis.MESSAGE_MAX
+    assert len(found.message) <= MESSAGE_MAX
     assert "sha256" in found.message
 
 
 def test_what_a_pod_says_forges_no_line_of_a_log_and_steers_no_terminal() -> None:
     said = "bad\nERROR forged\x1b[2J\r\u2028\u202eend"
-    found = diagnosis.problem([_pod()], {"p": _report(state="Failed", reason="ModelInvalid", message=said)}, None)
+    found = pod_problems.problem([_pod()], {"p": _report(state="Failed", reason="ModelInvalid", message=said)}, None)
     assert found is not None
     assert found.message.isprintable()
     assert found.message.startswith("bad ERROR forged [2J")
 
 
 def test_a_reason_that_is_no_word_is_not_repeated() -> None:
-    found = diagnosis.problem([_pod()], {"p": _report(state="Failed", reason="no such; reason", message="m")}, None)
+    found = pod_problems.problem([_pod()], {"p": _report(state="Failed", reason="no such; reason", message="m")}, None)
     assert found is not None
     assert found.reason == "ModelError"
 
@@ -462,7 +468,7 @@ def test_a_reason_that_is_no_word_is_not_repeated() -> None:
 )
 def test_pods_that_are_never_made_are_explained(message: str, reason: str) -> None:
     deployment = _deployment(conditions=[{"type": "ReplicaFailure", "status": "True", "message": message}])
-    found = diagnosis.problem([], {}, deployment)
+    found = pod_problems.problem([], {}, deployment)
     assert found is not None
     assert found.reason == reason
 
@@ -470,7 +476,7 @@ def test_pods_that_are_never_made_are_explained(message: str, reason: str) -> No
 def test_a_rollout_that_is_stuck_is_said() -> None:
     stuck = {"type": "Progressing", "status": "False", "message": 'ReplicaSet "a-1" has timed out progressing.'}
     deployment = _deployment(updatedReplicas=0, conditions=[stuck])
-    found = _found(deployment=deployment, problem=diagnosis.problem([_pod()], {}, deployment))
+    found = _found(deployment=deployment, problem=pod_problems.problem([_pod()], {}, deployment))
     progressing = _conditions(found)["Progressing"]
     assert (progressing.status, progressing.reason) == ("False", "ProgressDeadlineExceeded")
 
@@ -490,17 +496,17 @@ def test_pods_that_a_stateful_set_keeps_back_are_no_rollout(
     spec = {"replicas": 3, **({"updateStrategy": strategy} if strategy else {})}
     done = {"observedGeneration": 1, "replicas": 3, "updatedReplicas": updated, "availableReplicas": 3}
     raw = {"metadata": {"name": "a", "generation": 1}, "spec": spec, "status": done}
-    assert objects.child("StatefulSet", raw).rolling_out is rolling
+    assert decode_child("StatefulSet", raw).rolling_out is rolling
 
 
 def test_ready_pods_have_no_problem() -> None:
-    assert diagnosis.problem([_pod(ready=True)], {"p": _report()}, _deployment()) is None
+    assert pod_problems.problem([_pod(ready=True)], {"p": _report()}, _deployment()) is None
 
 
 def test_a_pod_that_is_resized_in_place_is_seen_with_its_size_and_why_it_has_not_the_one_wanted() -> None:
     assert "Resized" not in _conditions(_found())  # nor is there a condition where CPU never changes in place
     cpu = Sized(wanted=1000, granted=(250, 1000), waiting=1)
-    new = status.of(_service(), _found(cpu=cpu), InferenceServiceStatus(), NOW)
+    new = resource_status.of(_service(), _found(cpu=cpu), InferenceServiceStatus(), NOW)
     assert new.cpu == CpuStatus(wanted="1", granted="250m-1")
     assert _conditions(_found(cpu=cpu))["Resized"].reason == "InProgress"
     assert _conditions(_found(cpu=Sized(wanted=250, granted=(250,))))["Resized"].status == "True"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_operator.turns import Turns
+from corefit_operator.concurrency.fair_semaphore import Turns
 
 
 async def test_a_group_that_holds_its_places_for_ever_leaves_the_rest_to_others() -> None:

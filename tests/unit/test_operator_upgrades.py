@@ -6,11 +6,10 @@ import pytest
 
 from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_ASKED
 from corefit_core.service import decode
-from corefit_operator import objects
-from corefit_operator.manifests import Defaults, desired
-from corefit_operator.objects import Child
-from corefit_operator.upgrades import Upgrades
-from corefit_operator.view import Key
+from corefit_operator.cache.view import Key
+from corefit_operator.children.manifests import Defaults, desired
+from corefit_operator.children.upgrades import Upgrades
+from corefit_operator.kube.workloads import Child, decode_child
 
 A, B, C = (Key("n", name) for name in "abc")
 OLD, NEW = Defaults(image="corefit/runtime:1"), Defaults(image="corefit/runtime:2")
@@ -23,7 +22,7 @@ def _wanted(defaults: Defaults, **spec: Any) -> dict[str, Any]:
 
 def _found(manifest: dict[str, Any], *, updated: int = 2, without: str = "") -> Child:
     annotations = {k: v for k, v in manifest["metadata"]["annotations"].items() if k != without}
-    return objects.child(
+    return decode_child(
         "Deployment",
         {
             "metadata": {"name": "a", "namespace": "n", "uid": "u", "annotations": annotations},

@@ -6,10 +6,9 @@ import pytest
 
 from corefit_core.pods.ports import named
 from corefit_core.service import decode
-from corefit_operator import objects
-from corefit_operator.manifests import Defaults, desired
-from corefit_operator.objects import Pod
-from corefit_operator.routing import reachable
+from corefit_operator.children.manifests import Defaults, desired
+from corefit_operator.children.service_port import reachable
+from corefit_operator.kube.pods import Pod, decode_pod
 
 HTTP = {"name": "http", "containerPort": 9000, "protocol": "TCP"}
 
@@ -75,7 +74,7 @@ def test_the_service_asks_for_the_name_only_where_pods_have_it() -> None:
 def _pod(*names: str, gone: bool = False) -> Pod:
     meta = {"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"} if gone else {"name": "p"}
     ports = [{"name": name, "containerPort": 9000} for name in names]
-    return objects.pod({"metadata": meta, "spec": {"containers": [{"name": "web", "ports": ports}]}})
+    return decode_pod({"metadata": meta, "spec": {"containers": [{"name": "web", "ports": ports}]}})
 
 
 @pytest.mark.parametrize(

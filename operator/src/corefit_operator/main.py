@@ -17,15 +17,15 @@ import uvloop
 from corefit_core.errors import CorefitError, InvalidInput
 from corefit_core.platform_policy import PlatformPolicy
 from corefit_core.quantity import parse_millicores
-from corefit_operator import connection
-from corefit_operator.manifests import Defaults
+from corefit_operator.children.manifests import Defaults
+from corefit_operator.kube import connection
 
 UPGRADES_AT_ONCE: Final = 5
 """Resources: each takes one pod more while it rolls; 500 of them are through in half an hour at 20 s each."""
 NESTING: Final = 12_000
 """Levels of JSON that can be decoded: the API server stores 10,000, and a watch that can't read one object ends. Of the
 8 MiB of stack that a process has, decoding so many takes 4; whatever else goes down an object sees few levels of it
-(`intake.DEPTH_MAX`)."""
+(`transform.DEPTH_MAX`)."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -54,8 +54,8 @@ def open_files() -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    from corefit_operator import program  # noqa: PLC0415 - 2 s of imports that --help does without
-    from corefit_operator.lease import Place  # noqa: PLC0415 - likewise
+    from corefit_operator.kube.lease import Place  # noqa: PLC0415 - likewise
+    from corefit_operator.process import program  # noqa: PLC0415 - 2 s of imports that --help does without
 
     settings = program.Settings(
         kubeconfig=options.kubeconfig,

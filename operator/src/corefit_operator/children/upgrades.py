@@ -1,0 +1,59 @@
+"""Pods that are to be rolled because the operator changed, not their resource: a few resources at a time.
+
+Another version or configuration of the operator may want another pod template. Whoever changed nothing should not see
+all of their services roll at once, and a template that doesn't work stops at the first ones. May not do I/O.
+"""
+
+from corefit_core.manifest import Manifest
+from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_ASKED
+from corefit_operator.cache.view import Key
+from corefit_operator.kube.workloads import Child
+
+
+class Upgrades:
+    """Hands out the turns; they are forgotten with the process, and each resource holds at most one.
+
+    One namespace never holds the last of several: were its pods broken, it would hold it for as long as they are.
+
+    Args:
+        at_once: how many resources may be rolled at a time on the operator's account.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._rolling: set[Key] = set()
+
+    def waits(self, key: Key, wanted: Manifest, found: Child | None) -> bool:
+        """Whether a Deployment is to stay as it is for now.
+
+        A turn lasts until every pod is of the new template. A Deployment that isn't complete anyway has no pod to
+        lose by going at once, and would hold its turn for as long as it is broken.
+        """
+        complete = found is not None and found.complete
+        if complete and found is not None and _by_operator(wanted, found):
+            if key not in self._rolling and self._taken(key.namespace):
+                return True
+            self._rolling.add(key)
+        elif complete:
+            self._rolling.discard(key)
+        return False
+
+    def _taken(self, namespace: str) -> bool:
+        """Whether there is no turn for another resource of a namespace."""
+        own = sum(key.namespace == namespace for key in self._rolling)
+        return len(self._rolling) >= self._at_once or own >= max(1, self._at_once - 1)
+
+    def forget(self, key: Key) -> None:
+        """The resource is gone, paused, or may not be rolled as it is: its turn goes to another."""
+        self._rolling.discard(key)
+
+
+def _by_operator(wanted: Manifest, found: Child) -> bool:
+    """Whether the manifest has changed while what the resource asks for has not."""
+    new, old = wanted["metadata"]["annotations"], found.metadata.annotations
+    asked = old.get(ANNOTATION_ASKED, new[ANNOTATION_ASKED])  # a version before this one wrote none
+    return (
+        bool(old.get(ANNOTATION_APPLIED))
+        and old[ANNOTATION_APPLIED] != new[ANNOTATION_APPLIED]
+        and (asked == new[ANNOTATION_ASKED])
+    )

@@ -1,0 +1,116 @@
+"""What keeps pods from serving, in the words of the one who knows: the pod itself, the kubelet, the scheduler, quota.
+
+Pure. Says the reason as a CamelCase word for conditions, and in the message what to do about it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from corefit_core.report import Report
+from corefit_core.service import Service
+from corefit_operator.diagnosis.problem import FIXES, Problem, described
+from corefit_operator.kube.pods import ContainerStatus, Pod
+from corefit_operator.kube.workloads import Child
+
+_PULLING: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_NOT_STARTED: Final = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreateContainerInitError"}
+)
+
+
+def problem(
+    pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Child | None, service: Service | None = None
+) -> Problem | None:
+    """What keeps pods from serving; None when nothing is known to.
+
+    Models first, since their message is the most telling; then what the kubelet and the scheduler say of pods
+    that are there; then why there are none.
+    """
+    waiting = [pod for pod in pods if pod.live and not pod.ready]
+    return _first(
+        [
+            *(_of_report(reports.get(pod.metadata.uid), pod, service) for pod in waiting),
+            *(_of_containers(pod) for pod in waiting),
+            *(_of_scheduler(pod) for pod in waiting),
+            *_of_deployment(deployment),
+            *(_of_eviction(pod) for pod in pods if not waiting),
+        ]
+    )
+
+
+def _first(found: Iterable[Problem | None]) -> Problem | None:
+    return next((p for p in found if p is not None), None)
+
+
+def _of_report(report: Report | None, pod: Pod, service: Service | None) -> Problem | None:
+    if report is None or report.state != "Failed":
+        return None
+    reason, message = _word(report.reason) or "ModelError", report.message
+    if reason != "ModelUnavailable" or service is None:
+        return described(reason, message)
+    # The pod's own model: after a change of the spec older pods have another one.
+    uri = pod.model_uri or service.source_uri
+    if uri == service.source_uri:
+        message = message.replace(service.model_uri, uri)  # of a claim the pod knows the path in the container only
+    fix = {"file": "ModelFileMissing", "pvc": "ModelFileMissingInClaim"}.get(uri.partition("://")[0], reason)
+    return described(reason, message, FIXES[fix])
+
+
+def _word(text: str) -> str:
+    """What a pod calls its reason, if it is one by the API conventions: letters and digits, and not long."""
+    return text if text.isascii() and text.isalnum() and len(text) <= 64 else ""
+
+
+def _of_containers(pod: Pod) -> Problem | None:
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    return _first(_of_container(pod.metadata.name, status) for status in statuses)
+
+
+def _of_container(pod: str, status: ContainerStatus) -> Problem | None:
+    waiting, last = status.state.waiting, status.last_state.terminated
+    if (waiting or status.state.terminated) and last and last.reason == "OOMKilled":
+        return described("OutOfMemory", f"pod {pod} was killed for using more than its memory limit")
+    if waiting is None:
+        return None
+    if waiting.reason in _PULLING:
+        return described("ImagePullFailed", f"pod {pod}: {waiting.reason}: {waiting.message}")
+    if waiting.reason in _NOT_STARTED:
+        return described("ContainerNotStarted", f"pod {pod}: {waiting.reason}: {waiting.message}")
+    if waiting.reason == "CrashLoopBackOff":
+        code = f" with exit code {last.exit_code}" if last else ""
+        return described("CrashLoop", f"pod {pod} ended {status.restart_count} times, lately{code}")
+    return None
+
+
+def _of_scheduler(pod: Pod) -> Problem | None:
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            reason = _unscheduled(condition.message)
+            return described(reason, f"pod {pod.metadata.name}: {condition.message}")
+    return None
+
+
+def _unscheduled(message: str) -> str:
+    """The reason in what the scheduler says (its volumebinding plugin's words where a claim is the matter)."""
+    if re.search(r'persistentvolumeclaim "[^"]*" not found', message):
+        return "ClaimNotFound"
+    if "unbound immediate PersistentVolumeClaims" in message or "persistent volumes to bind" in message:
+        return "ClaimNotBound"
+    return "Unschedulable"
+
+
+def _of_deployment(deployment: Child | None) -> Iterable[Problem]:
+    conditions = {c.type: c for c in deployment.status.conditions} if deployment else {}
+    failure, progress = conditions.get("ReplicaFailure"), conditions.get("Progressing")
+    if failure is not None and failure.status == "True":
+        quota = "exceeded quota" in failure.message
+        yield described("QuotaExceeded" if quota else "PodsRefused", failure.message)
+    if progress is not None and progress.status == "False":
+        yield described("ProgressDeadlineExceeded", progress.message)
+
+
+def _of_eviction(pod: Pod) -> Problem | None:
+    if pod.status.phase == "Failed" and pod.status.reason == "Evicted":
+        return described("Evicted", f"pod {pod.metadata.name}: {pod.status.message}")
+    return None

@@ -1,0 +1,106 @@
+"""What the operator remembers of a resource between two reconciles, all of which it may lose at any time.
+
+May not do I/O, and may not hold what only the cluster can know.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from corefit_core import platform_policy
+from corefit_core import service as services
+from corefit_core.errors import InvalidInput
+from corefit_core.manifest import Manifest
+from corefit_core.platform_policy import PolicyViolation
+from corefit_core.recommender import State
+from corefit_core.report import Report
+from corefit_core.service import Service
+from corefit_operator.cache.view import Key, asked
+from corefit_operator.children import apply, manifests
+from corefit_operator.children.manifests import Defaults
+from corefit_operator.collect import burst_window
+from corefit_operator.diagnosis.problem import Problem, described
+from corefit_operator.kube.transform import TOO_LARGE
+from corefit_operator.resize import resizer
+from corefit_operator.telemetry.recorder import Budget
+from corefit_operator.workload.contention import Contention
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a resource asks for, decoded, and its children: the same from round to round, so worked out once.
+
+    Attributes:
+        words: what it was made from, as `view.asked` gives it.
+        violation: what the platform's policy forbids of it; it then has no children to bring in order.
+    """
+
+    words: tuple[object, ...]
+    service: Service
+    wanted: tuple[Manifest, ...]
+    violation: Problem | None = None
+
+    def without_names(self, holder: Key | None) -> "Asked":
+        """The same where another resource has the names of its children: it has neither children nor a target."""
+        name = self.service.child_name
+        taken = f"InferenceService {holder.name if holder else ''} uses the name {name} for its children already. "
+        problem = described("NameTaken", taken + "Create this InferenceService under another name.")
+        service = msgspec.structs.replace(self.service, target=None)
+        return msgspec.structs.replace(self, service=service, wanted=(), violation=problem)
+
+
+class Remembered(msgspec.Struct, kw_only=True):
+    """Of one resource.
+
+    Attributes:
+        uid: of the resource; another one under the same name starts from nothing.
+        asked: what it asked for when it was looked at last.
+        settling: the account of our fields in each child, and when they are tried again.
+        state: the recommender's.
+        reports: the newest of each live pod, with the time at which it came.
+        contention: whether somebody else writes the replicas too.
+        scale_refused: that other replicas are refused, and until when they aren't tried again.
+        status_at: when the status was written last.
+        resizes: what was asked of pods, and where there was no room.
+        lent: what pods said of the CPU beyond their requests.
+    """
+
+    uid: str
+    asked: Asked | None = None
+    settling: apply.Memory = msgspec.field(default_factory=apply.Memory)
+    state: State = State()
+    reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
+    contention: Contention = msgspec.field(default_factory=Contention)
+    scale_refused: resizer.Blocked | None = None
+    status_at: float = 0.0
+    resizes: resizer.Memory = msgspec.field(default_factory=resizer.Memory)
+    lent: burst_window.Memory = msgspec.field(default_factory=burst_window.Memory)
+    budget: Budget = msgspec.field(default_factory=Budget)
+
+    def told(self, raw: Mapping[str, Any], defaults: Defaults) -> Asked:
+        """What the resource asks for now.
+
+        Raises:
+            InvalidInput: it can't be read.
+        """
+        words = (*asked(raw), raw.get(TOO_LARGE))
+        if TOO_LARGE in raw:
+            self.asked = None
+            raise InvalidInput(raw[TOO_LARGE])
+        if self.asked is None or self.asked.words != words:
+            service = services.decode(raw)
+            violation = _violation(service, defaults)
+            wanted = manifests.desired(service, defaults) if violation is None else ()
+            self.asked = Asked(words=words, service=service, wanted=wanted, violation=violation)
+            self.settling.until = -math.inf
+        return self.asked
+
+
+def _violation(service: Service, defaults: Defaults) -> Problem | None:
+    """What the platform's policy forbids of a resource, for its conditions."""
+    try:
+        platform_policy.check(service, defaults.policy, defaults.image)
+    except PolicyViolation as error:
+        return described(error.reason, str(error))
+    return None

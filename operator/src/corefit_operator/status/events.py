@@ -1,0 +1,55 @@
+"""The texts of Events: what changed in a resource, for people. Pure. May not decide whether one is written."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from corefit_core.api.status import InferenceServiceStatus
+from corefit_core.recommender import Decision
+from corefit_core.service import Service
+from corefit_operator.resize import sizes
+from corefit_operator.resize.sizes import Step
+from corefit_operator.telemetry.recorder import Said
+
+_TOLD: Final = ("Ready", "Progressing")
+_EXPECTED: Final = ("Starting", "ScaledToZero")
+"""Not serving yet, or no longer, as was asked for: nothing to warn of."""
+
+
+def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Said]:
+    """What conditions say newly, once for each reason."""
+    known = {c.type: (c.status, c.reason) for c in before.conditions}
+    changed = {c.reason: c for c in new.conditions if c.type in _TOLD and known.get(c.type) != (c.status, c.reason)}
+    return [
+        Said(
+            type="Warning" if c.status == "False" and c.reason not in _EXPECTED else "Normal",
+            reason=c.reason,
+            action="Reconcile",
+            note=c.message,
+        )
+        for c in changed.values()
+    ]
+
+
+def ignored_replicas(service: Service, before: InferenceServiceStatus) -> list[Said]:
+    """A number of replicas that the mode does not look at, said once for each state of the spec.
+
+    The API server refuses to change it in such a mode, so it came with the resource, or was left by mode Manual.
+    """
+    if service.mode == "Manual" or service.manual_replicas == 1 or service.generation == before.observed_generation:
+        return []
+    note = (
+        f"spec.scaling.replicas is {service.manual_replicas} and has no effect in mode {service.mode}. "
+        "It takes effect when mode becomes Manual; remove it if that is not meant."
+    )
+    return [Said(reason="ReplicasIgnored", action="Reconcile", note=note)]
+
+
+def resizes(steps: Sequence[Step], decision: Decision | None) -> list[Said]:
+    """What is said of a round's resizes: one line, whatever the number of pods."""
+    if not steps:
+        return []
+    before, after = (sizes.span_text([getattr(s, side) for s in steps]) for side in ("before", "millicores"))
+    why = f": {decision.reason}: {decision.message}" if decision is not None else ""
+    pods = "1 pod" if len(steps) == 1 else f"{len(steps)} pods"
+    note = f"CPU of {pods} {before} -> {after}{why}"
+    return [Said(reason="Resized", action="Resize", note=note)]
