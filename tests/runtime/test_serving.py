@@ -258,6 +258,7 @@ def test_connections_and_the_memory_for_bodies_are_bounded(start: Any, negate: s
     assert second.split(b" ", 2)[1] == b"503"
     assert b"--max-body-memory" in second
     other = socket.create_connection(("127.0.0.1", runtime.port))
+    other.sendall(half[:30])
     third = raw(runtime.port, b"")
     assert third.split(b" ", 2)[1] == b"503"
     assert b"--max-connections" in third

@@ -116,7 +116,9 @@ async def test_a_body_is_charged_when_it_comes() -> None:
 
 async def test_a_refused_connection_is_told_when_to_come_back() -> None:
     made = server(replace(LIMITS, max_connections=1))
-    first, second = Client(made), Client(made)
+    first = Client(made)
+    first.send(GET[:10])
+    second = Client(made)
     assert b"\r\nretry-after: 1\r\n" in second.wire.sent
     for client in (first, second):
         client.connection.connection_lost(None)

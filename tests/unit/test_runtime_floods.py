@@ -5,7 +5,9 @@ import contextlib
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,9 @@ from corefit_runtime import app, settings
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.coalescing import Coalescing
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_crowd import Crowd
+from corefit_runtime.http_crowd import Activity, Crowd
+from corefit_runtime.http_exchange import Exchange
+from corefit_runtime.http_messages import Response
 from corefit_runtime.http_server import Server
 from corefit_runtime.meter import Meter
 from corefit_runtime.service import Service
@@ -31,7 +35,7 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n"
 async def admin() -> AsyncIterator[int]:
     """The admin port's server; its port."""
     service = Service(settings.load(["--model", "m.onnx"], {}), Cgroup([], str), Meter())
-    server = Server(AdminApi(service), LIMITS, error_body=str.encode, evicts=True)
+    server = Server(AdminApi(service), LIMITS, error_body=str.encode, refuses_nobody=True)
     try:
         yield await server.start("127.0.0.1", 0)
     finally:
@@ -75,11 +79,25 @@ async def test_who_asked_first_keeps_its_connection_beside_a_flood_of_another() 
             writer.close()
 
 
-@given(peers=st.lists(st.sampled_from("abcd"), max_size=60), limit=st.integers(1, 8))
+@dataclass(eq=False)
+class Stub:
+    """A connection that says what it does."""
+
+    peer: str
+    number: int
+    activity: Activity = Activity.IDLE
+
+
+PEERS = st.sampled_from("abcd")
+
+
+@given(peers=st.lists(PEERS, max_size=60), limit=st.integers(1, 8))
 def test_nobody_loses_a_connection_while_another_has_more(peers: list[str], limit: int) -> None:
-    crowd, held = Crowd[int](limit), {}
+    stubs = [Stub(peer, number) for number, peer in enumerate(peers)]
+    crowd, held = Crowd[Stub](limit), dict[int, str]()
     for number, peer in enumerate(peers):
-        gone = crowd.joined(number, peer)
+        victim = crowd.joined(stubs[number], peer)
+        gone = victim.number if victim is not None else None
         held[number] = peer
         if gone is not None:
             counts = {p: list(held.values()).count(p) for p in held.values()}
@@ -89,8 +107,82 @@ def test_nobody_loses_a_connection_while_another_has_more(peers: list[str], limi
             del held[gone]
         assert len(crowd) == len(held) <= limit
     for number in held:
-        crowd.left(number)
+        crowd.left(stubs[number])
     assert len(crowd) == 0
+
+
+@given(
+    arrivals=st.lists(st.tuples(PEERS, st.sampled_from(Activity)), max_size=60),
+    changes=st.lists(st.tuples(st.integers(0, 59), st.sampled_from(Activity)), max_size=60),
+    limit=st.integers(1, 8),
+)
+def test_whoever_waits_for_an_answer_is_spared(
+    arrivals: list[tuple[str, Activity]], changes: list[tuple[int, Activity]], limit: int
+) -> None:
+    crowd, held = Crowd[Stub](limit, spares_serving=True), list[Stub]()
+    for number, (peer, activity) in enumerate(arrivals):
+        if number < len(changes) and changes[number][0] < len(held):
+            held[changes[number][0]].activity = changes[number][1]
+        newcomer = Stub(peer, number)
+        victim = crowd.joined(newcomer, peer)
+        newcomer.activity = activity
+        held.append(newcomer)
+        if victim is not None:
+            held.remove(victim)
+        assert len(crowd) == len(held) <= limit
+        counts = Counter(stub.peer for stub in (*held, *([victim] if victim else [])))
+        if victim is newcomer:
+            assert all(stub.activity > Activity.IDLE for stub in held)
+            largest = max(counts.values())
+            assert (
+                counts[peer] == largest
+                or all(stub.activity is Activity.SERVING for stub in held if counts[stub.peer] == largest)
+                or len([p for p in counts if counts[p] == largest]) > 1
+            )
+        elif victim is not None:
+            assert victim.activity is not Activity.SERVING
+            assert victim.activity is Activity.IDLE or counts[victim.peer] >= counts[peer]
+
+
+async def answers_late(exchange: Exchange, after: asyncio.Event) -> None:
+    await after.wait()
+    exchange.reply(Response(200, [b"late"]))
+
+
+@pytest.mark.parametrize(
+    "says", [b"", b"GET / HTTP/1.1\r\nHos", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"]
+)
+async def test_one_peer_can_not_hold_all_connections_of_the_serving_port(says: bytes) -> None:
+    """With 2,048 connections it kept everybody else out."""
+    begun, go_on, tasks = asyncio.Event(), asyncio.Event(), set[asyncio.Task[None]]()
+
+    def handler(exchange: Exchange) -> None:
+        if exchange.head.path == "/late":
+            tasks.add(asyncio.ensure_future(answers_late(exchange, go_on)))
+            begun.set()
+        else:
+            exchange.reply(Response(200, [b"here"]))
+
+    server = Server(handler, LIMITS, error_body=str.encode)
+    port, opened = await server.start("127.0.0.1", 0), []
+    try:
+        reader, in_service = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+        in_service.write(LIVEZ.replace(b"/livez", b"/late"))
+        await begun.wait()
+        for count in range(FLOOD):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+            opened.append(writer)
+            with contextlib.suppress(ConnectionError):
+                writer.write(says)
+            if count % 50 == 49:
+                assert (await probe(port, "127.0.0.3")).startswith(b"HTTP/1.1 200")
+        go_on.set()
+        assert (await reader.read()).startswith(b"HTTP/1.1 200"), "the flood took no answer away"
+        in_service.close()
+    finally:
+        for writer in opened:
+            writer.close()
+        await server.close(0)
 
 
 async def test_three_hundred_reloads_at_once_are_two() -> None:

@@ -61,10 +61,9 @@ class Wire:
     def resume_reading(self) -> None:
         self.reading = True
 
-    def get_extra_info(self, name: str) -> socket.socket:
-        """Of a family that can't throw away what nobody reads: it comes by `get_buffer`."""
-        assert name == "socket"
-        return SOCKET
+    def get_extra_info(self, name: str) -> socket.socket | None:
+        """A socket of a family that can't throw away what nobody reads: it comes by `get_buffer`. It has no peer."""
+        return SOCKET if name == "socket" else None
 
 
 def fed(connection: Connection, wire: Wire, data: bytes) -> Iterator[None]:

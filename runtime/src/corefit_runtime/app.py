@@ -81,11 +81,11 @@ class App:
         What changes something, or costs much, is on a port of its own that other pods don't reach.
         """
         settings, limits = self._settings, _admin_limits(self._settings)
-        self._admin = Server(AdminApi(self._service), limits, error_body=error_body, evicts=True)
+        self._admin = Server(AdminApi(self._service), limits, error_body=error_body, refuses_nobody=True)
         port = await self._admin.start(settings.admin_host or settings.host, settings.admin_port)
         log.info("admin port %d", port)
         routes = Routes({(b"POST", "/reload"): self._reload, **self._debug_routes()})
-        self._control = Server(routes, limits, error_body=error_body, evicts=True)
+        self._control = Server(routes, limits, error_body=error_body, refuses_nobody=True)
         log.info("control port %d", await self._open_control(self._control))
 
     async def _open_control(self, server: Server) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from corefit_runtime.http_body import BodyReader
 from corefit_runtime.http_chunks import ChunkedBody
+from corefit_runtime.http_crowd import Activity
 from corefit_runtime.http_exchange import Exchange
 from corefit_runtime.http_inbox import END, Inbox
 from corefit_runtime.http_memory import Share
@@ -57,7 +58,6 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=0)
         server = self._server
         if not server.joined(self, transport):
-            server.refused("connections")
             self._refuse(503, f"{server.limits.max_connections} connections are open (--max-connections)")
             return
         self._patience.expect(server.limits.header_timeout_s)
@@ -150,6 +150,14 @@ class Connection(asyncio.BufferedProtocol):
         if not self._paused and not transport.is_closing():
             transport.resume_reading()
             self._loop.call_soon(self._read_pending)
+
+    @property
+    def activity(self) -> Activity:
+        """What it does at the moment."""
+        if self._exchange is not None:
+            return Activity.SERVING
+        waiting = self._head is not None or self._inbox.pending or self._refused or self._paused
+        return Activity.WAITING if waiting else Activity.IDLE
 
     def shut(self) -> None:
         """Ends an idle connection, once its client has read what was written; one that isn't ends with its answer."""

@@ -53,8 +53,8 @@ class Server:
         access: told of each answer: the head of its request, None where there was none, the status, and the seconds.
         refusal: the answer to a request by its head and the first of its body, which is then thrown away; None where
             all of it is to be read.
-        evicts: whether an old connection makes room for a new one where there are too many (`http_crowd`), instead of
-            a refusal.
+        refuses_nobody: where there are too many connections, the oldest one of the peer with the most ends, whatever
+            it does. Else one ends only where no client waits for its answer, and a new one may be refused.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Server:
         refused: Callable[[str], None] = lambda _cause: None,
         access: Access | None = None,
         refusal: Callable[[Head, memoryview], Response | None] = lambda _head, _first: None,
-        evicts: bool = False,
+        refuses_nobody: bool = False,
     ) -> None:
         self.handler = handler
         self.limits = limits
@@ -79,7 +79,7 @@ class Server:
         self.access = access
         self.refusal = refusal
         self.connections: set[Connection] = set()
-        self._crowd = Crowd[Connection](limits.max_connections) if evicts else None
+        self._crowd = Crowd[Connection](limits.max_connections, spares_serving=not refuses_nobody)
         self._heads: Memo[bytes, Head] = Memo(128)
         self.memory = Memory(limits.max_body_memory, refused)
         self.draining = False
@@ -132,13 +132,14 @@ class Server:
     def joined(self, connection: Connection, transport: asyncio.BaseTransport) -> bool:
         """A client has connected; False where there is no room for it."""
         self.connections.add(connection)
-        if self._crowd is None:
-            return len(self.connections) <= self.limits.max_connections
         peer = transport.get_extra_info("peername")
         crowded = self._crowd.joined(connection, str(peer[0]) if peer else "")
-        if crowded is not None:
-            self.refused("connections")
-            crowded.cut()
+        if crowded is None:
+            return True
+        self.refused("connections")
+        if crowded is connection:
+            return False
+        crowded.cut()
         return True
 
     @property
@@ -157,8 +158,7 @@ class Server:
     def lost(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
-        if self._crowd is not None:
-            self._crowd.left(connection)
+        self._crowd.left(connection)
         if self.draining and not self.connections:
             self._deserted.set()
 
