@@ -19,6 +19,7 @@ from corefit_core.platform_policy import PlatformPolicy
 from corefit_core.quantity import parse_millicores
 from corefit_operator.children.manifests import Defaults
 from corefit_operator.kube import connection
+from corefit_operator.process import logs
 
 UPGRADES_AT_ONCE: Final = 5
 """Resources: each takes one pod more while it rolls; 500 of them are through in half an hour at 20 s each."""
@@ -26,13 +27,12 @@ NESTING: Final = 12_000
 """Levels of JSON that can be decoded: the API server stores 10,000, and a watch that can't read one object ends. Of the
 8 MiB of stack that a process has, decoding so many takes 4; whatever else goes down an object sees few levels of it
 (`transform.DEPTH_MAX`)."""
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the operator; the exit status is 0 after SIGTERM or SIGINT."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    logs.configure(options.log_level)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.root.level))
     open_files()
     sys.setrecursionlimit(NESTING)

@@ -4,7 +4,9 @@ import json
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from corefit_core.text import one_line
 
 if TYPE_CHECKING:
     from corefit_runtime.http_messages import Head
@@ -27,14 +29,28 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, logger and message in one line, whatever a client sent; a traceback follows, indented."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class names it
+        """The line."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the base class names it
+        """The traceback: no line of it looks like one of the log."""
+        return "\n".join("    " + one_line(line) for line in super().formatException(ei).splitlines())
 
 
 def configure(level: str, form: str) -> None:
     """Sends everything to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    text = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(text))
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
