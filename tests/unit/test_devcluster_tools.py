@@ -17,7 +17,7 @@ from corefit_devcluster.build import Builder, _go_names, link_programs, search_f
 from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.deadlines import VARIABLE, scale, stretched
 from corefit_devcluster.errors import BuildError, DevclusterError, StartError, UnsupportedHostError
-from corefit_devcluster.keeper import Keeper, enter, find
+from corefit_devcluster.keeper import find
 from corefit_devcluster.modules import MODULES, Module, fetch
 from corefit_devcluster.mounts import on_overlay
 from corefit_devcluster.paths import Home
@@ -308,11 +308,6 @@ def test_deadlines_are_stretched_by_one_variable(monkeypatch: pytest.MonkeyPatch
 def test_a_factor_that_makes_no_sense_is_refused_by_name(text: str) -> None:
     with pytest.raises(DevclusterError, match=VARIABLE):
         scale({VARIABLE: text})
-
-
-def test_the_namespaces_are_entered_at_the_root_that_the_cluster_has() -> None:
-    """In a chroot `ctr` was looked for below the machine's own root, and no image could be imported."""
-    assert "--root" in enter(Keeper(supervisor=7, outer=6))
 
 
 def test_addons_are_applied_again_until_the_api_server_takes_them(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,9 +145,6 @@ def _wait(descriptors: Sequence[int]) -> None:
 
 
 def enter(keeper: Keeper, *, network: bool = True) -> list[str]:
-    """Begin a command line that runs inside of the cluster's namespaces.
-
-    With the supervisor's root: entering a mount namespace goes to its very root, and ours may be a chroot below that.
-    """
+    """Begin a command line that runs inside of the cluster's namespaces."""
     nets = ["--net"] if network else []
-    return ["nsenter", f"--target={keeper.supervisor}", "--mount", "--root", "--pid", *nets, "--"]
+    return ["nsenter", f"--target={keeper.supervisor}", "--mount", "--pid", *nets, "--"]

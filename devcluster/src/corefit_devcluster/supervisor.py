@@ -20,6 +20,7 @@ import msgspec
 
 from corefit_devcluster.deadlines import stretched
 from corefit_devcluster.processes import Plan, Process
+from corefit_devcluster.root import take_namespace_root
 
 # How often a process that waits for another's socket is looked at again; there is no event for a foreign listen().
 GATE_SECONDS = 0.1
@@ -202,6 +203,7 @@ def main() -> NoReturn:
     """Read the plan named by the only argument, and run it."""
     plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
     signals = Signals()
+    take_namespace_root()
     _wait_for_parent(Path(plan.logs) / "supervisor.log")
     _prepare(plan)
     Supervisor(plan, signals).run()
