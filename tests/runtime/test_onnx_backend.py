@@ -23,8 +23,8 @@ from corefit_runtime import datatypes, settings
 from corefit_runtime.api import InferenceApi
 from corefit_runtime.facts import HEADER_LENGTH
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_messages import HttpLimits, error_body
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.messages import HttpLimits, error_body
+from corefit_runtime.http.server import Server
 from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
 from corefit_runtime.offload import Offload

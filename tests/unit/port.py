@@ -16,9 +16,9 @@ from corefit_runtime.api import InferenceApi
 from corefit_runtime.engine import Engine, Threads
 from corefit_runtime.facts import HEADER_LENGTH
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_connection import Connection
-from corefit_runtime.http_messages import Head, error_body
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.connection import Connection
+from corefit_runtime.http.messages import Head, error_body
+from corefit_runtime.http.server import Server
 from corefit_runtime.jobs import Model
 from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter

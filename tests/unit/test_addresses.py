@@ -10,9 +10,9 @@ from unit.wire import LIMITS
 from corefit_operator.collect.report_client import Place, ReportClient
 from corefit_operator.process import health
 from corefit_operator.telemetry.metrics import Metrics
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Response
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import Response
+from corefit_runtime.http.server import Server
 from corefit_runtime.options import OPTIONS
 
 ADDRESSES = ("127.0.0.1", "::1")

@@ -11,8 +11,8 @@ from corefit_runtime import admin, metrics, settings
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.grant import Cgroup
 from corefit_runtime.hierarchies import parse_hierarchies
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Response, parse_head
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import Response, parse_head
 from corefit_runtime.meter import Meter
 from corefit_runtime.service import Service
 

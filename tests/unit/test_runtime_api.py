@@ -13,9 +13,9 @@ from corefit_runtime import settings
 from corefit_runtime.admin import AdminApi, Routes
 from corefit_runtime.engine import Engine
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_connection import Connection
-from corefit_runtime.http_messages import Response, error_body
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.connection import Connection
+from corefit_runtime.http.messages import Response, error_body
+from corefit_runtime.http.server import Server
 from corefit_runtime.meter import Meter
 from corefit_runtime.service import Service
 

@@ -7,11 +7,11 @@ from typing import cast
 import pytest
 from unit.wire import LIMITS, Wire
 
-from corefit_runtime.http_connection import Connection
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_memory import AT_ONCE
-from corefit_runtime.http_messages import BadHead, HttpLimits, Response, parse_head
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.connection import Connection
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.memory import AT_ONCE
+from corefit_runtime.http.messages import BadHead, HttpLimits, Response, parse_head
+from corefit_runtime.http.server import Server
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HASTY = replace(LIMITS, body_timeout_s=0.05, idle_timeout_s=60)

@@ -8,10 +8,10 @@ import pytest
 import uvloop
 from unit.wire import LIMITS, Wire
 
-from corefit_runtime.http_connection import Connection
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Response
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.connection import Connection
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import Response
+from corefit_runtime.http.server import Server
 
 PATIENCE_S = 60.0
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8000\r\n\r\n" + b"x" * 8000

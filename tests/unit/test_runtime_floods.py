@@ -19,10 +19,10 @@ from corefit_runtime import app, settings
 from corefit_runtime.admin import AdminApi
 from corefit_runtime.coalescing import Coalescing
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_crowd import Activity, Crowd
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Response
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.crowd import Activity, Crowd
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import Response
+from corefit_runtime.http.server import Server
 from corefit_runtime.meter import Meter
 from corefit_runtime.service import Service
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.wire import LIMITS, Wire, fed
 
-from corefit_runtime.http_connection import Connection
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import BadHead, Head, Response, parse_head
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.connection import Connection
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import BadHead, Head, Response, parse_head
+from corefit_runtime.http.server import Server
 
 Request = tuple[bytes, bytes, bytes]
 """Method, target, body."""

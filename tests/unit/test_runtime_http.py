@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.wire import LIMITS, Wire, fed
 
-from corefit_runtime.http_connection import SMALL_BODY, Connection
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Head, Response, parse_head
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.connection import SMALL_BODY, Connection
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import Head, Response, parse_head
+from corefit_runtime.http.server import Server
 
 
 def echo(exchange: Exchange) -> None:

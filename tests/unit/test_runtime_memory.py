@@ -21,10 +21,10 @@ from corefit_core.quantity import parse_bytes
 from corefit_core.service import decode
 from corefit_runtime import memory, settings, store
 from corefit_runtime.access import Access
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_memory import Memory, Share
-from corefit_runtime.http_messages import BadHead, Response
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.memory import Memory, Share
+from corefit_runtime.http.messages import BadHead, Response
+from corefit_runtime.http.server import Server
 
 MIB = 1 << 20
 BODIES = st.integers(1, 1 << 40)

@@ -18,8 +18,8 @@ from corefit_core.sizing import Grant
 from corefit_runtime import app, debug, loading, settings
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import Response, parse_head
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import Response, parse_head
 from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
 from corefit_runtime.pool import Pool

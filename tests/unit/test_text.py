@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corefit_core.text import one_line
 from corefit_operator.process.logs import OneLineFormatter
 from corefit_runtime import logs
-from corefit_runtime.http_messages import parse_head
+from corefit_runtime.http.messages import parse_head
 from corefit_runtime.logs import JsonFormatter, TextFormatter
 
 

@@ -3,8 +3,8 @@
 import socket
 from collections.abc import Iterator
 
-from corefit_runtime.http_connection import Connection
-from corefit_runtime.http_messages import HttpLimits
+from corefit_runtime.http.connection import Connection
+from corefit_runtime.http.messages import HttpLimits
 
 LIMITS = HttpLimits(
     max_body=10_000,

@@ -6,8 +6,8 @@ from typing import Final
 
 from corefit_core import report
 from corefit_core.report import ATTENTION_PATH, LONG, REPORT_PATH
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import TEXT, Response
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import TEXT, Response
 from corefit_runtime.service import Service
 
 Route = Callable[[Exchange], None]

@@ -3,7 +3,7 @@
 import math
 
 from corefit_core.errors import CorefitError, DeadlineExceeded, InvalidInput, Shed, TooLarge, UnknownModel
-from corefit_runtime.http_messages import Response, error_body
+from corefit_runtime.http.messages import Response, error_body
 
 
 def of_error(error: Exception) -> Response:

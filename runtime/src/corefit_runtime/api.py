@@ -15,8 +15,8 @@ from corefit_runtime.aside import OFFLOAD_JSON, Aside
 from corefit_runtime.datatypes import Array
 from corefit_runtime.facts import HEADER_LENGTH, Facts, facts_of
 from corefit_runtime.forms import COPIED_ASIDE, Form
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import OCTETS, Head, Response, error_body
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import OCTETS, Head, Response, error_body
 from corefit_runtime.jobs import Job, Model
 from corefit_runtime.offload import Offload
 from corefit_runtime.pool import Pool

@@ -19,8 +19,8 @@ from corefit_runtime import grant as cpu
 from corefit_runtime.admin import AdminApi, Routes
 from corefit_runtime.coalescing import Coalescing
 from corefit_runtime.grant import Cgroup
-from corefit_runtime.http_messages import TEXT, HttpLimits, Response, error_body
-from corefit_runtime.http_server import Server
+from corefit_runtime.http.messages import TEXT, HttpLimits, Response, error_body
+from corefit_runtime.http.server import Server
 from corefit_runtime.meter import Meter
 from corefit_runtime.retries import delays
 from corefit_runtime.service import Service
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from corefit_runtime.api import InferenceApi
-    from corefit_runtime.http_exchange import Exchange
+    from corefit_runtime.http.exchange import Exchange
     from corefit_runtime.serving import Serving
 
 log: Final = logging.getLogger(__name__)

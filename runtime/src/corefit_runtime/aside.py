@@ -11,7 +11,7 @@ from corefit_runtime import compression, forms, json_data, protocol
 from corefit_runtime.datatypes import Array
 from corefit_runtime.facts import Facts
 from corefit_runtime.forms import Form
-from corefit_runtime.http_exchange import Exchange
+from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.offload import Offload
 from corefit_runtime.protocol import Codec
 

@@ -4,7 +4,7 @@ import zlib
 from typing import Final
 
 from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime.http_messages import Response
+from corefit_runtime.http.messages import Response
 
 AUTO: Final = 32 + zlib.MAX_WBITS
 """zlib's code for: gzip or zlib, by the header."""

@@ -19,8 +19,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from corefit_core.errors import CorefitError
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_messages import OCTETS, TEXT, Response
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import OCTETS, TEXT, Response
 from corefit_runtime.service import Service
 
 Trace = Callable[[float], Awaitable[bytes]]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from corefit_core.errors import InvalidInput
-from corefit_runtime.http_messages import Head
+from corefit_runtime.http.messages import Head
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 TIMEOUT_HEADERS: Final = (b"corefit-timeout-ms", b"x-envoy-expected-rq-timeout-ms")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from corefit_core.text import one_line
 
 if TYPE_CHECKING:
-    from corefit_runtime.http_messages import Head
+    from corefit_runtime.http.messages import Head
 
 LEVELS: Final = {0: logging.DEBUG, 1: logging.INFO, 2: logging.WARNING, 3: logging.ERROR, 4: logging.CRITICAL}
 """onnxruntime's severities as ours."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from corefit_runtime.http_messages import Head, Response
+    from corefit_runtime.http.messages import Head, Response
 
 
 _NOTHING: Final = memoryview(b"")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from corefit_runtime.http_messages import BadHead
+from corefit_runtime.http.messages import BadHead
 
 AT_ONCE: Final = 65536
 """Bytes of a body that are charged with its head, the others when they come: else four clients that send no more than

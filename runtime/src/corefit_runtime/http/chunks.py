@@ -8,7 +8,7 @@ here.
 import re
 from typing import Final
 
-from corefit_runtime.http_messages import BadHead
+from corefit_runtime.http.messages import BadHead
 
 MAX_LINE: Final = 256
 """Bytes of the line before a chunk. Clients send a size and no extension: ten bytes."""

@@ -10,21 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from corefit_runtime.http_connection import RETRY, SCRATCH, Connection
-from corefit_runtime.http_crowd import Crowd
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_memory import Memory
-from corefit_runtime.http_messages import Head, HttpLimits, Response, parse_head
+from corefit_runtime.http.connection import RETRY, SCRATCH, Connection
+from corefit_runtime.http.crowd import Crowd
+from corefit_runtime.http.listener import Access, Allocate, ErrorBody, Handler, Refusal
+from corefit_runtime.http.memory import Memory
+from corefit_runtime.http.messages import Head, HttpLimits, Response, parse_head
 from corefit_runtime.memo import MAX_KEY, Memo
 
 EVERYWHERE: Final = "::"
 """A pod is reached by its address, of whichever family the cluster's network has given it."""
 HEAD_READ: Final = 8192
 """Bytes of the first read of a request: room for its head and a small body, in one system call."""
-Handler = Callable[[Exchange], None]
-ErrorBody = Callable[[str], bytes]
-Access = Callable[[Head | None, int, float], None]
-Allocate = Callable[[int, int], memoryview]
 BACKLOG: Final = 1024
 """Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn."""
 
@@ -67,7 +63,7 @@ class Server:
         align_header: bytes = b"",
         refused: Callable[[str], None] = lambda _cause: None,
         access: Access | None = None,
-        refusal: Callable[[Head, memoryview], Response | None] = lambda _head, _first: None,
+        refusal: Refusal = lambda _head, _first: None,
         refuses_nobody: bool = False,
     ) -> None:
         self.handler = handler

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from corefit_runtime.http_messages import BadHead
+from corefit_runtime.http.messages import BadHead
 
 END: Final = b"\r\n\r\n"
 KEPT: Final = 65536

@@ -10,17 +10,17 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, cast
 
-from corefit_runtime.http_body import BodyReader
-from corefit_runtime.http_chunks import ChunkedBody
-from corefit_runtime.http_crowd import Activity
-from corefit_runtime.http_exchange import Exchange
-from corefit_runtime.http_inbox import END, Inbox
-from corefit_runtime.http_memory import Share
-from corefit_runtime.http_messages import CONTINUE, BadHead, Head, Response, rendered
-from corefit_runtime.http_patience import Patience
+from corefit_runtime.http.body import BodyReader
+from corefit_runtime.http.chunks import ChunkedBody
+from corefit_runtime.http.crowd import Activity
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.inbox import END, Inbox
+from corefit_runtime.http.memory import Share
+from corefit_runtime.http.messages import CONTINUE, BadHead, Head, Response, rendered
+from corefit_runtime.http.patience import Patience
 
 if TYPE_CHECKING:
-    from corefit_runtime.http_server import Server
+    from corefit_runtime.http.listener import Listener
 
 log: Final = logging.getLogger(__name__)
 SCRATCH: Final = 65536
@@ -35,7 +35,7 @@ RETRY: Final = (b"retry-after", b"1")
 class Connection(asyncio.BufferedProtocol):
     """One client. Its state is what it waits for: a head, a body, or the handler."""
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: "Listener[Connection]") -> None:
         self._server = server
         self._loop = server.loop
         self._transport: asyncio.Transport | None = None
