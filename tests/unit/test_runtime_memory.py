@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from unit.wire import LIMITS
 
 from corefit_core.errors import ModelTooLarge
@@ -27,14 +25,6 @@ from corefit_runtime.http.messages import BadHead, Response
 from corefit_runtime.http.server import Server
 
 MIB = 1 << 20
-BODIES = st.integers(1, 1 << 40)
-
-
-@given(most=BODIES, limit=BODIES, resident=BODIES)
-def test_bodies_hold_no_more_than_half_of_what_the_model_leaves(most: int, limit: int, resident: int) -> None:
-    room = memory.for_bodies(most, limit, resident)
-    assert room <= most
-    assert room <= max(memory.LEAST, (limit - resident) // 2)
 
 
 def test_a_request_without_a_body_needs_no_room() -> None:
@@ -47,12 +37,6 @@ def test_a_request_without_a_body_needs_no_room() -> None:
     with pytest.raises(BadHead):
         Share(pool).begin(1)
     assert refused == ["memory"]
-
-
-def test_a_pod_of_128_mib_holds_no_256() -> None:
-    assert memory.for_bodies(256 * MIB, 128 * MIB, 100 * MIB) == 14 * MIB
-    assert memory.for_bodies(256 * MIB, None, 100 * MIB) == 256 * MIB
-    assert memory.for_bodies(256 * MIB, 4096 * MIB, 500 * MIB) == 256 * MIB
 
 
 @pytest.mark.parametrize(

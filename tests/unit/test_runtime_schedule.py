@@ -13,6 +13,7 @@ from corefit_runtime.schedule import MAX_PARTS, Schedule
 
 class FakeModel:
     rows_independent = True
+    most_elements = 0
     bounded = True
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from corefit_core.batching import Line
 from corefit_core.errors import ConfigError, ModelUnavailable
 from corefit_core.sizing import Grant
-from corefit_runtime import failures, logs, memory
+from corefit_runtime import failures, logs
 from corefit_runtime import grant as cpu
 from corefit_runtime.admin import AdminApi, Routes
 from corefit_runtime.coalescing import Coalescing
@@ -154,7 +154,7 @@ class App:
             refusal=api.refusal,
             access=logs.access if settings.access_log else None,
         )
-        self._serving.on_loaded = lambda: _bound_memory(settings, http, api)
+        self._serving.on_loaded = lambda: _bound_memory(settings, self._service, http, api)
 
     async def _load(self) -> None:
         """Until it works: a model that can't be served is reported and tried again, not crashed on."""
@@ -236,10 +236,12 @@ def _import_heavy() -> None:
     import corefit_runtime.serving  # noqa: F401, PLC0415
 
 
-def _bound_memory(settings: Settings, http: Server, api: "InferenceApi") -> None:
-    """Bodies and answers hold no more than what the model has left of the container's memory."""
-    limit = settings.memory or memory.limit()
-    most = memory.for_bodies(settings.max_body_memory, limit, memory.resident())
+def _bound_memory(settings: Settings, service: Service, http: Server, api: "InferenceApi") -> None:
+    """Bodies and answers hold no more than their share of what the model has left of the container's memory."""
+    most, model = settings.max_body_memory, service.model
+    if model is not None and model.engine.shares is not None:
+        most = min(most, model.engine.shares.bodies)
+        log.info("runs of the model may allocate %d MiB", model.engine.shares.runs >> 20)
     http.memory.limit = most
     api.bound_memory(most)
     log.info("bodies and unsent answers may hold %d MiB", most >> 20)

@@ -19,7 +19,9 @@ import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from corefit_core.errors import InvalidInput, ModelInvalid, TooLarge
-from corefit_runtime import datatypes, locales
+from corefit_core.figures import figure
+from corefit_core.memory import Shares
+from corefit_runtime import datatypes, locales, memory
 
 Tensors = Mapping[str, datatypes.Array]
 WARNING: Final = 2
@@ -32,7 +34,14 @@ NOWHERE: Final = os.devnull
 """Where onnxruntime looks for the weights in other files (ONNX external data) of a model that it gets as bytes: on its
 own it takes the working directory, and whoever writes a model could read the container's files. As this is no folder,
 nobody can put a file into it. A model with such weights is opened by its path (`model_files`), and has its folder."""
-_NO_MEMORY: Final = re.compile(r"[Ff]ailed to allocate memory|bad_alloc")
+_NO_MEMORY: Final = re.compile(r"[Ff]ailed to allocate memory|bad_alloc|Available memory of \d+ is smaller than")
+_OVER_ARENA: Final = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
+_REGISTERING: Final = threading.Lock()
+"""Of the allocator that onnxruntime keeps for the whole process: a session takes the one that is there when it is made,
+and keeps it."""
+MIB: Final = 1 << 20
+AS_REQUESTED: Final = 1
+"""How an arena grows: by what a run asks for. By powers of two, the other way, it is full when it is half used."""
 _SAID: Final = {"stod": "a string is not a number", "stoll": "a string is not an integer"}
 """What the C++ library says of a string that it can't convert, in words."""
 
@@ -90,8 +99,11 @@ class Engine:
         threads: how it computes.
         source: what people know the file by.
         trace: where the time of each operator is written to, its beginning; None: nowhere.
+        shares: of the pod's memory; None: there is no limit.
 
     Attributes:
+        base: bytes that the process took when the session had been made, before its first run.
+        starved: whether a run has found no memory.
         inputs: what a run needs.
         optional: what a run may be given as well: initializers that inputs may override (ONNX IR, "Graphs").
         outputs: what a run gives, as far as tensors can carry it.
@@ -102,12 +114,23 @@ class Engine:
         ModelError: it can't be read any more, or is no longer what was loaded.
     """
 
-    def __init__(self, origin: Path | Origin, threads: Threads, *, trace: Path | None = None, source: str = "") -> None:
+    def __init__(
+        self,
+        origin: Path | Origin,
+        threads: Threads,
+        *,
+        trace: Path | None = None,
+        source: str = "",
+        shares: Shares | None = None,
+    ) -> None:
         self.origin = origin
+        self.shares = shares
+        self.starved = False
         self._source = source or origin.name
         self.threads = threads
         self.notes: dict[str, str] = {}
         self._session = self._loaded(_options(threads, trace))
+        self.base = memory.resident()
         # Behind the wrapper's `run`, which checks again what the protocol has checked: 6 us, as much as a small model.
         self._run = self._session._sess.run  # noqa: SLF001 - see above
         self.inputs = tuple(map(_spec, self._session.get_inputs()))
@@ -124,7 +147,7 @@ class Engine:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         while True:
             try:
-                return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                return _session(model, options, None if self.shares is None else self.shares.runs)
             except Exception as error:  # onnxruntime's own classes share no base below Exception
                 locale = locales.missing(str(error))
                 if not locale or "locale" in self.notes:
@@ -154,8 +177,21 @@ class Engine:
             if (text := _of_node(error)) is None:
                 raise
             if _NO_MEMORY.search(text):
-                raise TooLarge(f"the model needs more memory for this input than there is: {text}") from error
+                self.starved = True
+                raise TooLarge(self._needs(text)) from error
             raise InvalidInput(f"the model can't take this input: {text}{self._hint(feeds)}") from error
+
+    def _needs(self, text: str) -> str:
+        """What a run that found no memory needed, and what to do about it."""
+        mends = "send fewer rows or a smaller input, or give the pod more memory (resources.memory, --memory)"
+        found = _OVER_ARENA.search(text)
+        if found is None or self.shares is None:
+            return f"the model needs more memory for this input than there is: {mends}. It says: {text}"
+        left, wanted = (figure(int(number) / MIB) for number in found.groups())
+        return (
+            f"the model's operator {text.partition(' node')[0]} needs {wanted} MiB for this input, and of the "
+            f"{figure(self.shares.runs / MIB)} MiB for runs of the model {left} MiB are free: {mends}"
+        )
 
     def _hint(self, feeds: Tensors) -> str:
         """Which inputs break what the model declares, where one does: a dimension of one name has one size."""
@@ -181,18 +217,27 @@ class Engine:
         timer.start()
         try:
             self._run(self._names, feeds, options)
+        except (Fail, RuntimeException) as error:
+            self.starved = self.starved or bool(_NO_MEMORY.search(str(error)))
+            raise
         finally:
             timer.cancel()
 
     def with_threads(self, threads: Threads) -> "Engine":
         """The same model in a new session."""
-        engine = Engine(self.origin, threads, source=self._source)
+        engine = Engine(self.origin, threads, source=self._source, shares=self.shares)
         engine.notes = {**self.notes, **engine.notes}
         return engine
 
     def traced(self, trace: Path) -> "Engine":
         """The same model in a new session that writes down the time of each operator."""
-        return Engine(self.origin, self.threads, trace=trace, source=self._source)
+        return Engine(self.origin, self.threads, trace=trace, source=self._source, shares=self.shares)
+
+    def with_shares(self, shares: Shares) -> "Engine":
+        """The same model in a new session with other shares of the memory."""
+        engine = Engine(self.origin, self.threads, source=self._source, shares=shares)
+        engine.notes = {**self.notes, **engine.notes}
+        return engine
 
     def end_trace(self) -> bytes:
         """What was written down, in Chrome's trace format; of a `traced` engine, once."""
@@ -223,6 +268,21 @@ def _options(threads: Threads, trace: Path | None) -> ort.SessionOptions:
     options.add_session_config_entry("session.inter_op.allow_spinning", spin)
     options.log_severity_level = WARNING
     return options
+
+
+def _session(model: Path | bytes, options: ort.SessionOptions, arena: int | None) -> ort.InferenceSession:
+    """A session. Its runs share an arena of so many bytes, which does not hold its weights."""
+    providers = ["CPUExecutionProvider"]
+    if arena is None:
+        return ort.InferenceSession(model, options, providers=providers)
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    with _REGISTERING:
+        ort.create_and_register_allocator(
+            place, ort.OrtArenaCfg({"max_mem": arena, "arena_extend_strategy": AS_REQUESTED})
+        )
+        return ort.InferenceSession(model, options, providers=providers)
 
 
 def _carried(node: Any) -> bool:

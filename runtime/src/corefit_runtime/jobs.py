@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from corefit_core.memory import cut_to
 from corefit_runtime.engine import Engine
 
 CHECKED_FIRST: Final = 16
@@ -31,6 +32,7 @@ class Model:
         rows_independent: whether requests may be cut and joined along the leading dimension.
         contradiction: what showed that they may not, after all; empty while nothing has.
         shared_runs: made for several requests at once, or for a part of one.
+        most_elements: of the inputs of a run, since one of twice as many found no memory; 0 while none has.
         on_contradiction: called once, on a worker's thread, with what showed it.
     """
 
@@ -44,6 +46,12 @@ class Model:
         self.contradiction = ""
         self.on_contradiction: Callable[[str], None] = _nothing
         self.shared_runs = 0
+        self.most_elements = 0
+
+    def found_no_memory(self, elements: int) -> None:
+        """A run of so many input elements has found no memory: from now on runs are cut to half as many."""
+        cut = cut_to(elements)
+        self.most_elements = min(self.most_elements or cut, cut)
 
     def checks_due(self) -> int:
         """How much of the run that was just made of several requests, or of a part of one, is to be run again."""
@@ -196,6 +204,18 @@ class Part:
     def rows(self) -> int:
         """How many rows it has."""
         return self.stop - self.start
+
+    @property
+    def elements(self) -> int:
+        """Of its inputs together."""
+        rows = self.job.rows
+        return self.job.elements if self.whole or rows == 0 else self.job.elements * self.rows // rows
+
+    def halves(self) -> "tuple[Part, Part]":
+        """The part in two; it has two rows at least."""
+        middle = self.start + self.rows // 2
+        first = Part(self.job, self.index, self.start, middle, whole=False, cost_s=self.cost_s / 2)
+        return first, Part(self.job, self.index, middle, self.stop, whole=False, cost_s=self.cost_s / 2)
 
     def feeds(self) -> dict[str, Array]:
         """Its share of the inputs: views, not copies."""

@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 
 from corefit_core.errors import ChecksumMismatch, InvalidInput
+from corefit_core.memory import shares
 from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant
-from corefit_runtime import calibrate, forms, model_files, profiles, protocol, row_analysis, store
+from corefit_runtime import calibrate, forms, memory, model_files, profiles, protocol, row_analysis, store
 from corefit_runtime.calibrate import Findings
 from corefit_runtime.engine import Engine, Tensors, Threads
 from corefit_runtime.jobs import Model
@@ -26,6 +27,8 @@ from corefit_runtime.settings import Settings
 from corefit_runtime.signature import Signature
 
 log: Final = logging.getLogger(__name__)
+SLACK: Final = 1.25
+"""A session that leaves up to a fifth less memory than the size of its files suggests is not made again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +60,14 @@ def load(settings: Settings, grant: Grant, served: str = "") -> Loaded:
     files = _files(settings)
     if files.unpinned and served not in {"", files.sha256}:
         raise ChecksumMismatch(f"the model's weights changed under a pinned checksum, and {files.unpinned}")
-    engine = Engine(files, Threads(), source=settings.model)
+    limit = settings.memory or memory.limit()
+    engine = _engine(files, settings, limit)
     proof = row_analysis.analyse(files.graph, engine.inputs, engine.outputs)
     samples, unfit = _samples(settings, engine)
     first = calibrate.warm_up(engine, samples, made_up=settings.warm_up)
+    if limit is not None and first.line is None and engine.starved:
+        engine = engine.with_shares(shares(limit, engine.base, large_rows=True))
+        first = calibrate.warm_up(engine, samples, made_up=settings.warm_up)
     findings = _measured(settings, engine, first, files.sha256, cores(grant), proof, samples)
     # What a request gives instead of a weight may be a size.
     bounded = proof.bounded and not engine.optional
@@ -71,6 +78,16 @@ def load(settings: Settings, grant: Grant, served: str = "") -> Loaded:
         gc.collect()
         gc.freeze()
     return Loaded(model=model, findings=findings, samples=samples, notes=notes)
+
+
+def _engine(files: ModelFiles, settings: Settings, limit: int | None) -> Engine:
+    """A session whose runs have their share of the memory: by the size of the files, then by what the session takes."""
+    if limit is None:
+        return Engine(files, Threads(), source=settings.model)
+    guessed = shares(limit, memory.resident() + files.size)
+    engine = Engine(files, Threads(), source=settings.model, shares=guessed)
+    measured = shares(limit, engine.base)
+    return engine if guessed.runs <= SLACK * measured.runs else engine.with_shares(measured)
 
 
 def _files(settings: Settings) -> ModelFiles:

@@ -1,14 +1,10 @@
-"""The memory that the container has, what this process takes of it, and how much of the rest bodies may hold."""
+"""The memory that the container has, and what this process takes of it."""
 
 import contextlib
 import os
 from pathlib import Path
 from typing import Final
 
-LEAST: Final = 1 << 20
-"""Bytes that bodies may hold in any case, or no request could be read at all."""
-_SHARE: Final = 2
-"""Bodies and answers get one half of what the loaded model leaves; the other is for what the model's runs allocate."""
 _LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Of cgroup v2 and v1, as a container sees them (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst)."""
 STATUS: Final = Path("/proc/self/status")
@@ -34,16 +30,3 @@ def resident(status: Path = STATUS) -> int:
         "RssAnon", fields.get("VmRSS", "0 kB")
     )  # proc(5): before Linux 4.5, and in gVisor, no RssAnon
     return int(anonymous.split()[0]) * 1024
-
-
-def for_bodies(most: int, limit: int | None, resident: int) -> int:
-    """Bytes that bodies and unsent answers together may hold.
-
-    Args:
-        most: as the settings say.
-        limit: of the container; None for none.
-        resident: of the process with its model loaded.
-    """
-    if limit is None:
-        return most
-    return min(most, max(LEAST, (limit - resident) // _SHARE))

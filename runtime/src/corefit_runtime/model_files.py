@@ -53,6 +53,11 @@ class Held:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         weakref.finalize(self, _dispose, self.path, self._lock)
 
+    def size(self) -> int:
+        """Bytes of the files that are held, but for the model's own."""
+        files = (path for path in self.path.rglob("*") if path.is_file() and path.name != MODEL)
+        return sum(path.stat().st_size for path in files)
+
 
 def _dispose(path: Path, lock: IO[bytes]) -> None:
     shutil.rmtree(path, ignore_errors=True)
@@ -78,6 +83,7 @@ class ModelFiles:
         sha256: of the file; where weights are in other files, of what `(sha256sum < MODEL; sha256sum WEIGHTS...) |
             sha256sum` prints, the names relative to the model's folder and sorted.
         graph: what the file says.
+        size: bytes of the file, and of those that hold its weights.
         unpinned: what a checksum that was given does not cover; empty when it covers everything.
     """
 
@@ -86,6 +92,7 @@ class ModelFiles:
         self.sha256 = sha256
         self.graph = graph
         self.unpinned = ""
+        self.size = len(data) + (held.size() if held is not None else 0)
         self._held = held
         self._data: bytes | None = data if held is None else None
 

@@ -214,7 +214,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         field="memory",
         kind="bytes",
         default="0",
-        help="memory that the container has: no larger model is fetched, and bodies hold no more; 0: by the cgroup",
+        help="memory of the container: bounds models, bodies and what runs of the model allocate; 0: by the cgroup",
     ),
     Option(field="max_body", kind="bytes", default="64Mi", low=1, help="largest body, also after decompression"),
     Option(
@@ -222,7 +222,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         kind="bytes",
         default="256Mi",
         low=1,
-        help="bytes that bodies and unsent answers may hold at most; no more than half of what the model leaves",
+        help="bytes that bodies and unsent answers may hold at most; no more than a third of what the model leaves",
     ),
     Option(
         field="max_header",

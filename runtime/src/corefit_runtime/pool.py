@@ -13,19 +13,21 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from corefit_core.errors import DeadlineExceeded, Shed
+from corefit_core.errors import DeadlineExceeded, Shed, TooLarge
 from corefit_core.report import Gauges
 from corefit_runtime import runs
 from corefit_runtime.jobs import Job, Model, Part
 from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
-from corefit_runtime.runs import Worker
+from corefit_runtime.runs import Outcome, Worker
 from corefit_runtime.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 THREAD_NAME: Final = "corefit-worker"
+LONGEST_WAIT_S: Final = 1.0
+"""Seconds that a run which found no memory waits for the end of one run of another worker."""
 
 
 class Pool:
@@ -42,6 +44,8 @@ class Pool:
         self._loop = loop
         self._meter = meter
         self._lock = threading.Lock()
+        self._rested = threading.Condition(self._lock)
+        self._scarce = threading.Lock()
         self._schedule = Schedule(limits)
         self._delay_s = delay_s
         self.on_queued: Callable[[float], None] = lambda _: None
@@ -278,6 +282,8 @@ class Pool:
                 part.job.started_s = start
         computing = time.thread_time()
         outcomes = runs.run(parts)
+        if any(isinstance(outcome, TooLarge) for outcome in outcomes):
+            outcomes = self._once_there_is_memory(worker, parts, outcomes)
         ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
         rows = sum(part.rows for part in parts)
         with self._lock:
@@ -293,6 +299,27 @@ class Pool:
                 self._run_whole(job)
             self._answer(job, runs.answer(job))
         self._rest(worker, rows)
+
+    def _once_there_is_memory(self, worker: Worker, parts: list[Part], outcomes: list[Outcome]) -> list[Outcome]:
+        """What found no memory, run again while and after the runs of other workers end. One worker at a time."""
+
+        def others_run() -> bool:
+            return any(other.since_s and not other.starved for other in self._workers if other is not worker)
+
+        def wait() -> None:
+            with self._rested:
+                if others_run():
+                    self._rested.wait(LONGEST_WAIT_S)
+
+        worker.starved = True
+        try:
+            with self._scarce:
+                return [
+                    runs.again(part, outcome, others_run, wait) if isinstance(outcome, TooLarge) else outcome
+                    for part, outcome in zip(parts, outcomes, strict=True)
+                ]
+        finally:
+            worker.starved = False
 
     def _run_whole(self, job: Job) -> None:
         """Runs a request again that was cut, whole: a part of it failed, or showed that rows are not independent."""
@@ -312,6 +339,7 @@ class Pool:
             self._runs += 1
             self._rows += rows
             worker.since_s = worker.until_s = 0.0
+            self._rested.notify_all()
 
     def _answer(self, job: Job, answer: Any) -> None:
         """Hands an answer to the loop; it is woken once for all that gather until it comes round."""

@@ -8,10 +8,12 @@ independent: each output must have a row for each row of the input, and some run
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from corefit_core.errors import CorefitError
+import numpy as np
+
+from corefit_core.errors import CorefitError, TooLarge
 from corefit_runtime import coupling
 from corefit_runtime.jobs import Job, Outputs, Part, joined_feeds, split_outputs
 
@@ -21,17 +23,24 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 Outcome = Outputs | Exception
+TRIES: Final = 50
+"""Of a run that finds no memory while others run: each comes after a run of theirs has ended."""
 
 
 class Worker:
-    """One thread, and what the loop may see of it: since when it runs, and until when it is expected to."""
+    """One thread, and what the loop may see of it: since when it runs, and until when it is expected to.
 
-    __slots__ = ("since_s", "thread", "until_s")
+    Attributes:
+        starved: whether it waits for memory that others' runs have.
+    """
+
+    __slots__ = ("since_s", "starved", "thread", "until_s")
 
     def __init__(self) -> None:
         self.thread: threading.Thread | None = None
         self.since_s = 0.0
         self.until_s = 0.0
+        self.starved = False
 
 
 class AloneError(Exception):
@@ -45,6 +54,9 @@ def run(parts: list[Part]) -> list[Outcome]:
     job, model = parts[0].job, parts[0].job.model
     try:
         outputs = model.engine.run(job.outputs, joined_feeds(parts) if len(parts) > 1 else parts[0].feeds())
+    except TooLarge:
+        model.found_no_memory(sum(part.elements for part in parts))
+        return [attempt(part) for part in parts]
     except Exception:  # noqa: BLE001 - whatever it was, each of them gets its own answer
         return _alone(parts)
     wrong = _wrong(outputs, parts)
@@ -112,11 +124,51 @@ def answer(job: Job) -> Any:
         return error
 
 
+def _in_halves(part: Part, error: TooLarge) -> Outcome:
+    outcomes = []
+    for half in part.halves():
+        outcome = attempt(half)
+        if isinstance(outcome, Exception):
+            return outcome
+        if any(array.shape[:1] != (half.rows,) for array in outcome):
+            shapes = [list(array.shape) for array in outcome]
+            part.job.model.contradicted(f"a run of {half.rows} rows gave outputs of the shapes {shapes}")
+            return error
+        outcomes.append(outcome)
+    return [np.concatenate(pieces) for pieces in zip(*outcomes, strict=True)]
+
+
+def again(part: Part, refusal: TooLarge, others_run: Callable[[], bool], wait: Callable[[], None]) -> Outcome:
+    """The outcome of a part that found no memory while others ran, once there is more: when they have ended at last.
+
+    Args:
+        part: what to run.
+        refusal: what came of it before.
+        others_run: whether other workers run the model.
+        wait: returns when one of them has ended its run, or after a while.
+    """
+    outcome: Outcome = refusal
+    for _ in range(TRIES):
+        if part.job.closed:
+            break
+        alone = not others_run()
+        outcome = attempt(part)
+        if alone or not isinstance(outcome, TooLarge):
+            break
+        wait()
+    return outcome
+
+
 def attempt(part: Part) -> Outcome:
-    """The outcome of a part that is run by itself."""
+    """The outcome of a part that is run by itself; in halves, and these in halves, where it finds no memory."""
     job = part.job
     try:
         return job.model.engine.run(job.outputs, part.feeds())
+    except TooLarge as error:
+        if part.rows < 2 or not job.model.rows_independent:
+            return error
+        job.model.found_no_memory(part.elements)
+        return _in_halves(part, error)
     except CorefitError as error:
         return error
     except Exception as error:

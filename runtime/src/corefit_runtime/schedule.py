@@ -216,7 +216,7 @@ class Schedule:
         if full is not None or self.waiting == 0:
             return full  # With nobody waiting at most the run that is under way lies ahead: such a one may always try.
         weight = self.limits.weight(rows, elements)
-        ranges, batch = self._ranges(model, rows, weight)
+        ranges, batch = self._ranges(model, rows, elements, weight)
         own = self._drift * sum(self._cost(stop - start, weight, batch) for start, stop in ranges)
         wait = self.wait_s(busy_s)
         if len(ranges) > 1:
@@ -242,18 +242,21 @@ class Schedule:
         self._observed.clear()
         self._learned = 0
 
-    def _ranges(self, model: Model, rows: int, weight: float) -> tuple[list[tuple[int, int]], int]:
+    def _ranges(self, model: Model, rows: int, elements: int, weight: float) -> tuple[list[tuple[int, int]], int]:
         """The rows of each part, and of the run that it may be joined into; 0 where it may not be."""
         if not model.rows_independent:
             return [(0, rows)], 0
         chunk, batch = self._sizer.sizes(weight, self._drift)
+        if model.most_elements and elements > 0:
+            fits = max(1, model.most_elements * max(1, rows) // (elements * self.limits.workers))
+            chunk, batch = min(chunk or fits, fits), min(batch, fits)
         if rows > 1 and 0 < chunk < rows:
             return spans(rows, max(chunk, -(-rows // MAX_PARTS))), 0
         return [(0, rows)], batch if 0 < rows <= batch else 0
 
     def _cut(self, job: Job) -> list[Part]:
         job.weight = self.limits.weight(job.rows, job.elements)
-        ranges, job.batch = self._ranges(job.model, job.rows, job.weight)
+        ranges, job.batch = self._ranges(job.model, job.rows, job.elements, job.weight)
         whole = len(ranges) == 1
         if job.batch:
             job.signature = job.joins()

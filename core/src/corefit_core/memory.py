@@ -1,0 +1,48 @@
+"""How a pod divides the memory that its loaded model leaves among runs, their answers and bodies. Pure."""
+
+from typing import Final
+
+import msgspec
+
+LEAST_RUNS: Final = 16 << 20
+"""Bytes that runs may allocate in any case: a pod that is nearly full still answers small requests."""
+LEAST_BODIES: Final = 1 << 20
+"""Bytes that bodies may hold in any case, or no request could be read at all."""
+PARTS: Final = 3
+"""Runs, the outputs that they copy, and bodies get one part each. A run's outputs are never larger than what the run
+allocates, and they are copied before the run lets go of them."""
+LARGE: Final = 0.75
+"""The part of runs where one row of the model takes more than a third. Its outputs are then much smaller than what it
+allocates, as in every network that ends in classes or an embedding."""
+
+
+class Shares(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes for each purpose.
+
+    Attributes:
+        runs: what all runs of the model together may allocate.
+        bodies: what requests and unsent answers together may hold.
+    """
+
+    runs: int
+    bodies: int
+
+
+def shares(limit: int, base: int, *, large_rows: bool = False) -> Shares:
+    """The shares of a pod.
+
+    Args:
+        limit: bytes that the container may use.
+        base: bytes that the process takes with its model loaded, before the first run.
+        large_rows: whether one row of the model takes more than a third of the rest.
+    """
+    free = max(0, limit - base)
+    runs = int(free * LARGE) if large_rows else free // PARTS
+    rest = free - runs if large_rows else free - 2 * runs
+    bodies = rest // 2 if large_rows else rest
+    return Shares(runs=max(LEAST_RUNS, runs), bodies=max(LEAST_BODIES, bodies))
+
+
+def cut_to(elements: int) -> int:
+    """The elements that a run may have after one of so many has found no memory: half of them, and one at least."""
+    return max(1, elements // 2)

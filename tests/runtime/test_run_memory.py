@@ -1,0 +1,142 @@
+"""Runs of the model stay within their share of the memory: with real onnxruntime, in this process and as a program."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from corefit_core.batching import Line
+from corefit_core.errors import TooLarge
+from corefit_core.memory import Shares
+from corefit_runtime import memory
+from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.jobs import Job, Model, Outputs
+from corefit_runtime.limits import Limits
+from corefit_runtime.meter import Meter
+from corefit_runtime.pool import Pool
+
+MIB = 1 << 20
+SHARES = Shares(runs=32 * MIB, bodies=32 * MIB)
+
+
+def products(folder: Path) -> Path:
+    """Of a row of n numbers, the sum of the n x n products of two of them: a row of 4 n bytes takes 4 n^2 bytes."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "two"], ["a"]),
+        helper.make_node("Unsqueeze", ["x", "one"], ["b"]),
+        helper.make_node("Mul", ["a", "b"], ["c"]),
+        helper.make_node("ReduceSum", ["c", "both"], ["y"], keepdims=0),
+    ]
+    axes = {"one": [1], "two": [2], "both": [1, 2]}
+    graph = helper.make_graph(
+        nodes,
+        "products",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", "n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows"])],
+        [helper.make_tensor(name, TensorProto.INT64, [len(at)], at) for name, at in axes.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 9
+    path = folder / "products.onnx"
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return Engine(products(tmp_path), Threads(), shares=SHARES)
+
+
+def rows(count: int, size: int) -> "np.ndarray[Any, Any]":
+    return np.arange(1, count + 1, dtype=np.float32)[:, None] * np.ones((1, size), np.float32)
+
+
+def sums(count: int, size: int) -> list[float]:
+    return [float(row * row) * size * size for row in range(1, count + 1)]
+
+
+class Bench:
+    """A pool of two workers."""
+
+    def __init__(self, model: Model) -> None:
+        limits = Limits(workers=2, depth=100, objective_s=60, line=Line(a=1e-3, b=1e-3), chunk=0, batch=0)
+        self.model, self.pool = model, Pool(asyncio.get_running_loop(), Meter(), limits)
+        self.pool.apply(limits)
+
+    async def answer(self, x: "np.ndarray[Any, Any]") -> "list[float] | Exception":
+        done: asyncio.Future[Outputs | Exception] = asyncio.get_running_loop().create_future()
+        job = Job(
+            model=self.model,
+            feeds={"x": x},
+            outputs=None,
+            rows=len(x),
+            elements=x.size,
+            arrived_s=time.monotonic(),
+            deadline_s=None,
+            finish=lambda outputs: outputs,
+            deliver=done.set_result,
+        )
+        self.pool.submit(job)
+        got = await asyncio.wait_for(done, 120)
+        return got if isinstance(got, Exception) else [float(y) for y in got[0]]
+
+
+def test_a_run_that_finds_no_memory_says_what_it_needs(engine: Engine) -> None:
+    """One request of 4 MB took 2.1 GB, and the kernel ended the pod with all that were in it."""
+    before = memory.resident()
+    with pytest.raises(
+        TooLarge, match=r"operator Mul needs 244 MiB for this input, and of the 32 MiB .* 3\d MiB are free"
+    ):
+        engine.run(None, {"x": rows(1, 8000)})
+    assert memory.resident() - before < 100 * MIB
+    assert engine.starved
+    [y] = engine.run(None, {"x": rows(1, 10)})
+    assert list(y) == [100.0]
+
+
+def test_a_session_of_other_threads_has_the_same_bound(engine: Engine) -> None:
+    with pytest.raises(TooLarge):
+        engine.with_threads(Threads(intra=2)).run(None, {"x": rows(1, 8000)})
+    engine.with_shares(Shares(runs=600 * MIB, bodies=MIB)).run(None, {"x": rows(1, 8000)})
+    with pytest.raises(TooLarge):
+        engine.run(None, {"x": rows(1, 8000)})
+
+
+async def test_rows_that_do_not_fit_together_run_one_after_the_other(engine: Engine) -> None:
+    model = Model(engine, name="m", version="1", sha256="")
+    model.allow_sharing(True)
+    bench = Bench(model)
+    assert await bench.answer(rows(64, 1000)) == pytest.approx(sums(64, 1000), rel=1e-2)
+    assert 0 < model.most_elements < 64 * 1000, "the next one is cut before it runs"
+    runs, _ = bench.pool.runs()
+    assert await bench.answer(rows(64, 1000)) == pytest.approx(sums(64, 1000), rel=1e-2)
+    assert bench.pool.runs()[0] >= runs + 8
+    await bench.pool.close()
+
+
+async def test_without_independent_rows_it_is_refused(engine: Engine) -> None:
+    bench = Bench(Model(engine, name="m", version="1", sha256=""))
+    assert isinstance(await bench.answer(rows(64, 1000)), TooLarge)
+    await bench.pool.close()
+
+
+async def test_what_fits_alone_waits_for_its_turn(engine: Engine) -> None:
+    """Each needs more than half of the arena; none is refused, however many come at once."""
+    bench = Bench(Model(engine, name="m", version="1", sha256=""))
+    answers = await asyncio.gather(*(bench.answer(rows(5, 1000)) for _ in range(20)))
+    assert [type(answer) for answer in answers] == [list] * 20
+    await bench.pool.close()
+
+
+def test_a_pod_refuses_what_it_has_no_memory_for_and_serves_on(start: Any, tmp_path: Path) -> None:
+    runtime = start("--memory", "260Mi", "--no-calibrate", model=str(products(tmp_path)))
+    for _ in range(3):
+        status, body, _ = runtime.infer(rows(1, 20_000).tolist())
+        assert status == 413
+        assert "resources.memory" in body["error"]
+        status, body, _ = runtime.infer(rows(2, 100).tolist())
+        assert status == 200
