@@ -64,8 +64,8 @@ def _manual(replicas: int, **spec: Any) -> Spec:
     return {"scaling": {"mode": "Manual", "replicas": replicas, **LASTING}, **spec}
 
 
-def _auto(most: int, least: int = 1, window_s: int = 0, **spec: Any) -> Spec:
-    scaling = {"mode": "Auto", "minReplicas": least, "maxReplicas": most, "downStabilizationSeconds": window_s}
+def _auto(most: int, least: int = 1, **spec: Any) -> Spec:
+    scaling = {"mode": "Auto", "minReplicas": least, "maxReplicas": most, "downStabilizationSeconds": 0}
     return {"scaling": scaling, "objective": {"latencyMilliseconds": 100}, **spec}
 
 
@@ -113,8 +113,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "rollout": Scenario(_manual(2), _put(_manual(2, resources={"cpu": "300m"}, template={"labels": {"seen": "new"}}))),
     "scale up": Scenario(_manual(1), _put(_manual(3))),
     "scale down": Scenario(_manual(3), _put(_manual(1))),
-    # Without a window pods go, and may come back, by the chance of where a round falls in the step.
-    "load up and down": Scenario(_auto(2, window_s=10), _loaded(0.9), over=_up_and_down),
+    "load up and down": Scenario(_auto(2), _loaded(0.9), over=_up_and_down),
     "delete": Scenario(_manual(2), Lane.delete, over=_gone),
     "repair": Scenario(_manual(1), _broken, over=_repaired),
     "resize after the start": Scenario(None, _put(_manual(2, startup={"cpu": "600m"})), over=_of_size(2, "200m")),

@@ -1,11 +1,12 @@
 """How long replicas stay after load has fallen: the stabilization window and a few rounds, or a reason and an end."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from corefit.load import Step, intended_times
@@ -181,6 +182,38 @@ def test_load_that_is_constant_from_some_moment_on_gets_its_replicas_within_a_st
         let_go = world.now - held_at <= soon_s
         assert decision.replicas <= world.most(erlangs) or let_go, decision
     assert world.replicas <= world.most(erlangs)
+
+
+@given(st.lists(segments, max_size=4), st.floats(0.0, 10.0), st.one_of(st.just(0.0), st.floats(0.0, 60.0)))
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@example([(11.51, 10.0), (1.63, 2.0)], 4.99, 0.0)
+@example([(0.53, 10.0), (2.85, 10.0), (8.94, 10.0)], 5.04, 0.0)
+@example([(10.45, 60.0), (5.39, 2.0)], 7.86, 0.0)
+def test_a_fall_is_not_undone_in_the_next_rounds_by_the_same_load(
+    past: list[tuple[float, float]], erlangs: float, window_s: float
+) -> None:
+    """Without a window replicas went by one measure, and came back by another in the next round."""
+    world = World(Policy(objective=OBJECTIVE, max_replicas=50, down_window_s=window_s))
+    for each, seconds in past:
+        for _ in world.run(each, seconds):
+            pass
+    decisions = list(world.run(erlangs, 240.0))
+    for index, (earlier, fallen) in enumerate(pairwise(decisions), 1):
+        if fallen.replicas >= earlier.replicas:
+            continue
+        back = [d for d in decisions[index + 1 : index + 1 + ROUNDS] if d.replicas > fallen.replicas]
+        # A forecast that has filled with the load since may ask for more, and so may a trial of pods without idle time.
+        assert [d for d in back if d.reason != "Saturated" and "if the load reaches" not in d.message] == []
+
+
+@pytest.mark.parametrize("window_s", [0.0, 2.0, 10.0])
+def test_load_that_ends_takes_its_replicas_with_it_for_good(window_s: float) -> None:
+    """`load up and down` of `tests/faults/test_crash_points.py`."""
+    world = World(Policy(objective=OBJECTIVE, max_replicas=2, down_window_s=window_s))
+    assert [d.replicas for d in world.run(1.9, 60.0)][-1] == 2
+    replicas = [d.replicas for d in world.run(0.0, 240.0)]
+    assert replicas == sorted(replicas, reverse=True)
+    assert replicas[-1] == 1
 
 
 def test_crowds_that_came_back_are_held_for_and_status_says_why_and_until_when() -> None:

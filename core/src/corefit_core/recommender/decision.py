@@ -164,13 +164,14 @@ def _down(policy: Policy, state: State, measured: load.Measured, wanted: Demand,
     if state.since is None or now - state.since < span_s:
         known = f"the load has been known for less than {over}, so replicas do not go down yet"
         return _Made(wanted, current, "WindowFilling", f"{why}, but {known}")
-    highest = round(window.highest(state.window, now, span_s) or 0)
+    # Without a window this round decides alone, by the same measure: fewer replicas would come back by the same load.
+    highest = max(wanted.floor, round(window.highest(state.window, now, span_s) or 0))
     target = min(current, max(bounded, min(policy.max_replicas, highest)))
     if target < current:
-        return _Made(wanted, target, "LoadDown", f"no more than {explanation.pods(highest)} were needed for {over}")
+        return _Made(wanted, target, "LoadDown", explanation.fell(highest, span_s))
     if wanted.held is not None:
         return _Made(wanted, current, "Holding", explanation.holding(wanted.held, current, measured.threads))
-    return _Made(wanted, current, "StabilisationWindow", f"{why}, but {highest} were needed within the last {over}")
+    return _Made(wanted, current, "StabilisationWindow", f"{why}, but the load needed {highest} within the last {over}")
 
 
 def _decision(policy: Policy, state: State, observation: Observation, measured: load.Measured, made: _Made) -> Decision:

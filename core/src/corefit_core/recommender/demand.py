@@ -119,7 +119,13 @@ def _below(this: Round, highest: float) -> Demand:
     pods = queueing.pods_needed(need.ahead, need.outlook, service, need.allowed, at_most, least=now, near=before.wanted)
     least = need.ahead + need.floor - need.lasting
     sustained = memory.sustained(policy, state, before.served)
-    floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, least=pods, near=pods)
+    # A step is seen in its first round, but the mean of a minute takes a minute to follow: until then, what carries the
+    # load of the last seconds stays.
+    recent = min(growth.mean(state.samples, state.samples[-1].at, growth.FAST_S), ceiling)
+    stays = queueing.pods_needed(
+        before.correction * recent, SURE, service, need.allowed, at_most, least=pods, near=pods
+    )
+    floor = queueing.pods_needed(least, need.outlook, service, sustained, at_most, least=stays, near=stays)
     return Demand(pods, floor, now, most)
 
 

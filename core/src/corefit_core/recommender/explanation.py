@@ -65,6 +65,13 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def fell(highest: int, window_s: float) -> str:
+    """Why replicas go: what the load needed at most within the stabilization window."""
+    if window_s <= 0:
+        return f"it needs {pods(highest)} now, and downStabilizationSeconds is 0"
+    return f"it needed {pods(highest)} at most in the last {span(window_s)}"
+
+
 def load(erlangs: float, capacity: float, threads: float) -> str:
     """What the load needs of what there is."""
     return f"The load needs {cores(erlangs, threads)} of the {figure(capacity * threads)} that the pods have"
