@@ -265,5 +265,5 @@ def test_a_quiet_command_that_fails_says_nothing_on_the_terminal(
 ) -> None:
     tools = Tools(tmp_path, {"PATH": "/usr/bin:/bin"})
     with pytest.raises(StepFailed):
-        tools.run("ls", "/no/such/pod", quiet=True)
+        tools.run("cat", "/no/such/pod", quiet=True)
     assert capfd.readouterr() == ("", "")

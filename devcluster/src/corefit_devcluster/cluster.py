@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from corefit_devcluster import cgroups, credentials, network, ready, record, render
+from corefit_devcluster import cgroups, credentials, disk, network, ready, record, render
 from corefit_devcluster.build import link_programs
 from corefit_devcluster.containers import import_archive
 from corefit_devcluster.deadlines import scale
@@ -131,6 +131,7 @@ def _settings(paths: ClusterPaths, known: record.Record, programs: Mapping[str, 
     layout, plugins = _layout(known.name), cni_folder()
     if plugins is None:
         raise UnsupportedHostError("the CNI plugins are missing", hint="apt-get install containernetworking-plugins")
+    file = disk.for_images(paths.data)
     return Settings(
         name=known.name,
         ranges=known.ranges,
@@ -138,7 +139,8 @@ def _settings(paths: ClusterPaths, known: record.Record, programs: Mapping[str, 
         cgroup_root=layout.root,
         cgroup_v1=not layout.unified_only,
         cni=plugins,
-        snapshotter="native" if on_overlay(paths.root) else "overlayfs",
+        snapshotter="native" if file is None and on_overlay(paths.root) else "overlayfs",
+        disk=file,
         programs=programs,
         metrics_server="metrics-server" in programs,
         deadline_scale=scale(),

@@ -13,6 +13,7 @@ CLUSTER: Mapping[str, str] = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "mount": "mount",
+    "mke2fs": "e2fsprogs",
 }
 IMAGES: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 # What only tests and benches run.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from corefit_devcluster.disk import mounting
 from corefit_devcluster.render import METRICS_PORT, api_endpoint
 from corefit_devcluster.settings import API_PORT, CONTAINERD_SOCKET, DOMAIN, ETCD_PEER_URL, ETCD_URL, Settings
 
@@ -69,7 +70,10 @@ def supervisor_arguments(plan_file: Path) -> list[str]:
 def _mounts(settings: Settings) -> list[list[str]]:
     """Hide the host's folders that containerd, runc and the kubelet insist on writing to."""
     logs, kubelet = settings.paths.data / "var-log", settings.paths.data / "kubelet"
+    images = settings.paths.data / "containerd"
+    disk = [["mkdir", "-p", str(images)], mounting(settings.disk, images)] if settings.disk is not None else []
     return [
+        *disk,
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "corefit", "/run"],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "corefit", "/var/lib"],
         ["mkdir", "-p", str(logs), str(kubelet), KUBELET_ROOT],

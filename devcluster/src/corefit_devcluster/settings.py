@@ -28,6 +28,7 @@ class Settings:
         cgroup_v1: whether the pods are on cgroup v1.
         cni: the folder of the CNI plugins.
         snapshotter: how containerd lays image layers over each other.
+        disk: a file that is mounted where containerd keeps images (`disk`); None where the folder itself serves.
         programs: where each program is.
         deadline_scale: how many times as long as on other machines its parts wait for each other.
     """
@@ -40,6 +41,7 @@ class Settings:
     cni: Path
     snapshotter: str
     programs: Mapping[str, Path]
+    disk: Path | None = None
     metrics_server: bool = False
     deadline_scale: float = 1.0
 
