@@ -3,6 +3,7 @@
 import msgspec
 
 from corefit_core.burst import Verdict
+from corefit_core.service import decode
 from corefit_operator.cache.view import Key
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.status import gauges
@@ -10,6 +11,7 @@ from corefit_operator.status.result import Found
 from corefit_operator.telemetry.metrics import Metrics
 
 KEY, OTHER = Key("n", "a"), Key("n", "b")
+SERVICE = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
 NOTHING = Found(deployment=None, pods=(), reports={}, decision=None, desired=1)
 LENT = Verdict(lending="Available", lent_cores=0.5, short_cores=0.0)
 SIZED = msgspec.structs.replace(NOTHING, cpu=Sized(wanted=500, granted=(250, 500)), burst=LENT)
@@ -29,7 +31,7 @@ def test_sizes_are_told_as_long_as_there_is_a_range() -> None:
     """A pod's sizes of before stayed for as long as the operator ran."""
     metrics = Metrics()
     for key in (KEY, OTHER):
-        gauges.publish(metrics, key, SIZED)
+        gauges.publish(metrics, key, SERVICE, SIZED)
     assert _told(metrics, KEY) == {
         "corefit_pod_millicores wanted": 500,
         "corefit_pod_millicores least": 250,
@@ -38,16 +40,16 @@ def test_sizes_are_told_as_long_as_there_is_a_range() -> None:
         "corefit_burst_cores short": 0,
     }
     for _ in range(2):
-        gauges.publish(metrics, KEY, NOTHING)
+        gauges.publish(metrics, KEY, SERVICE, NOTHING)
         assert _told(metrics, KEY) == {}
     assert len(_told(metrics, OTHER)) == 5
-    gauges.publish(metrics, KEY, SIZED)
+    gauges.publish(metrics, KEY, SERVICE, SIZED)
     assert len(_told(metrics, KEY)) == 5
 
 
 def test_a_resource_that_is_gone_has_no_series_and_a_new_one_of_its_name_begins_with_none() -> None:
     metrics = Metrics()
-    gauges.publish(metrics, KEY, SIZED)
+    gauges.publish(metrics, KEY, SERVICE, SIZED)
     metrics.forget(KEY)
-    gauges.publish(metrics, KEY, NOTHING)
+    gauges.publish(metrics, KEY, SERVICE, NOTHING)
     assert _told(metrics, KEY) == {}

@@ -39,7 +39,7 @@ def _pod(stamp: str) -> Pod:
 
 
 def _stamp(service: Service) -> str:
-    return sidecar.stamp_of(manifests.beside(service, DEFAULTS))
+    return sidecar.stamp_of(manifests.injection_template(service, DEFAULTS))
 
 
 class _Api:

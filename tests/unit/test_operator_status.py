@@ -13,14 +13,16 @@ from corefit_core.recommender import Decision
 from corefit_core.recommender.types import Reason
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import SOURCE_MOUNT, Service, decode
+from corefit_operator.cache.view import Key
 from corefit_operator.diagnosis import pod_problems
 from corefit_operator.diagnosis.problem import FIXES, MESSAGE_MAX, Problem
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.kube.workloads import Child, decode_child
 from corefit_operator.reconcile import recommender_input
 from corefit_operator.resize.sizes import Sized
-from corefit_operator.status import resource_status
+from corefit_operator.status import gauges, resource_status
 from corefit_operator.status.result import Found
+from corefit_operator.telemetry.metrics import Metrics
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -582,3 +584,21 @@ def test_a_share_of_all_requests_is_a_plain_number() -> None:
     """It said 1e+02 %."""
     decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=1.0)
     assert _conditions(_found(decision=decision))["ObjectiveMet"].message.startswith("100 % of the last minute's")
+
+
+def test_a_pod_without_a_node_costs_nothing_in_the_status_and_in_the_metrics() -> None:
+    """Pods that were Unschedulable were counted in the column COST, and replicas without a pod in the metric."""
+    pods = tuple(
+        decode_pod({"metadata": {"name": name, "uid": name}, "spec": {"nodeName": node} if node else {}})
+        for name, node in (("a", "node-1"), ("b", ""), ("c", ""))
+    )
+    service, metrics = _service(resources={"cpu": "1"}), Metrics()
+    one, three = (_found(pods=some, desired=3) for some in (pods[:1], pods))
+    costs = [resource_status.of(service, found, InferenceServiceStatus(), NOW).cost_per_hour for found in (one, three)]
+    assert costs[0] == costs[1] != "0.0000 USD"
+    gauges.publish(metrics, Key("n", "a"), service, three)
+    value = metrics.registry.get_sample_value("corefit_cost_per_hour", {"namespace": "n", "name": "a"})
+    assert f"{value:.4f} USD" == costs[0]
+    assert (
+        resource_status.of(service, _found(pods=pods[1:]), InferenceServiceStatus(), NOW).cost_per_hour == "0.0000 USD"
+    )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from corefit_core import naming
+from corefit_core import environment, naming
 
 Kind = Literal["text", "flag", "int", "float", "bytes", "cpus", "rows", "choice"]
 
@@ -28,7 +28,7 @@ class Option:
     @property
     def env(self) -> str:
         """The environment's name."""
-        return "COREFIT_" + self.field.upper()
+        return environment.variable(self.field)
 
     @property
     def metavar(self) -> str:

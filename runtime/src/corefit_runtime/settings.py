@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from corefit_core.environment import Variable
 from corefit_core.errors import ConfigError, InvalidInput
 from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_core.sizing import MIN_MILLICORES
@@ -18,7 +19,6 @@ from corefit_runtime import memory, options
 from corefit_runtime.access import Access
 from corefit_runtime.options import Option
 
-ENV_PREFIX: Final = "COREFIT_"
 HIGHEST_PORT: Final = 65535
 SOCKET_PATH_MAX: Final = 107
 """Bytes: `sun_path` of unix(7) less the zero at its end."""
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="corefit-runtime",
         description="Serves an ONNX model over the Open Inference Protocol v2, within the cores it is granted.",
-        epilog=f"Every option is an environment variable as well: --objective-ms is {ENV_PREFIX}OBJECTIVE_MS.",
+        epilog=f"Every option is an environment variable as well: --objective-ms is {Variable.OBJECTIVE_MS}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

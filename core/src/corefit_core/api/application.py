@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from corefit_core import naming
 from corefit_core.api.part import ObjectName, Opaque, Part, keyed, rules
+from corefit_core.environment import Variable
 
 _RUNTIME_PORTS: Final = (naming.SIDECAR_PORT_HTTP, naming.SIDECAR_PORT_ADMIN, naming.SIDECAR_PORT_CONTROL)
 
@@ -17,7 +18,7 @@ class Application(Part, frozen=True, kw_only=True):
         tuple[Opaque, ...],
         keyed(
             "name",
-            "Containers of the application (core/v1). They find the runtime by COREFIT_URL and COREFIT_SOCKET.",
+            f"Containers of the application (core/v1). They find the runtime by {Variable.URL} and {Variable.SOCKET}.",
             (
                 f"self.all(c, c.name != '{naming.SIDECAR}')",
                 f"the container {naming.SIDECAR} is Corefit's own: choose another name",

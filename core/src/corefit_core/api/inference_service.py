@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from corefit_core import naming
+from corefit_core import environment, naming
 from corefit_core.api.application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
 from corefit_core.api.calibration import Calibration
 from corefit_core.api.model import MODEL_RULES, Model, Named
@@ -16,7 +16,6 @@ from corefit_core.api.part import EMPTIED, ObjectName, Opaque, Part, keyed, own_
 from corefit_core.api.resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api.status import InferenceServiceStatus
 
-RESERVED_ENV_PREFIX: Final = "COREFIT_"
 RESERVED_VOLUMES: Final = ("models", "tmp", "model-source", "model-credentials")
 MOUNT_PATH: Final = "^/mnt/[A-Za-z0-9_][A-Za-z0-9._-]*$"
 """Where a resource may mount its volumes: directly in /mnt. Elsewhere a mount could replace code of the runtime or of
@@ -157,8 +156,8 @@ class PodTemplate(Part, frozen=True, kw_only=True):
             "name",
             "Environment variables of the runtime's container (core/v1).",
             (
-                f"self.all(e, !e.name.startsWith('{RESERVED_ENV_PREFIX}'))",
-                f"names that begin with {RESERVED_ENV_PREFIX} are set by Corefit: use the fields of spec instead",
+                f"self.all(e, !e.name.startsWith('{environment.PREFIX}'))",
+                f"names that begin with {environment.PREFIX} are set by Corefit: use the fields of spec instead",
             ),
         ),
     ] = ()

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from corefit_core import naming
+from corefit_core.environment import Variable
 from corefit_core.manifest import Manifest
 from corefit_core.quantity import format_bytes, format_millicores
 from corefit_core.service import CREDENTIALS_MOUNT, SOURCE_MOUNT, Service
@@ -69,7 +70,7 @@ ALONE: Final = Place(
     prefix="",
     port=naming.PORT_HTTP,
     admin_port=naming.PORT_ADMIN,
-    settings={"COREFIT_DRAIN_SECONDS": str(DRAIN_S)},
+    settings={Variable.DRAIN_SECONDS.value: str(DRAIN_S)},
 )
 BESIDE: Final = Place(
     container=naming.SIDECAR,
@@ -77,12 +78,12 @@ BESIDE: Final = Place(
     port=naming.SIDECAR_PORT_HTTP,
     admin_port=naming.SIDECAR_PORT_ADMIN,
     settings={
-        "COREFIT_HOST": "127.0.0.1",
+        Variable.HOST.value: "127.0.0.1",
         # The operator and the kubelet reach it by the pod's address, of whichever family that is.
-        "COREFIT_ADMIN_HOST": "::",
-        "COREFIT_SOCKET": naming.SOCKET,
+        Variable.ADMIN_HOST.value: "::",
+        Variable.SOCKET.value: naming.SOCKET,
         # The kubelet ends a native sidecar after the application: nobody is left who could send anything.
-        "COREFIT_DRAIN_SECONDS": "0",
+        Variable.DRAIN_SECONDS.value: "0",
     },
 )
 
@@ -203,20 +204,20 @@ def _probe(path: str, place: Place, *, period: int, failures: int, timeout: int)
 def _environment(service: Service, place: Place, *, link_local: bool) -> list[dict[str, Any]]:
     threads = str(service.plan.threads_per_worker)
     settings = {
-        "COREFIT_MODEL": service.model_uri,
-        "COREFIT_MODEL_SHA256": service.model_sha256,
-        "COREFIT_STRICT_CHECKSUM": "true" if service.model_sha256 else "",
-        "COREFIT_NAME": service.model_name,
-        "COREFIT_PORT": str(place.port),
-        "COREFIT_ADMIN_PORT": str(place.admin_port),
-        "COREFIT_OBJECTIVE_MS": str(round(service.objective.latency_s * 1000)),
-        "COREFIT_PERCENTILE": f"{service.objective.percentile:g}",
-        "COREFIT_MODEL_DIR": "/models",
-        "COREFIT_CREDENTIALS_DIR": CREDENTIALS_MOUNT if service.credentials_secret else "",
-        "COREFIT_ALLOW_LINK_LOCAL": "true" if link_local else "",
-        "COREFIT_CALIBRATE": "" if service.calibrate else "false",
-        "COREFIT_WARM_UP": "" if service.calibrate else "false",
-        "COREFIT_CALIBRATION_INPUTS": service.calibration_inputs,
+        Variable.MODEL.value: service.model_uri,
+        Variable.MODEL_SHA256.value: service.model_sha256,
+        Variable.STRICT_CHECKSUM.value: "true" if service.model_sha256 else "",
+        Variable.NAME.value: service.model_name,
+        Variable.PORT.value: str(place.port),
+        Variable.ADMIN_PORT.value: str(place.admin_port),
+        Variable.OBJECTIVE_MS.value: str(round(service.objective.latency_s * 1000)),
+        Variable.PERCENTILE.value: f"{service.objective.percentile:g}",
+        Variable.MODEL_DIR.value: "/models",
+        Variable.CREDENTIALS_DIR.value: CREDENTIALS_MOUNT if service.credentials_secret else "",
+        Variable.ALLOW_LINK_LOCAL.value: "true" if link_local else "",
+        Variable.CALIBRATE.value: "" if service.calibrate else "false",
+        Variable.WARM_UP.value: "" if service.calibrate else "false",
+        Variable.CALIBRATION_INPUTS.value: service.calibration_inputs,
         **place.settings,
         # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
         "ORT_INTRA_OP_NUM_THREADS": threads,
@@ -226,11 +227,11 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
     }
     own: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in settings.items() if value]
     limit = {"resource": "limits.memory", "divisor": "1"}
-    own.append({"name": "COREFIT_MEMORY", "valueFrom": {"resourceFieldRef": limit}})
-    own.append({"name": "COREFIT_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
+    own.append({"name": Variable.MEMORY.value, "valueFrom": {"resourceFieldRef": limit}})
+    own.append({"name": Variable.POD_UID.value, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
     if service.burst_millicores is not None:
         # From the pod, not from the resource: a LimitRange or an admission policy may have changed it.
         request = {"containerName": place.container, "resource": "requests.cpu", "divisor": "1m"}
-        own.append({"name": "COREFIT_CPU_REQUEST_MILLICORES", "valueFrom": {"resourceFieldRef": request}})
+        own.append({"name": Variable.CPU_REQUEST_MILLICORES.value, "valueFrom": {"resourceFieldRef": request}})
     theirs = {variable.get("name"): variable for variable in service.template.env}
     return [*(v for v in own if v["name"] not in theirs), *theirs.values()]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from corefit_core import naming
+from corefit_core.environment import Variable
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest, fingerprint
 from corefit_core.pods import container
@@ -27,7 +28,10 @@ def rendered(service: Service, image: str, *, link_local: bool = False) -> Manif
         "name": APPLICATION,
         # Required, and never run: the template is only ever copied from.
         "image": service.image or image,
-        "env": [{"name": "COREFIT_URL", "value": URL}, {"name": "COREFIT_SOCKET", "value": naming.SOCKET}],
+        "env": [
+            {"name": Variable.URL.value, "value": URL},
+            {"name": Variable.SOCKET.value, "value": naming.SOCKET},
+        ],
         "volumeMounts": [{"name": BESIDE.volume("socket"), "mountPath": naming.SOCKET_DIR, "readOnly": True}],
     }
     return {

@@ -193,7 +193,6 @@ def _decision(policy: Policy, state: State, observation: Observation, measured: 
         missed=slo.missed(state),
         unreachable=_unreachable(policy, state, measured),
         cost_per_hour=_cost(policy, observation, bounded, wanted.grants if wanted else {}),
-        current_cost_per_hour=_cost(policy, observation, observation.replicas, {}),
         naive_cost_per_hour=None if erlangs is None else per_pod * _naive(policy, erlangs, measured.workers),
         missing_reports=measured.missing,
         invalid_reports=measured.invalid,

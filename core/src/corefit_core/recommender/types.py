@@ -149,7 +149,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         missed: the share of the last minute's requests that were answered late or refused; None without requests.
         unreachable: why no number of replicas keeps the objective, and what would; empty where some may.
         cost_per_hour: of the replicas decided.
-        current_cost_per_hour: of the replicas as they are.
         naive_cost_per_hour: of what most people would run for this load: pods whose threads are not sized, under an
             autoscaler that keeps their CPU at `Policy.naive_utilization`; None without data.
         missing_reports: ready pods whose report is missing or too old.
@@ -168,7 +167,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     missed: float | None = None
     unreachable: str = ""
     cost_per_hour: float = 0.0
-    current_cost_per_hour: float = 0.0
     naive_cost_per_hour: float | None = None
     missing_reports: int = 0
     invalid_reports: int = 0

@@ -54,7 +54,7 @@ def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
     return children
 
 
-def beside(service: Service, defaults: Defaults) -> Manifest:
+def injection_template(service: Service, defaults: Defaults) -> Manifest:
     """What goes into pods of others, as a pod template."""
     return sidecar.stamped(
         sidecar.rendered(service, defaults.image, link_local=defaults.allow_link_local), defaults.version

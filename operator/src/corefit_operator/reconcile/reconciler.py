@@ -153,7 +153,7 @@ class Reconciler:
         unscaled = await self._scale(key, raw, service, found, remembered)
         found = msgspec.structs.replace(found, refused=found.refused or unscaled)
         await self._say(key, raw, service, found, remembered)
-        gauges.publish(self._metrics, key, found)
+        gauges.publish(self._metrics, key, service, found)
         self._attend(key, service, found, looked_at)
         if outcome.refused and not found.pods and outcome.retry_s is not None:
             return outcome.retry_s

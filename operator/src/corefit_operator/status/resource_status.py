@@ -27,7 +27,7 @@ from corefit_core.sizing import SizingPlan
 from corefit_operator.children import manifests
 from corefit_operator.kube import pod_cpu
 from corefit_operator.resize import sizes
-from corefit_operator.status import conditions
+from corefit_operator.status import conditions, cost
 from corefit_operator.status.result import Found
 from corefit_operator.status.target_conditions import Statement
 
@@ -58,7 +58,7 @@ def of(service: Service, found: Found, before: InferenceServiceStatus, now: str)
         plan=plan,
         cpu=_cpu(service, found),
         latency=_latency(service, decision),
-        cost_per_hour=_cost(service, found),
+        cost_per_hour=f"{cost.per_hour(service, found.pods):.4f} {service.policy.price.currency}",
         last_decision=_last_decision(decision, before.last_decision, now),
         conditions=_stamped(
             before,
@@ -192,13 +192,6 @@ def _latency(service: Service, decision: Decision | None) -> str | UnsetType:
     objective = service.objective
     measured, wanted = figure(1000 * decision.latency_s, 2), figure(1000 * objective.latency_s, 6)
     return f"p{figure(objective.percentile, 6)} {measured}ms/{wanted}ms 1m"
-
-
-def _cost(service: Service, found: Found) -> str:
-    policy = service.policy
-    millicores = sum(pod_cpu.requested(pod) or policy.millicores_per_pod for pod in found.pods)
-    per_hour = policy.price.per_hour(millicores, len(found.pods) * policy.memory_bytes_per_pod)
-    return f"{per_hour:.4f} {policy.price.currency}"
 
 
 def _last_decision(decision: Decision | None, before: LastDecision | UnsetType, now: str) -> LastDecision | UnsetType:

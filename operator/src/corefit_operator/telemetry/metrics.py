@@ -47,7 +47,7 @@ class Metrics:
         )
         self.cost = Gauge(
             "corefit_cost_per_hour",
-            "Cost an hour of the replicas, in the resource's currency.",
+            "Cost an hour of the pods that have a node, in the resource's currency.",
             _SERVICE,
             registry=registry,
         )
@@ -113,7 +113,6 @@ class Metrics:
         """The recommender has decided."""
         self.decisions.labels(*key, decision.reason).inc()
         self.replicas.labels(*key, "recommended").set(decision.replicas)
-        self.cost.labels(*key).set(decision.current_cost_per_hour)
         if decision.offered_erlangs is not None:
             self.offered.labels(*key).set(decision.offered_erlangs)
         if decision.latency_s is not None:

@@ -73,7 +73,7 @@ class Sidecars:
         found = await self._workload(service)
         consents = found is None or target.consents(found, service)
         workload = found if consents else None
-        template = manifests.beside(service, self._defaults)
+        template = manifests.injection_template(service, self._defaults)
         return Beside(
             template=template,
             offer=await self._offer(),
