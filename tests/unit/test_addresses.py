@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from unit.wire import LIMITS
 
-from corefit_operator.collect.report_client import Place, ReportClient
+from corefit_operator.collect.report_client import ReportAddress, ReportClient
 from corefit_operator.process import health
 from corefit_operator.telemetry.metrics import Metrics
 from corefit_runtime.http.exchange import Exchange
@@ -41,7 +41,7 @@ async def test_the_runtime_answers_the_operator_at_every_address(family: str, mo
     port = await server.start(_told("host"), 0)
     async with ReportClient(1000, asyncio.get_running_loop().time) as client:
         for address in addresses:
-            assert await client.get(Place(address, port)) == b"a report"
+            assert await client.get(ReportAddress(address, port)) == b"a report"
     await server.close(1.0)
 
 

@@ -71,17 +71,17 @@ def test_the_file_on_a_claim_is_the_one_of_that_name(name: str) -> None:
     assert store.local(_decode({"model": {"uri": f"pvc://claim/{name}"}}).model_uri) == Path(SOURCE_MOUNT, name)
 
 
-def test_what_is_asked_is_the_same_by_whatever_decoder_and_whether_defaults_are_written_out() -> None:
+def test_the_hash_of_a_spec_is_the_same_by_whatever_decoder_and_whether_defaults_are_written_out() -> None:
     """The watch is decoded by json, our own requests by msgspec, and only one of them makes "1" the same object."""
     written = '{"model":{"uri":"http://m/a.onnx"},"resources":{"cpu":"1","memory":"512Mi"},"template":{"labels":{}}}'
     resource = '{"metadata":{"name":"a"},"spec":%s}'
-    asked = {
-        decode(read(resource % spec)).asked
+    hashes = {
+        decode(read(resource % spec)).spec_hash
         for read in (json.loads, msgspec.json.decode)
         for spec in (written, '{"model":{"uri":"http://m/a.onnx"}}')
     }
-    assert len(asked) == 1
-    assert decode(json.loads(resource % written.replace("512", "513"))).asked not in asked
+    assert len(hashes) == 1
+    assert decode(json.loads(resource % written.replace("512", "513"))).spec_hash not in hashes
 
 
 def test_only_true_pauses() -> None:

@@ -22,7 +22,7 @@ from corefit_core.naming import PORT_ADMIN
 from corefit_core.report import ModelIdentity, PlanInForce, Report
 from corefit_core.service import decode
 from corefit_operator.collect import collector
-from corefit_operator.collect.report_client import Place, ReportClient
+from corefit_operator.collect.report_client import ReportAddress, ReportClient
 from corefit_operator.diagnosis.pod_problems import problem
 from corefit_operator.kube.pods import Pod, PodStatus, decode_pod
 from corefit_operator.status import resource_status
@@ -208,7 +208,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
-async def _keeping(answers: int, answer: bytes = OK) -> AsyncIterator[tuple[Place, list[int]]]:
+async def _keeping(answers: int, answer: bytes = OK) -> AsyncIterator[tuple[ReportAddress, list[int]]]:
     """A pod that closes each connection after so many answers, without a word; how many came on each."""
     counts: list[int] = []
 
@@ -226,29 +226,29 @@ async def _keeping(answers: int, answer: bytes = OK) -> AsyncIterator[tuple[Plac
             await writer.wait_closed()
 
     async with await asyncio.start_server(serve, f"{SUBNET}.1", PORT_ADMIN):
-        yield Place(f"{SUBNET}.1", PORT_ADMIN), counts
+        yield ReportAddress(f"{SUBNET}.1", PORT_ADMIN), counts
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
 
 
 async def test_a_connection_is_kept_and_one_that_was_closed_meanwhile_is_replaced() -> None:
-    async with _keeping(answers=2) as (place, counts), ReportClient(100, time.monotonic) as client:
-        assert [await client.get(place) for _ in range(5)] == [b"ok"] * 5
+    async with _keeping(answers=2) as (address, counts), ReportClient(100, time.monotonic) as client:
+        assert [await client.get(address) for _ in range(5)] == [b"ok"] * 5
         assert counts == [2, 2, 1]
 
 
 async def test_a_connection_that_nobody_uses_is_given_up() -> None:
     now = 0.0
-    async with _keeping(answers=9) as (place, counts), ReportClient(100, lambda: now) as client:
+    async with _keeping(answers=9) as (address, counts), ReportClient(100, lambda: now) as client:
         for later in (0.0, 59.0, 59.0, 125.0):  # seconds between the answers
             now += later
-            await client.get(place)
+            await client.get(address)
         assert counts == [3, 1]
 
 
 async def test_what_comes_after_an_answer_is_not_taken_for_the_next() -> None:
-    async with _keeping(answers=9, answer=OK * 2) as (place, counts), ReportClient(100, time.monotonic) as client:
-        await client.get(place)
-        await client.get(place)
+    async with _keeping(answers=9, answer=OK * 2) as (address, counts), ReportClient(100, time.monotonic) as client:
+        await client.get(address)
+        await client.get(address)
         assert counts == [1, 1]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_ASKED
+from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_SPEC_HASH
 from corefit_core.service import decode
 from corefit_operator.cache.view import Key
 from corefit_operator.children.manifests import Defaults, desired
@@ -69,7 +69,7 @@ def test_new_ones_equal_ones_and_broken_ones_never_wait() -> None:
 def test_a_deployment_of_a_version_without_the_account_counts_as_unchanged() -> None:
     upgrades = Upgrades(at_once=1)
     assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))
-    assert upgrades.waits(B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_ASKED))
+    assert upgrades.waits(B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_SPEC_HASH))
     assert not upgrades.waits(B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_APPLIED))
 
 

@@ -95,7 +95,7 @@ def test_every_volume_of_ours_has_a_size() -> None:
     service = decode(
         {"metadata": {"name": "a"}, "spec": {"model": {"uri": "http://m/a"}, "resources": {"memory": "1Gi"}}}
     )
-    for place in (container.ALONE, container.BESIDE):
+    for place in (container.OWN_POD, container.AS_SIDECAR):
         for volume in container.volumes(service, place):
             size = parse_bytes(volume["emptyDir"]["sizeLimit"])
             assert 0 < size <= 2 * service.memory_bytes + 64 * MIB

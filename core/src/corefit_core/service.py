@@ -16,7 +16,7 @@ from corefit_core import naming
 from corefit_core.api import inference_service as api
 from corefit_core.api.application import Application, TargetRef
 from corefit_core.api.calibration import Calibration, encoded
-from corefit_core.api.part import emptied, told
+from corefit_core.api.part import emptied, explicit_fields
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.quantity import parse_bytes, parse_millicores
@@ -50,7 +50,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         injected: it has no pods of its own; pods of others get the runtime (mode Sidecar).
         target: the workload of others that is scaled; None when none is.
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
-        asked: a hash of the spec without scaling and prices, the same whether a default was written out or not.
+        spec_hash: a hash of the spec without scaling and prices, the same whether a default was written out or not.
         paused: the operator writes nothing for this resource.
         millicores: CPU that a pod requests; where there is a range (`policy.cpu_range`) what it is never shrunk below.
         burst_millicores: the limit of a pod whose CPU beyond its request is the node's to lend; None: the request.
@@ -84,7 +84,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     injected: bool
     target: TargetRef | None
     application: Application | None
-    asked: str
+    spec_hash: str
     paused: bool
     plan: SizingPlan
 
@@ -151,7 +151,7 @@ def decode(resource: Mapping[str, Any]) -> Service:
         injected=spec.mode == "Sidecar",
         target=None if spec.scaling.target_ref is UNSET else spec.scaling.target_ref,
         application=None if spec.application is UNSET else spec.application,
-        asked=_asked(spec),
+        spec_hash=_spec_hash(spec),
         paused=meta.get("annotations", {}).get(naming.ANNOTATION_PAUSED) == "true",
         plan=sizing,
     )
@@ -204,8 +204,8 @@ def _stored(spec: Any) -> Any:
     return {**found, "template": emptied(template)} if isinstance(template, Mapping) else found
 
 
-def _asked(spec: api.InferenceServiceSpec) -> str:
-    return fingerprint({key: value for key, value in told(spec).items() if key not in ("scaling", "price")})
+def _spec_hash(spec: api.InferenceServiceSpec) -> str:
+    return fingerprint({key: value for key, value in explicit_fields(spec).items() if key not in ("scaling", "price")})
 
 
 def _policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) -> Policy:

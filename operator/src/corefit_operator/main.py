@@ -54,7 +54,7 @@ def open_files() -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    from corefit_operator.kube.lease import Place  # noqa: PLC0415 - likewise
+    from corefit_operator.kube.lease import LeaseName  # noqa: PLC0415 - likewise
     from corefit_operator.process import program  # noqa: PLC0415 - 2 s of imports that --help does without
 
     settings = program.Settings(
@@ -75,7 +75,7 @@ async def _run(options: argparse.Namespace) -> None:
         round_s=options.round_seconds,
         resync_s=options.resync_seconds,
         via=options.reports_via,
-        lease=Place(*options.lease.split("/", 1)) if options.lease else None,
+        lease=LeaseName(*options.lease.split("/", 1)) if options.lease else None,
         upgrades_at_once=options.upgrades_at_once,
         identity=os.environ.get("POD_NAME") or socket.gethostname(),
         injection_account=options.injection_account,

@@ -26,8 +26,8 @@ def emptied(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in stored.items() if value is not None}
 
 
-def told(part: Part) -> dict[str, Any]:
-    """What a part says beyond its defaults, the same whether a default was written out or not.
+def explicit_fields(part: Part) -> dict[str, Any]:
+    """The fields of a part that differ from their defaults, the same whether a default was written out or not.
 
     By value: msgspec's own `omit_defaults` goes by identity, so that a "1" which one JSON decoder made is left out and
     that of another is not.
@@ -38,7 +38,7 @@ def told(part: Part) -> dict[str, Any]:
         default = field.default if field.default_factory is NODEFAULT else field.default_factory()
         if value is UNSET or value == default:
             continue
-        plain = told(value) if isinstance(value, Part) else msgspec.to_builtins(value)
+        plain = explicit_fields(value) if isinstance(value, Part) else msgspec.to_builtins(value)
         if plain != {}:
             found[field.encode_name] = plain
     return found

@@ -36,14 +36,14 @@ SIDECAR_USER: Final = 65532
 TOKEN_MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Where the runtime's container is.
 
     Attributes:
         container: its name.
         prefix: of its volumes' names, so that they differ from an application's.
         port, admin_port: of the protocol, and of health and report.
-        settings: the runtime's environment that follows from the place.
+        settings: the runtime's environment that follows from the placement.
     """
 
     container: str
@@ -65,14 +65,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return naming.volume_name(name) if self.prefix else name
 
 
-ALONE: Final = Place(
+OWN_POD: Final = Placement(
     container=naming.CONTAINER,
     prefix="",
     port=naming.PORT_HTTP,
     admin_port=naming.PORT_ADMIN,
     settings={Variable.DRAIN_SECONDS.value: str(DRAIN_S)},
 )
-BESIDE: Final = Place(
+AS_SIDECAR: Final = Placement(
     container=naming.SIDECAR,
     prefix="corefit-",
     port=naming.SIDECAR_PORT_HTTP,
@@ -98,11 +98,11 @@ def container(service: Service, image: str, millicores: int, *, link_local: bool
         link_local: whether models may come from link-local and cloud metadata addresses.
     """
     return {
-        **_common(service, image, ALONE, millicores, link_local=link_local),
-        "ports": [_port(naming.PORT_NAME, ALONE.port), _port("admin", ALONE.admin_port)],
+        **_common(service, image, OWN_POD, millicores, link_local=link_local),
+        "ports": [_port(naming.PORT_NAME, OWN_POD.port), _port("admin", OWN_POD.admin_port)],
         # The admin port is up within the first second, so that a model that can't be served is reported by a
         # process that stays alive; liveness therefore says nothing of the model, readiness everything.
-        "startupProbe": _probe("/livez", ALONE, period=PROBE_S, failures=STARTUP_PROBES, timeout=5),
+        "startupProbe": _probe("/livez", OWN_POD, period=PROBE_S, failures=STARTUP_PROBES, timeout=5),
         "securityContext": _confined(),
     }
 
@@ -110,11 +110,11 @@ def container(service: Service, image: str, millicores: int, *, link_local: bool
 def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manifest:
     """The native sidecar: an init container that stays, started and ready before the application."""
     return {
-        **_common(service, image, BESIDE, service.millicores, link_local=link_local),
+        **_common(service, image, AS_SIDECAR, service.millicores, link_local=link_local),
         "restartPolicy": "Always",
-        "ports": [_port("corefit-admin", BESIDE.admin_port)],
+        "ports": [_port("corefit-admin", AS_SIDECAR.admin_port)],
         # What the kubelet waits for before it starts the application.
-        "startupProbe": _probe("/readyz", BESIDE, period=PROBE_S, failures=SIDECAR_STARTUP_PROBES, timeout=5),
+        "startupProbe": _probe("/readyz", AS_SIDECAR, period=PROBE_S, failures=SIDECAR_STARTUP_PROBES, timeout=5),
         # In full, whatever the pod says for its other containers.
         "securityContext": {
             **_confined(),
@@ -126,61 +126,68 @@ def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manife
     }
 
 
-def volumes(service: Service, place: Place) -> list[Manifest]:
+def volumes(service: Service, placement: Placement) -> list[Manifest]:
     """The volumes that the container needs, the resource's own among them."""
     sizes = {"models": format_bytes(2 * service.memory_bytes + MODELS_MARGIN_BYTES)}
     empty: list[Manifest] = [
-        {"name": place.volume(v), "emptyDir": {"sizeLimit": sizes.get(v, SMALL_VOLUME)}} for v in _empty(place)
+        {"name": placement.volume(v), "emptyDir": {"sizeLimit": sizes.get(v, SMALL_VOLUME)}} for v in _empty(placement)
     ]
-    declared = [{**volume, "name": place.declared_volume(volume["name"])} for volume in service.template.volumes]
-    return [*empty, *(volume for volume, _ in _sources(service, place)), *declared]
+    declared = [{**volume, "name": placement.declared_volume(volume["name"])} for volume in service.template.volumes]
+    return [*empty, *(volume for volume, _ in _sources(service, placement)), *declared]
 
 
-def _sources(service: Service, place: Place) -> list[tuple[Manifest, str]]:
+def _sources(service: Service, placement: Placement) -> list[tuple[Manifest, str]]:
     """The volumes that come from elsewhere, each with its path in the container."""
     claim = {"claimName": service.model_claim, "readOnly": True}
     # Optional, or a pod whose Secret is missing would wait for it without a word; so the runtime says what is missing.
     secret = {"secretName": service.credentials_secret, "optional": True}
     sources: list[tuple[str, Manifest, str]] = [
-        (service.model_claim, {"name": place.volume("model-source"), "persistentVolumeClaim": claim}, SOURCE_MOUNT),
-        (service.credentials_secret, {"name": place.volume("model-credentials"), "secret": secret}, CREDENTIALS_MOUNT),
+        (service.model_claim, {"name": placement.volume("model-source"), "persistentVolumeClaim": claim}, SOURCE_MOUNT),
+        (
+            service.credentials_secret,
+            {"name": placement.volume("model-credentials"), "secret": secret},
+            CREDENTIALS_MOUNT,
+        ),
     ]
     return [(volume, path) for used, volume, path in sources if used]
 
 
-def _empty(place: Place) -> tuple[str, ...]:
-    return ("models", "tmp") if place is ALONE else ("models", "tmp", "socket", "no-token")
+def _empty(placement: Placement) -> tuple[str, ...]:
+    return ("models", "tmp") if placement is OWN_POD else ("models", "tmp", "socket", "no-token")
 
 
-def _mounts(service: Service, place: Place) -> list[Manifest]:
+def _mounts(service: Service, placement: Placement) -> list[Manifest]:
     beside: list[Manifest] = [
-        {"name": place.volume("socket"), "mountPath": naming.SOCKET_DIR},
+        {"name": placement.volume("socket"), "mountPath": naming.SOCKET_DIR},
         # Where something is mounted the API server puts no token: the runtime has no use for the application's.
-        {"name": place.volume("no-token"), "mountPath": TOKEN_MOUNT, "readOnly": True},
+        {"name": placement.volume("no-token"), "mountPath": TOKEN_MOUNT, "readOnly": True},
     ]
     return [
-        {"name": place.volume("models"), "mountPath": "/models"},
-        {"name": place.volume("tmp"), "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
-        *(beside if place is BESIDE else []),
-        *({"name": volume["name"], "mountPath": path, "readOnly": True} for volume, path in _sources(service, place)),
-        *({**mount, "name": place.declared_volume(mount["name"])} for mount in service.template.volume_mounts),
+        {"name": placement.volume("models"), "mountPath": "/models"},
+        {"name": placement.volume("tmp"), "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
+        *(beside if placement is AS_SIDECAR else []),
+        *(
+            {"name": volume["name"], "mountPath": path, "readOnly": True}
+            for volume, path in _sources(service, placement)
+        ),
+        *({**mount, "name": placement.declared_volume(mount["name"])} for mount in service.template.volume_mounts),
     ]
 
 
-def _common(service: Service, image: str, place: Place, millicores: int, *, link_local: bool) -> Manifest:
+def _common(service: Service, image: str, placement: Placement, millicores: int, *, link_local: bool) -> Manifest:
     requests = {"cpu": format_millicores(millicores), "memory": format_bytes(service.memory_bytes)}
     limits = {**requests, "cpu": format_millicores(service.burst_millicores or millicores)}
     return {
-        "name": place.container,
+        "name": placement.container,
         "image": service.image or image,
         "imagePullPolicy": service.image_pull_policy,
-        "env": _environment(service, place, link_local=link_local),
+        "env": _environment(service, placement, link_local=link_local),
         "resources": {"requests": requests, "limits": limits},
         # The default, stated: a resize must never restart the process.
         "resizePolicy": [{"resourceName": r, "restartPolicy": "NotRequired"} for r in ("cpu", "memory")],
-        "livenessProbe": _probe("/livez", place, period=10, failures=6, timeout=5),
-        "readinessProbe": _probe("/readyz", place, period=PROBE_S, failures=UNREADY_PROBES, timeout=2),
-        "volumeMounts": _mounts(service, place),
+        "livenessProbe": _probe("/livez", placement, period=10, failures=6, timeout=5),
+        "readinessProbe": _probe("/readyz", placement, period=PROBE_S, failures=UNREADY_PROBES, timeout=2),
+        "volumeMounts": _mounts(service, placement),
     }
 
 
@@ -192,24 +199,24 @@ def _port(name: str, number: int) -> Manifest:
     return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
-def _probe(path: str, place: Place, *, period: int, failures: int, timeout: int) -> Manifest:
+def _probe(path: str, placement: Placement, *, period: int, failures: int, timeout: int) -> Manifest:
     return {
-        "httpGet": {"path": path, "port": place.admin_port, "scheme": "HTTP"},
+        "httpGet": {"path": path, "port": placement.admin_port, "scheme": "HTTP"},
         "periodSeconds": period,
         "failureThreshold": failures,
         "timeoutSeconds": timeout,
     }
 
 
-def _environment(service: Service, place: Place, *, link_local: bool) -> list[dict[str, Any]]:
+def _environment(service: Service, placement: Placement, *, link_local: bool) -> list[dict[str, Any]]:
     threads = str(service.plan.threads_per_worker)
     settings = {
         Variable.MODEL.value: service.model_uri,
         Variable.MODEL_SHA256.value: service.model_sha256,
         Variable.STRICT_CHECKSUM.value: "true" if service.model_sha256 else "",
         Variable.NAME.value: service.model_name,
-        Variable.PORT.value: str(place.port),
-        Variable.ADMIN_PORT.value: str(place.admin_port),
+        Variable.PORT.value: str(placement.port),
+        Variable.ADMIN_PORT.value: str(placement.admin_port),
         Variable.OBJECTIVE_MS.value: str(round(service.objective.latency_s * 1000)),
         Variable.PERCENTILE.value: f"{service.objective.percentile:g}",
         Variable.MODEL_DIR.value: "/models",
@@ -218,7 +225,7 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
         Variable.CALIBRATE.value: "" if service.calibrate else "false",
         Variable.WARM_UP.value: "" if service.calibrate else "false",
         Variable.CALIBRATION_INPUTS.value: service.calibration_inputs,
-        **place.settings,
+        **placement.settings,
         # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
         "ORT_INTRA_OP_NUM_THREADS": threads,
         "OMP_NUM_THREADS": threads,
@@ -231,7 +238,7 @@ def _environment(service: Service, place: Place, *, link_local: bool) -> list[di
     own.append({"name": Variable.POD_UID.value, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
     if service.burst_millicores is not None:
         # From the pod, not from the resource: a LimitRange or an admission policy may have changed it.
-        request = {"containerName": place.container, "resource": "requests.cpu", "divisor": "1m"}
+        request = {"containerName": placement.container, "resource": "requests.cpu", "divisor": "1m"}
         own.append({"name": Variable.CPU_REQUEST_MILLICORES.value, "valueFrom": {"resourceFieldRef": request}})
     theirs = {variable.get("name"): variable for variable in service.template.env}
     return [*(v for v in own if v["name"] not in theirs), *theirs.values()]

@@ -14,7 +14,7 @@ from corefit_core.environment import Variable
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest, fingerprint
 from corefit_core.pods import container
-from corefit_core.pods.container import BESIDE
+from corefit_core.pods.container import AS_SIDECAR
 from corefit_core.service import Service
 
 APPLICATION: Final = "application"
@@ -32,20 +32,20 @@ def rendered(service: Service, image: str, *, link_local: bool = False) -> Manif
             {"name": Variable.URL.value, "value": URL},
             {"name": Variable.SOCKET.value, "value": naming.SOCKET},
         ],
-        "volumeMounts": [{"name": BESIDE.volume("socket"), "mountPath": naming.SOCKET_DIR, "readOnly": True}],
+        "volumeMounts": [{"name": AS_SIDECAR.volume("socket"), "mountPath": naming.SOCKET_DIR, "readOnly": True}],
     }
     return {
         "metadata": {
             "labels": naming.selector(service.name),
             "annotations": {
-                naming.ANNOTATION_ADMIN_PORT: str(BESIDE.admin_port),
+                naming.ANNOTATION_ADMIN_PORT: str(AS_SIDECAR.admin_port),
                 **naming.model_annotations(service.source_uri, service.model_revision),
             },
         },
         "spec": {
             "initContainers": [container.sidecar(service, image, link_local=link_local)],
             "containers": [application],
-            "volumes": container.volumes(service, BESIDE),
+            "volumes": container.volumes(service, AS_SIDECAR),
         },
     }
 

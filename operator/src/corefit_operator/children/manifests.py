@@ -64,7 +64,7 @@ def injection_template(service: Service, defaults: Defaults) -> Manifest:
 def _serving(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
     deployment = _manifest(service, "apps/v1", "Deployment", {"spec": _deployment(service, defaults)})
     # On the Deployment alone, whose pods roll when it changes: `upgrades` tells by it on whose account.
-    deployment["metadata"]["annotations"][naming.ANNOTATION_ASKED] = service.asked
+    deployment["metadata"]["annotations"][naming.ANNOTATION_SPEC_HASH] = service.spec_hash
     return (
         _manifest(service, "v1", "ServiceAccount", {"automountServiceAccountToken": False}),
         _manifest(service, "networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(service, defaults)}),
@@ -219,7 +219,7 @@ def _pod_template(service: Service, defaults: Defaults) -> Manifest:
                     link_local=defaults.allow_link_local,
                 )
             ],
-            "volumes": container.volumes(service, container.ALONE),
+            "volumes": container.volumes(service, container.OWN_POD),
         }
         return {"metadata": metadata, "spec": {**_pod(service, grace), **held}}
     containers = ports.named(application.containers, application.port) or list(application.containers)

@@ -5,7 +5,7 @@ all of their services roll at once, and a template that doesn't work stops at th
 """
 
 from corefit_core.manifest import Manifest
-from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_ASKED
+from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_SPEC_HASH
 from corefit_operator.cache.view import Key
 from corefit_operator.kube.workloads import Child
 
@@ -51,9 +51,9 @@ class Upgrades:
 def _by_operator(wanted: Manifest, found: Child) -> bool:
     """Whether the manifest has changed while what the resource asks for has not."""
     new, old = wanted["metadata"]["annotations"], found.metadata.annotations
-    asked = old.get(ANNOTATION_ASKED, new[ANNOTATION_ASKED])  # a version before this one wrote none
+    asked = old.get(ANNOTATION_SPEC_HASH, new[ANNOTATION_SPEC_HASH])  # a version before this one wrote none
     return (
         bool(old.get(ANNOTATION_APPLIED))
         and old[ANNOTATION_APPLIED] != new[ANNOTATION_APPLIED]
-        and (asked == new[ANNOTATION_ASKED])
+        and (asked == new[ANNOTATION_SPEC_HASH])
     )

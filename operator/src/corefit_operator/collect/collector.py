@@ -13,7 +13,7 @@ from aiohttp import ClientError
 
 from corefit_core import report
 from corefit_core.errors import CorefitError, InvalidInput
-from corefit_operator.collect.report_client import Place, ReportClient
+from corefit_operator.collect.report_client import ReportAddress, ReportClient
 from corefit_operator.concurrency.fair_semaphore import Turns
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
@@ -35,7 +35,7 @@ def direct(client: ReportClient, path: str = report.REPORT_PATH) -> Fetch:
     """By the pods' own addresses: for an operator in the cluster's network."""
 
     async def fetch(pod: Pod) -> bytes:
-        return await client.get(Place(pod.status.pod_ip, pod.admin_port, path))
+        return await client.get(ReportAddress(pod.status.pod_ip, pod.admin_port, path))
 
     return fetch
 

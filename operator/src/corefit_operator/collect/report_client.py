@@ -22,7 +22,7 @@ IDLE_S: Final = 60.0
 """Seconds that a connection is kept without being used: its pod is gone, or no longer asked."""
 
 
-class Place(NamedTuple):
+class ReportAddress(NamedTuple):
     """Where a pod's admin port is, and what is asked for there."""
 
     address: str
@@ -46,7 +46,7 @@ class ReportClient:
     def __init__(self, max_bytes: int, clock: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
-        self._kept: dict[Place, _Connection] = {}
+        self._kept: dict[ReportAddress, _Connection] = {}
         self._swept_at = clock()
 
     async def __aenter__(self) -> Self:
@@ -57,7 +57,7 @@ class ReportClient:
             connection.close()
         self._kept.clear()
 
-    async def get(self, place: Place) -> bytes:
+    async def get(self, address: ReportAddress) -> bytes:
         """The body of the answer.
 
         Raises:
@@ -65,30 +65,32 @@ class ReportClient:
             InvalidInput: the answer is no 200, no HTTP, or too long.
         """
         self._sweep()
-        kept = self._kept.pop(place, None)
+        kept = self._kept.pop(address, None)
         if kept is not None and kept.open:
             try:
-                return await self._asked(place, kept)
+                return await self._asked(address, kept)
             except ConnectionError:
                 if kept.answered:
                     raise
                 # It was closed while it was kept, which shows only now; nothing has been answered twice.
-        return await self._asked(place, await self._connected(place))
+        return await self._asked(address, await self._connected(address))
 
-    async def _connected(self, place: Place) -> "_Connection":
+    async def _connected(self, address: ReportAddress) -> "_Connection":
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: _Connection(self._max_bytes), place.address, place.port)
+        _, connection = await loop.create_connection(
+            lambda: _Connection(self._max_bytes), address.address, address.port
+        )
         return connection
 
-    async def _asked(self, place: Place, connection: "_Connection") -> bytes:
+    async def _asked(self, address: ReportAddress, connection: "_Connection") -> bytes:
         try:
-            body = await connection.ask(place.request())
+            body = await connection.ask(address.request())
         except BaseException:
             connection.close()  # the answer may still come, and would be taken for the next one's
             raise
         if connection.open:
             connection.used_at = self._clock()
-            other, self._kept[place] = self._kept.get(place), connection
+            other, self._kept[address] = self._kept.get(address), connection
             if other is not None:
                 other.close()
         return body
@@ -99,10 +101,10 @@ class ReportClient:
         if now - self._swept_at < IDLE_S:
             return
         self._swept_at = now
-        for place, connection in list(self._kept.items()):
+        for address, connection in list(self._kept.items()):
             if not connection.open or now - connection.used_at > IDLE_S:
                 connection.close()
-                del self._kept[place]
+                del self._kept[address]
 
 
 class _Connection(asyncio.Protocol):

@@ -30,7 +30,7 @@ class LeaseLost(CorefitError):
     """The lease could not be renewed in time, or another holds it: this process must write nothing more and end."""
 
 
-class Place(NamedTuple):
+class LeaseName(NamedTuple):
     """Where the Lease is."""
 
     namespace: str
@@ -49,7 +49,7 @@ class Lease:
         clock: seconds that go on while the machine sleeps, or a leader would wake up and write.
     """
 
-    def __init__(self, cluster: Cluster, place: Place, identity: str, clock: Callable[[], float]) -> None:
+    def __init__(self, cluster: Cluster, place: LeaseName, identity: str, clock: Callable[[], float]) -> None:
         self._cluster = cluster
         self._place = place
         self._identity = identity

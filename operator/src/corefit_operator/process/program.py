@@ -30,7 +30,7 @@ from corefit_operator.kube import lease as leases
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.fence import Fence
-from corefit_operator.kube.lease import Lease, Place
+from corefit_operator.kube.lease import Lease, LeaseName
 from corefit_operator.process import health
 from corefit_operator.process.controller import SHARE, Controller
 from corefit_operator.reconcile.reconciler import Reconciler
@@ -76,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     resync_s: float
     via: Via
     identity: str
-    lease: Place | None
+    lease: LeaseName | None
     upgrades_at_once: int
     injection_account: str
 
