@@ -6,7 +6,7 @@ from corefit_core import burst
 from corefit_core.burst import Usage
 from corefit_core.report import Burst, ModelIdentity, PlanInForce, Report
 from corefit_operator.collect import burst_window
-from corefit_operator.reconcile.state import Remembered
+from corefit_operator.reconcile.state import ResourceState
 from corefit_operator.status import conditions
 from corefit_runtime.burst import BurstMeter
 
@@ -62,7 +62,7 @@ def _report(lent: float, short: float, boot: str = "b") -> Report:
     ],
 )
 def test_a_verdict_is_over_ten_seconds_and_is_kept_until_the_next(after: Report, status: str, reason: str) -> None:
-    memory = burst_window.Memory()
+    memory = burst_window.BurstWindow()
     assert burst_window.look({"a": _report(5.0, 2.0)}, memory, 100.0) is None
     assert burst_window.look({"a": after}, memory, 105.0) is None
     seen = burst_window.look({"a": after}, memory, 110.0)
@@ -72,7 +72,7 @@ def test_a_verdict_is_over_ten_seconds_and_is_kept_until_the_next(after: Report,
 
 
 def test_a_process_that_is_new_says_nothing_of_the_time_before_it() -> None:
-    memory = burst_window.Memory()
+    memory = burst_window.BurstWindow()
     burst_window.look({"a": _report(5.0, 2.0), "b": _report(0.0, 0.0)}, memory, 0.0)
     seen = burst_window.look({"a": _report(90.0, 0.0, boot="c"), "b": _report(10.0, 0.0)}, memory, 10.0)
     assert seen is not None
@@ -81,4 +81,4 @@ def test_a_process_that_is_new_says_nothing_of_the_time_before_it() -> None:
 
 
 def test_what_is_remembered_of_a_resource_begins_without_a_verdict() -> None:
-    assert Remembered(uid="u").lent == burst_window.Memory()
+    assert ResourceState(uid="u").lent == burst_window.BurstWindow()

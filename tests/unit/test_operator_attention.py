@@ -97,7 +97,7 @@ async def test_a_look_that_counts_nothing_puts_none_off() -> None:
     async with running(pods):
         for later in (0.0, 1.0, 0.2, 0.2):
             pods.now += later
-            pods.attention.hush(KEY)
+            pods.attention.pause(KEY)
             pods.attention.watch(KEY, [pod("a")], pods.now)
         await pods.settled()
         assert pods.looks == [pytest.approx(SPACED_S - 0.4)]
@@ -107,9 +107,9 @@ async def test_what_pods_say_while_their_resource_is_looked_at_is_seen_by_that_l
     """Each call was followed by two looks, the second in vain: a pod is asked again at once, and says the same."""
     pods = Pods(a=[LONG])
     async with running(pods):
-        pods.attention.hush(KEY)
+        pods.attention.pause(KEY)
         pods.attention.watch(KEY, [pod("a")], pods.now)
-        pods.attention.hush(KEY)
+        pods.attention.pause(KEY)
         await pods.settled()
         assert pods.asked == ["a"]
         assert (pods.looks, pods.calls) == ([], 0)

@@ -26,7 +26,7 @@ from corefit_operator.collect.report_client import ReportAddress, ReportClient
 from corefit_operator.diagnosis.pod_problems import problem
 from corefit_operator.kube.pods import Pod, PodStatus, decode_pod
 from corefit_operator.status import resource_status
-from corefit_operator.status.result import Found
+from corefit_operator.status.result import Result
 
 SUBNET = f"127.{os.getpid() % 40 + 20}.{os.getpid() // 40 % 250}"
 """Of this process, so that test runs side by side don't take each other's ports; from 127.64 on are control planes."""
@@ -160,7 +160,7 @@ LIARS: dict[str, tuple[Answer, str]] = {
     "another pod": (_http(report.encode(_report("u1"))), "invalid"),
     "huge number": (_http(report.encode(_report("u2")).replace(b'"workers":1', b'"workers":' + b"9" * 30)), "invalid"),
     "error": (_http(b"{}", "500 Oh"), "invalid"),
-    "redirect": (_http(b"", "302 Found", f"Location: http://{SUBNET}.1:{PORT_ADMIN}/report\r\n"), "invalid"),
+    "redirect": (_http(b"", "302 Result", f"Location: http://{SUBNET}.1:{PORT_ADMIN}/report\r\n"), "invalid"),
     "endless": (_endless, "invalid"),
     "endless head": (_endless_head, "invalid"),
     "endless chunk extension": (_endless_chunk_extension, "invalid"),
@@ -285,7 +285,7 @@ def test_the_longest_report_leaves_a_status_that_the_api_server_takes() -> None:
     told = report.decode(report.encode(_report("u1", state="Failed", reason=text, message=text, plan=plan)))
     waiting = msgspec.structs.replace(_pod(1), status=msgspec.structs.replace(_pod(1).status, conditions=()))
     trouble = problem([waiting], {"u1": told}, None)
-    found = Found(deployment=None, pods=(waiting,), reports={"u1": told}, decision=None, desired=1, problem=trouble)
+    found = Result(deployment=None, pods=(waiting,), reports={"u1": told}, decision=None, desired=1, problem=trouble)
     service = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
     written = resource_status.of(service, found, InferenceServiceStatus(), "2030-01-01T00:00:00Z")
     encoded = msgspec.json.encode(resource_status.encode(written))

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_PAUSED, FIELD_MANAGER
-from corefit_operator.cache.view import Key, View, asked
+from corefit_operator.cache.view import Key, View, spec_version
 from corefit_operator.children.manifests import Defaults
 from corefit_operator.kube import transform
 from corefit_operator.kube.pods import decode_pod
 from corefit_operator.kube.transform import BASE, NAMESPACE_MAX, RESOURCE_MAX, TOO_LARGE
 from corefit_operator.kube.workloads import decode_child
-from corefit_operator.reconcile.state import Remembered
+from corefit_operator.reconcile.state import ResourceState
 
 MODEL = {"model": {"uri": "http://models/a.onnx"}}
 BOMBS: dict[str, dict[str, Any]] = {
@@ -55,9 +55,9 @@ def test_a_resource_that_is_too_large_is_kept_without_its_spec_and_says_so(bomb:
     kept = view.service(key)
     assert kept is not None
     assert len(msgspec.json.encode(kept)) < 1000
-    assert asked(kept) == asked(raw)
+    assert spec_version(kept) == spec_version(raw)
     with pytest.raises(InvalidInput, match=r"spec would take about .* KiB of the operator's memory"):
-        Remembered(uid="a").told(kept, Defaults(image="i"))
+        ResourceState(uid="a").desired(kept, Defaults(image="i"))
 
 
 DEEP = """
@@ -94,7 +94,7 @@ def test_an_ordinary_one_is_kept_without_what_nobody_reads() -> None:
     assert set(kept["metadata"]) == {"name", "namespace", "uid", "generation", "resourceVersion", "annotations"}
     assert kept["metadata"]["annotations"] == {ANNOTATION_PAUSED: "false"}
     assert transform.weight(raw) < RESOURCE_MAX / 2
-    Remembered(uid="a").told(kept, Defaults(image="i"))
+    ResourceState(uid="a").desired(kept, Defaults(image="i"))
 
 
 def test_a_namespace_that_is_full_takes_no_more_until_something_is_gone_and_costs_others_nothing() -> None:

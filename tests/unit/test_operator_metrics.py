@@ -7,12 +7,12 @@ from corefit_core.service import decode
 from corefit_operator.cache.view import Key
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.status import gauges
-from corefit_operator.status.result import Found
+from corefit_operator.status.result import Result
 from corefit_operator.telemetry.metrics import Metrics
 
 KEY, OTHER = Key("n", "a"), Key("n", "b")
 SERVICE = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
-NOTHING = Found(deployment=None, pods=(), reports={}, decision=None, desired=1)
+NOTHING = Result(deployment=None, pods=(), reports={}, decision=None, desired=1)
 LENT = Verdict(lending="Available", lent_cores=0.5, short_cores=0.0)
 SIZED = msgspec.structs.replace(NOTHING, cpu=Sized(wanted=500, granted=(250, 500)), burst=LENT)
 

@@ -8,12 +8,12 @@ from corefit_core import naming
 from corefit_core.service import decode
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import apply
-from corefit_operator.children.apply import Memory
+from corefit_operator.children.apply import ApplyState
 from corefit_operator.children.manifests import Defaults, desired
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.kube.workloads import Child, decode_child
-from corefit_operator.reconcile.state import Remembered
+from corefit_operator.reconcile.state import ResourceState
 
 VICTIM, RIVAL = Key("n", "digits.v2"), Key("n", "digits-v2-993aa98e")
 """The second is called what the children of the first are."""
@@ -78,7 +78,7 @@ def test_when_the_one_is_gone_the_other_has_the_name() -> None:
 
 
 def test_the_other_one_makes_nothing_scales_nothing_and_says_why() -> None:
-    told = Remembered(uid="u").told(_raw(RIVAL), Defaults(image="i")).without_names(VICTIM)
+    told = ResourceState(uid="u").desired(_raw(RIVAL), Defaults(image="i")).without_names(VICTIM)
     assert told.wanted == ()
     assert told.service.target is None
     assert told.violation is not None
@@ -138,7 +138,7 @@ class Api:
         self.released.append(f"{manifest['kind']} {uid}")
 
 
-async def _settle(api: Api) -> apply.Outcome:
+async def _settle(api: Api) -> apply.ApplyResult:
     view, service = View(), decode(_raw(ORDINARY))
     view.put_service(_raw(ORDINARY))
 
@@ -146,7 +146,7 @@ async def _settle(api: Api) -> apply.Outcome:
         return
 
     wanted = desired(service, Defaults(image="i"))
-    return await apply.settle(api, view, service, wanted, memory=Memory(), confirm=confirm, now=0.0)
+    return await apply.settle(api, view, service, wanted, memory=ApplyState(), confirm=confirm, now=0.0)
 
 
 async def test_before_the_first_child_is_made_all_names_are_looked_at() -> None:

@@ -400,7 +400,7 @@ async def test_a_name_that_kubernetes_needs_is_never_to_be_freed(kind: str, name
         view,
         service,
         [manifest],
-        memory=apply.Memory(),
+        memory=apply.ApplyState(),
         confirm=confirm,
         now=0.0,
     )

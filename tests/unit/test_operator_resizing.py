@@ -14,8 +14,8 @@ from corefit_operator.kube.metadata import Meta
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.resize import sizes
 from corefit_operator.resize.node_headroom import Headroom
-from corefit_operator.resize.resizer import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNABLE_S, Memory, Resizer
-from corefit_operator.resize.sizes import Scene, Sized
+from corefit_operator.resize.resizer import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNABLE_S, Resizer, ResizeState
+from corefit_operator.resize.sizes import Sized, SizingInput
 from corefit_operator.status import events
 from corefit_operator.telemetry.metrics import Metrics
 
@@ -34,7 +34,7 @@ class World:
         self.has_resize = True
         self.discoveries = 0
         self.grants = True
-        self.view, self.metrics, self.memory = View(), Metrics(), Memory()
+        self.view, self.metrics, self.memory = View(), Metrics(), ResizeState()
         headroom = Headroom(self, lambda: self.now)  # type: ignore[arg-type]
         self.resizer = Resizer(self, self.view, headroom, self.metrics, lambda: self.now)  # type: ignore[arg-type]
 
@@ -82,7 +82,7 @@ class World:
 
     async def round(self, grants: dict[str, int], **spec: Any) -> Sized:
         decision = Decision(replicas=1, millicores=500, grants=grants, uncapped=1, reason="LoadUp", message="busy")
-        scene = Scene(service=_service(**spec), pods=self.live(), decision=decision, start=250)
+        scene = SizingInput(service=_service(**spec), pods=self.live(), decision=decision, start=250)
         return await self.resizer.resize(KEY, scene, self.memory)
 
     def counted(self, outcome: str) -> float:

@@ -17,7 +17,7 @@ from corefit_operator.kube.cluster import Cluster, Listed
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.status import target_conditions
 from corefit_operator.workload.injection import FRESH_S, LIST_MAX, Sidecars, names
-from corefit_operator.workload.target import Beside
+from corefit_operator.workload.target import ObservedTarget
 
 DEFAULTS = Defaults(image="i", version="1", operator_namespace="corefit-system")
 TARGET = {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}}
@@ -244,7 +244,7 @@ async def test_what_cannot_be_asked_fails_all_who_want_to_know_and_is_asked_agai
 
 def test_ready_and_progressing_of_pods_of_others() -> None:
     service, trouble = decode(_raw()), Problem(reason="ModelUnavailable", message="404")
-    here = Beside(template={}, offer="AtAdmission", stale=1)
+    here = ObservedTarget(template={}, offer="AtAdmission", stale=1)
     assert target_conditions.ready(service, 0, 0, None)[2] == "NoPods"
     assert "inject: digits" in target_conditions.ready(service, 0, 0, None)[3]
     assert target_conditions.ready(service, 0, 2, None)[2] == "Starting"
@@ -252,7 +252,7 @@ def test_ready_and_progressing_of_pods_of_others() -> None:
     assert target_conditions.ready(service, 1, 2, trouble)[1:3] == ("True", "Serving")
     assert target_conditions.progressing(here, 2, None)[1:3] == ("True", "StalePods")
     assert target_conditions.progressing(here, 2, trouble)[1] == "False"
-    assert target_conditions.progressing(Beside(template={}, offer="AtAdmission"), 2, None)[2] == "Complete"
+    assert target_conditions.progressing(ObservedTarget(template={}, offer="AtAdmission"), 2, None)[2] == "Complete"
 
 
 def test_a_pod_says_where_its_admin_port_is() -> None:

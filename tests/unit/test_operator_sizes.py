@@ -14,7 +14,7 @@ from corefit_core.service import decode
 from corefit_operator.kube import pod_cpu
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.resize import sizes
-from corefit_operator.resize.sizes import Scene
+from corefit_operator.resize.sizes import SizingInput
 
 RANGE = {"cpu": "250m", "maxCPU": "2"}
 
@@ -49,7 +49,7 @@ def _steps(
     spec = {"model": {"uri": "http://m/a.onnx"}, "resources": resources or RANGE, "scaling": {"mode": mode}}
     service = decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": spec})
     decision = _decision(grants) if grants is not None else None
-    found = sizes.steps(Scene(service=service, pods=tuple(pods), decision=decision, start=start))
+    found = sizes.steps(SizingInput(service=service, pods=tuple(pods), decision=decision, start=start))
     return {step.pod.metadata.name: (step.before, step.millicores) for step in found}
 
 

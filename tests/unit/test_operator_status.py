@@ -21,7 +21,7 @@ from corefit_operator.kube.workloads import Child, decode_child
 from corefit_operator.reconcile import recommender_input
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.status import gauges, resource_status
-from corefit_operator.status.result import Found
+from corefit_operator.status.result import Result
 from corefit_operator.telemetry.metrics import Metrics
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -49,9 +49,9 @@ def _deployment(replicas: int = 1, **state: Any) -> Child:
     return decode_child("Deployment", raw)
 
 
-def _found(**fields: Any) -> Found:
+def _found(**fields: Any) -> Result:
     given = {"deployment": _deployment(), "pods": (), "reports": {}, "decision": None, "desired": 1, **fields}
-    return Found(**given)
+    return Result(**given)
 
 
 def _report(**fields: Any) -> Report:
@@ -60,7 +60,7 @@ def _report(**fields: Any) -> Report:
     return Report(**given)
 
 
-def _conditions(found: Found, service: Service | None = None) -> dict[str, Condition]:
+def _conditions(found: Result, service: Service | None = None) -> dict[str, Condition]:
     new = resource_status.of(service or _service(), found, InferenceServiceStatus(), NOW)
     return {c.type: c for c in new.conditions}
 
@@ -204,7 +204,7 @@ NEVER_SEEN = _deployment(1, observedGeneration=0, updatedReplicas=0, availableRe
 REPLACED = _deployment(2, updatedReplicas=1, availableReplicas=2)
 TWO = Decision(replicas=2, uncapped=2, millicores=500, reason="LoadUp", message="busy")
 FULL = Problem(reason="Unschedulable", message="full.")
-MESSAGES: list[tuple[str, Found, dict[str, Any], list[str]]] = [
+MESSAGES: list[tuple[str, Result, dict[str, Any], list[str]]] = [
     ("Ready", _found(pods=(_pod(ready=True),)), {}, ["1 of 1 replicas serve requests."]),
     ("Ready", _found(deployment=None, desired=0), {}, ["Corefit has yet to create the Deployment."]),
     ("Ready", _found(desired=0, deployment=NO_PODS), {"mode": "Manual"}, ["spec.scaling.replicas is 0", "Set it to 1"]),
@@ -263,7 +263,7 @@ MESSAGES: list[tuple[str, Found, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("kind", "found", "scaling", "words"), MESSAGES)
-def test_each_message_fits_its_case(kind: str, found: Found, scaling: dict[str, Any], words: list[str]) -> None:
+def test_each_message_fits_its_case(kind: str, found: Result, scaling: dict[str, Any], words: list[str]) -> None:
     message = _conditions(found, _service(scaling=scaling))[kind].message
     assert all(word in message for word in words), message
 
@@ -352,7 +352,7 @@ def test_a_pod_of_another_model_is_diagnosed_by_its_own() -> None:
         (_found(refused=Problem(reason="NameTaken", message="x")), "NameTaken"),
     ],
 )
-def test_why_nothing_serves(found: Found, reason: str) -> None:
+def test_why_nothing_serves(found: Result, reason: str) -> None:
     ready = _conditions(found)["Ready"]
     assert (ready.status, ready.reason) == ("False", reason)
 

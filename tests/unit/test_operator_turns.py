@@ -7,11 +7,11 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_operator.concurrency.fair_semaphore import Turns
+from corefit_operator.concurrency.fair_semaphore import FairSemaphore
 
 
 async def test_a_group_that_holds_its_places_for_ever_leaves_the_rest_to_others() -> None:
-    turns: Turns[str] = Turns(places=4, share=2)
+    turns: FairSemaphore[str] = FairSemaphore(places=4, share=2)
     forever = asyncio.Event()
 
     async def hold(group: str) -> None:
@@ -27,7 +27,7 @@ async def test_a_group_that_holds_its_places_for_ever_leaves_the_rest_to_others(
 
 
 async def test_those_that_wait_are_served_in_turns() -> None:
-    turns: Turns[str] = Turns(places=1, share=1)
+    turns: FairSemaphore[str] = FairSemaphore(places=1, share=1)
     served: list[str] = []
 
     async def once(group: str) -> None:
@@ -44,7 +44,7 @@ def test_no_place_is_lost_and_none_held_twice(wants: list[tuple[str, bool, int]]
     """Whoever is cancelled, waiting or not."""
 
     async def run() -> None:
-        turns: Turns[str] = Turns(places=3, share=2)
+        turns: FairSemaphore[str] = FairSemaphore(places=3, share=2)
         held: Counter[str] = Counter()
 
         async def once(group: str, steps: int) -> None:

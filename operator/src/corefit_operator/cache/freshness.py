@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from corefit_operator.cache.view import Key, View, asked
+from corefit_operator.cache.view import Key, View, spec_version
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
 
@@ -20,6 +20,6 @@ async def confirm(cluster: Cluster, view: View, key: Key, raw: Mapping[str, Any]
         view.drop_service(raw)
     else:
         view.put_service(newest)
-        if asked(newest) == asked(raw):
+        if spec_version(newest) == spec_version(raw):
             return
     raise ApiError("the resource asks for something else by now", status=HTTPStatus.CONFLICT)

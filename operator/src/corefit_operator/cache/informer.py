@@ -15,7 +15,7 @@ import kopf
 
 from corefit_core.errors import CorefitError
 from corefit_core.naming import GROUP, LABEL_SERVICE, PLURAL, VERSION
-from corefit_operator.cache.view import Key, View, asked
+from corefit_operator.cache.view import Key, View, spec_version
 from corefit_operator.concurrency.tasks import first_ended
 from corefit_operator.kube.metadata import Meta, decoded_or_none
 from corefit_operator.kube.paths import CHILD_KINDS, PATHS
@@ -129,8 +129,8 @@ class Informer:
             self._dirty(key)
             return
         key = self._view.put_service(raw)
-        if self._asked.get(key) != asked(raw):
-            self._asked[key] = asked(raw)
+        if self._asked.get(key) != spec_version(raw):
+            self._asked[key] = spec_version(raw)
             self._dirty(key)
 
     def _put_pod(self, raw: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from corefit_operator.cache.namespaces import GONE
-from corefit_operator.cache.view import Key, View, asked
+from corefit_operator.cache.view import Key, View, spec_version
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster, Listed
 from corefit_operator.kube.metadata import Meta, decode_meta, decoded_or_none
@@ -134,7 +134,7 @@ class Resync:
         for item in listed.items:
             before = self._view.service(self._view.key(item))
             key = self._view.put_service(item)
-            if before is None or asked(before) != asked(item) or self._fits_again(key, before):
+            if before is None or spec_version(before) != spec_version(item) or self._fits_again(key, before):
                 self._dirty(key)
         for key in self._view.services():
             raw = self._view.service(key) or {}

@@ -173,8 +173,8 @@ class View:
         return [p for pods in self._pods.values() for p in pods.values()]
 
 
-def asked(raw: Mapping[str, Any]) -> tuple[object, ...]:
-    """What is asked for, told apart from what is said of it: a status that was written changes nothing in this."""
+def spec_version(raw: Mapping[str, Any]) -> tuple[object, ...]:
+    """Changes when the spec, our annotations or the deletion change: a write of the status leaves it as it is."""
     meta = raw["metadata"]
     return (meta.get("uid"), meta.get("generation"), annotations(raw), meta.get("deletionTimestamp"))
 

@@ -43,7 +43,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     fields: str
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class ApplyResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of bringing the children in order.
 
     Attributes:
@@ -57,7 +57,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     retry_s: float | None = None
 
 
-class Memory(msgspec.Struct, kw_only=True):
+class ApplyState(msgspec.Struct, kw_only=True):
     """What is remembered of one resource's children, and may be lost at any time.
 
     Attributes:
@@ -83,10 +83,10 @@ async def settle(
     service: Service,
     manifests: Sequence[Manifest],
     *,
-    memory: Memory,
+    memory: ApplyState,
     confirm: Confirm,
     now: float,
-) -> Outcome:
+) -> ApplyResult:
     """Brings all children in order, or says why one can't be.
 
     What the API server can't take now, a webhook of it being down, is left for later with a backoff of its own: it
@@ -96,7 +96,7 @@ async def settle(
         ApiError: the view is behind, and nothing may be decided from it.
     """
     if now < memory.until:
-        return Outcome(refused=memory.refused, retry_s=memory.until - now)
+        return ApplyResult(refused=memory.refused, retry_s=memory.until - now)
     try:
         outcome = await _settled(cluster, view, service, manifests, memory=memory.applied, confirm=confirm)
     except ApiError as error:
@@ -105,7 +105,7 @@ async def settle(
         wait = memory.backoff.failed(error.retry_after_s)
         memory.until, memory.refused = now + wait, None
         LOG.warning("%s/%s: children again in %.1f s: %s", service.namespace, service.name, wait, error)
-        return Outcome(retry_s=wait)
+        return ApplyResult(retry_s=wait)
     memory.backoff.failures, memory.refused = 0, outcome.refused
     if outcome.refused is not None:
         memory.until = now + REFUSED_S
@@ -121,7 +121,7 @@ async def _settled(
     *,
     memory: dict[tuple[str, str], Applied],
     confirm: Confirm,
-) -> Outcome:
+) -> ApplyResult:
     known = view.children(Key(service.namespace, service.name))
     written, wanting = 0, list[tuple[Manifest, Child | None]]()
     # All names are looked at before the first write: a resource whose Deployment is another's makes nothing at all.
@@ -145,10 +145,10 @@ async def _settled(
             if not error.refused:
                 raise
             if _LEAVING in str(error):
-                return Outcome(written=written, retry_s=RETRY_S)
-            return Outcome(written=written, refused=described("ChildRefused", str(error)))
+                return ApplyResult(written=written, retry_s=RETRY_S)
+            return ApplyResult(written=written, refused=described("ChildRefused", str(error)))
         written += 1
-    return Outcome(written=written)
+    return ApplyResult(written=written)
 
 
 async def refresh(cluster: Cluster, view: View, child: Child) -> None:
@@ -183,20 +183,20 @@ async def _found(cluster: Cluster, manifest: Manifest) -> Child | None:
     return decode_child(manifest["kind"], raw) if raw is not None else None
 
 
-def _blocked(child: Child | None, service: Service) -> Outcome | None:
+def _blocked(child: Child | None, service: Service) -> ApplyResult | None:
     """Why a child must not be written: it belongs to someone else, or is about to go."""
     if child is None:
         return None
     if child.metadata.deletion_timestamp is not None:
-        return Outcome(retry_s=RETRY_S)
+        return ApplyResult(retry_s=RETRY_S)
     owner = next((o for o in child.metadata.owner_references if o.controller), None)
     if owner is not None and owner.uid == service.uid:
         return None
     if owner is not None and (owner.kind, owner.name) == (KIND, service.name):
-        return Outcome(retry_s=RETRY_S)  # of a deleted namesake: the garbage collector is on its way
+        return ApplyResult(retry_s=RETRY_S)  # of a deleted namesake: the garbage collector is on its way
     if owner is None and child.owned_by(service.uid):
         return None  # made for this resource, with its owner edited away
-    return Outcome(refused=described("NameTaken", _taken(child)))
+    return ApplyResult(refused=described("NameTaken", _taken(child)))
 
 
 def _taken(child: Child) -> str:

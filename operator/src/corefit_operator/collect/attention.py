@@ -62,7 +62,7 @@ class Attention:
             for key in list(self._asking):
                 self.forget(key)
 
-    def hush(self, key: Key) -> None:
+    def pause(self, key: Key) -> None:
         """A look at the resource has begun, which sees for itself what its pods say until `watch`.
 
         One that fails never comes to that: it is tried again when the API server can take it, not when pods call.

@@ -18,7 +18,7 @@ SPAN_S: Final = 10.0
 _Seen = tuple[str, Burst]
 
 
-class Memory(msgspec.Struct, kw_only=True):
+class BurstWindow(msgspec.Struct, kw_only=True):
     """The pods' statements at the start of the stretch (boot id and statement by uid), and the last verdict."""
 
     at: float | None = None
@@ -26,7 +26,7 @@ class Memory(msgspec.Struct, kw_only=True):
     verdict: Verdict | None = None
 
 
-def look(reports: Mapping[str, Report], memory: Memory, now: float) -> Verdict | None:
+def look(reports: Mapping[str, Report], memory: BurstWindow, now: float) -> Verdict | None:
     """The verdict over the last whole stretch; None until there is one."""
     if memory.at is not None and now - memory.at < SPAN_S:
         return memory.verdict

@@ -14,7 +14,7 @@ from aiohttp import ClientError
 from corefit_core import report
 from corefit_core.errors import CorefitError, InvalidInput
 from corefit_operator.collect.report_client import ReportAddress, ReportClient
-from corefit_operator.concurrency.fair_semaphore import Turns
+from corefit_operator.concurrency.fair_semaphore import FairSemaphore
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.pods import Pod
@@ -61,7 +61,7 @@ class Collector:
     def __init__(self, fetch: Fetch, observe: Callable[[str], None]) -> None:
         self._fetch = fetch
         self._observe = observe
-        self._turns: Turns[str] = Turns(CONCURRENCY, SHARE)
+        self._turns: FairSemaphore[str] = FairSemaphore(CONCURRENCY, SHARE)
 
     async def collect(self, pods: Sequence[Pod]) -> Mapping[str, report.Report]:
         """The reports that arrived before the deadline, by pod uid."""

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 G = TypeVar("G")
 
 
-class Turns(Generic[G]):
+class FairSemaphore(Generic[G]):
     """See the module.
 
     Args:

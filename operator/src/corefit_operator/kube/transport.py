@@ -15,7 +15,7 @@ from aiohttp import ClientError
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.rest import RESTResponse
 
-from corefit_operator.concurrency.fair_semaphore import Turns
+from corefit_operator.concurrency.fair_semaphore import FairSemaphore
 from corefit_operator.kube import paths, responses
 from corefit_operator.kube.api_error import ApiError, excerpt, refusal
 from corefit_operator.kube.fence import Fence
@@ -45,7 +45,7 @@ class Transport:
         self._fence = fence
         self._timeout_s = timeout_s
         places = client.configuration.connection_pool_maxsize
-        self._turns: Turns[str] = Turns(places, share=max(1, places // 2))
+        self._turns: FairSemaphore[str] = FairSemaphore(places, share=max(1, places // 2))
 
     async def read(
         self,

@@ -33,16 +33,16 @@ from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.pods import Pod
 from corefit_operator.kube.workloads import Child
 from corefit_operator.reconcile import recommender_input
-from corefit_operator.reconcile.state import Asked, Remembered
+from corefit_operator.reconcile.state import Desired, ResourceState
 from corefit_operator.resize import sizes
 from corefit_operator.resize.resizer import Blocked, Resizer
-from corefit_operator.resize.sizes import Scene
+from corefit_operator.resize.sizes import SizingInput
 from corefit_operator.status import conditions, events, gauges, resource_status
-from corefit_operator.status.result import Found
+from corefit_operator.status.result import Result
 from corefit_operator.telemetry.metrics import Metrics
-from corefit_operator.telemetry.recorder import Recorder, Said
+from corefit_operator.telemetry.recorder import Event, Recorder
 from corefit_operator.workload.injection import Sidecars
-from corefit_operator.workload.target import Beside
+from corefit_operator.workload.target import ObservedTarget
 
 LOG: Final = logging.getLogger(__name__)
 FIGURES_S: Final = 10.0
@@ -93,7 +93,7 @@ class Reconciler:
         self._round_s = round_s
         self._upgrades = upgrades
         self._attention = attention
-        self._remembered: dict[Key, Remembered] = {}
+        self._remembered: dict[Key, ResourceState] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings the cluster nearer to what the resource asks for.
@@ -112,27 +112,29 @@ class Reconciler:
             self._attention.forget(key)
             await self._sidecars.keep_list()
             return None
-        self._attention.hush(key)
+        self._attention.pause(key)
         remembered = self._memory(key, str(raw["metadata"].get("uid", "")))
         try:
-            told = remembered.told(raw, self._defaults)
+            desired = remembered.desired(raw, self._defaults)
         except InvalidInput as error:
             self._upgrades.forget(key)
             self._attention.forget(key)
             await self._say_unreadable(key, raw, remembered, error)
             return None
-        if told.service.paused:
+        if desired.service.paused:
             self._upgrades.forget(key)
             self._attention.forget(key)
             return None
         holder = self._view.holder(key)
         if holder not in (key, None):
-            told = told.without_names(holder)
-        return await self._bring_in_order(key, raw, told, remembered)
+            desired = desired.without_names(holder)
+        return await self._bring_in_order(key, raw, desired, remembered)
 
-    async def _bring_in_order(self, key: Key, raw: Mapping[str, Any], told: Asked, remembered: Remembered) -> float:
-        service = told.service
-        wanted = service_port.reachable(service, told.wanted, self._pods(key, service))
+    async def _bring_in_order(
+        self, key: Key, raw: Mapping[str, Any], desired: Desired, remembered: ResourceState
+    ) -> float:
+        service = desired.service
+        wanted = service_port.reachable(service, desired.wanted, self._pods(key, service))
         if not wanted:
             self._upgrades.forget(key)
         waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
@@ -147,8 +149,8 @@ class Reconciler:
         )
         if service.injected:
             await self._sidecars.keep_list()
-        found, looked_at = await self._look(key, told, remembered), self._clock()
-        found = msgspec.structs.replace(found, refused=told.violation or outcome.refused, upgrade_waits=waits)
+        found, looked_at = await self._look(key, desired, remembered), self._clock()
+        found = msgspec.structs.replace(found, refused=desired.violation or outcome.refused, upgrade_waits=waits)
         found = await self._resize(key, service, found, remembered)
         unscaled = await self._scale(key, raw, service, found, remembered)
         found = msgspec.structs.replace(found, refused=found.refused or unscaled)
@@ -160,7 +162,7 @@ class Reconciler:
         again_s = IDLE_S if _idle(service, found) else self._round(service)
         return min(again_s, outcome.retry_s if outcome.retry_s is not None else math.inf)
 
-    def _attend(self, key: Key, service: Service, found: Found, looked_at: float) -> None:
+    def _attend(self, key: Key, service: Service, found: Result, looked_at: float) -> None:
         """What can be grown within a tenth of a second is not left to wait for a round."""
         if service.mode == "Auto" and service.policy.cpu_range is not None:
             self._attention.watch(key, [pod for pod in found.pods if pod.ready and pod.status.pod_ip], looked_at)
@@ -170,10 +172,10 @@ class Reconciler:
     def _round(self, service: Service) -> float:
         return self._round_s if service.policy.cpu_range is None else min(self._round_s, VERTICAL_ROUND_S)
 
-    def _memory(self, key: Key, uid: str) -> Remembered:
+    def _memory(self, key: Key, uid: str) -> ResourceState:
         remembered = self._remembered.get(key)
         if remembered is None or remembered.uid != uid:
-            remembered = self._remembered[key] = Remembered(uid=uid)
+            remembered = self._remembered[key] = ResourceState(uid=uid)
         return remembered
 
     def _pods(self, key: Key, service: Service) -> list[Pod]:
@@ -183,9 +185,9 @@ class Reconciler:
     def _deployment(self, key: Key, service: Service) -> Child | None:
         return self._view.children(key).get(("Deployment", service.child_name))
 
-    async def _look(self, key: Key, told: Asked, remembered: Remembered) -> Found:
+    async def _look(self, key: Key, desired: Desired, remembered: ResourceState) -> Result:
         """Asks the pods and decides."""
-        service = told.service
+        service = desired.service
         pods = self._pods(key, service)
         live = [pod for pod in pods if pod.live]
         reports = await self._collector.collect(live)
@@ -195,18 +197,18 @@ class Reconciler:
         remembered.reports.update((uid, (now, report)) for uid, report in reports.items())
         remembered.reports = {uid: kept for uid, kept in remembered.reports.items() if uid in live_uids}
         around = await self._sidecars.look(service, live) if service.injected else None
-        if around is not None and told.violation is not None:
+        if around is not None and desired.violation is not None:
             around = msgspec.structs.replace(around, template=None)
         deployment = around.workload if around is not None else self._deployment(key, service)
         decision = await self._decide(service, remembered, live, deployment)
-        desired = _desired(service, decision, deployment, around, len(live))
+        replicas = _desired(service, decision, deployment, around, len(live))
         contended = remembered.contention.look(deployment, now, service.mode)
-        return Found(
+        return Result(
             deployment=deployment,
             pods=tuple(live),
             reports=reports,
             decision=decision,
-            desired=desired,
+            desired=replicas,
             contended=contended,
             changed_back=remembered.contention.changed_back,
             beside=around,
@@ -215,7 +217,7 @@ class Reconciler:
         )
 
     async def _decide(
-        self, service: Service, remembered: Remembered, pods: list[Pod], deployment: Child | None
+        self, service: Service, remembered: ResourceState, pods: list[Pod], deployment: Child | None
     ) -> Decision | None:
         if deployment is None and not service.injected:
             return None
@@ -231,20 +233,20 @@ class Reconciler:
             remembered.state = msgspec.structs.replace(remembered.state, asked=())
         return decision
 
-    async def _resize(self, key: Key, service: Service, found: Found, remembered: Remembered) -> Found:
+    async def _resize(self, key: Key, service: Service, found: Result, remembered: ResourceState) -> Result:
         """Makes the pods have the CPU that they are to have; CPU before replicas, since it is there at once."""
         start = manifests.start_millicores(service, self._defaults)
         if service.policy.cpu_range is None and start == service.millicores:
             return found
         pods = sizes.started(found.pods, found.reports)
-        scene = Scene(service=service, pods=pods, decision=found.decision, start=start)
+        scene = SizingInput(service=service, pods=pods, decision=found.decision, start=start)
         sized = await self._resizer.resize(key, scene, remembered.resizes)
         for said in events.resizes(sized.steps, found.decision):
             await self._recorder.record(service, remembered.resizes.budget, said)
         return msgspec.structs.replace(found, cpu=sized)
 
     async def _scale(
-        self, key: Key, raw: Mapping[str, Any], service: Service, found: Found, remembered: Remembered
+        self, key: Key, raw: Mapping[str, Any], service: Service, found: Result, remembered: ResourceState
     ) -> Problem | None:
         """Makes the workload have the replicas desired, unless that is left to others; or says why it may not."""
         refused = remembered.scale_refused
@@ -253,7 +255,7 @@ class Reconciler:
         ours = service.mode != "Recommend"
         if found.contended and ours and remembered.contention.announce(self._clock()):
             note = conditions.contended(service, found)
-            said = Said(type="Warning", reason="ReplicasContended", action="Scale", note=note)
+            said = Event(type="Warning", reason="ReplicasContended", action="Scale", note=note)
             await self._recorder.record(service, remembered.budget, said)
         current = found.deployment.spec.replicas
         if found.desired == current:
@@ -279,11 +281,11 @@ class Reconciler:
         decided = found.decision if service.mode == "Auto" else None
         why = f"{decided.reason}: {decided.message}" if decided else f"spec.scaling.replicas is {found.desired}"
         note = f"{current} -> {found.desired} replicas: {why}"
-        await self._recorder.record(service, remembered.budget, Said(reason="Scaled", action="Scale", note=note))
+        await self._recorder.record(service, remembered.budget, Event(reason="Scaled", action="Scale", note=note))
         return None
 
     async def _say(
-        self, key: Key, raw: Mapping[str, Any], service: Service, found: Found, remembered: Remembered
+        self, key: Key, raw: Mapping[str, Any], service: Service, found: Result, remembered: ResourceState
     ) -> None:
         """Writes the status if it changed, and Events for the conditions that did."""
         before = resource_status.parse(raw.get("status"))
@@ -295,7 +297,7 @@ class Reconciler:
             await self._recorder.record(service, remembered.budget, said)
 
     async def _say_unreadable(
-        self, key: Key, raw: Mapping[str, Any], remembered: Remembered, error: InvalidInput
+        self, key: Key, raw: Mapping[str, Any], remembered: ResourceState, error: InvalidInput
     ) -> None:
         before = resource_status.parse(raw.get("status"))
         generation = int(raw["metadata"].get("generation", 0))
@@ -303,13 +305,13 @@ class Reconciler:
         if new != before:
             await self._write_status(key, raw, new, remembered)
 
-    def _due(self, new: InferenceServiceStatus, before: InferenceServiceStatus, remembered: Remembered) -> bool:
+    def _due(self, new: InferenceServiceStatus, before: InferenceServiceStatus, remembered: ResourceState) -> bool:
         if new == before:
             return False
         return resource_status.urgent(new, before) or self._clock() - remembered.status_at >= FIGURES_S
 
     async def _write_status(
-        self, key: Key, raw: Mapping[str, Any], new: InferenceServiceStatus, remembered: Remembered
+        self, key: Key, raw: Mapping[str, Any], new: InferenceServiceStatus, remembered: ResourceState
     ) -> None:
         try:
             encoded = resource_status.encode(new)
@@ -323,7 +325,7 @@ class Reconciler:
 
 
 def _desired(
-    service: Service, decision: Decision | None, deployment: Child | None, around: Beside | None, present: int
+    service: Service, decision: Decision | None, deployment: Child | None, around: ObservedTarget | None, present: int
 ) -> int:
     """The replicas that the workload is to have, by the mode: nobody's word but the one who rules counts."""
     if around is not None and not around.scalable:
@@ -335,7 +337,7 @@ def _desired(
     return deployment.spec.replicas if deployment is not None else 0
 
 
-def _idle(service: Service, found: Found) -> bool:
+def _idle(service: Service, found: Result) -> bool:
     """Whether there is nothing to look at: three hundred such resources took the time of others' changes."""
     return service.injected and not found.pods and not (found.beside is not None and found.beside.scalable)
 

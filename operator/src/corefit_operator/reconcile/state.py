@@ -17,7 +17,7 @@ from corefit_core.platform_policy import PolicyViolation
 from corefit_core.recommender import State
 from corefit_core.report import Report
 from corefit_core.service import Service
-from corefit_operator.cache.view import Key, asked
+from corefit_operator.cache.view import Key, spec_version
 from corefit_operator.children import apply, manifests
 from corefit_operator.children.manifests import Defaults
 from corefit_operator.collect import burst_window
@@ -28,7 +28,7 @@ from corefit_operator.telemetry.recorder import Budget
 from corefit_operator.workload.contention import Contention
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """What a resource asks for, decoded, and its children: the same from round to round, so worked out once.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     wanted: tuple[Manifest, ...]
     violation: Problem | None = None
 
-    def without_names(self, holder: Key | None) -> "Asked":
+    def without_names(self, holder: Key | None) -> "Desired":
         """The same where another resource has the names of its children: it has neither children nor a target."""
         name = self.service.child_name
         taken = f"InferenceService {holder.name if holder else ''} uses the name {name} for its children already. "
@@ -50,7 +50,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, service=service, wanted=(), violation=problem)
 
 
-class Remembered(msgspec.Struct, kw_only=True):
+class ResourceState(msgspec.Struct, kw_only=True):
     """Of one resource.
 
     Attributes:
@@ -67,24 +67,24 @@ class Remembered(msgspec.Struct, kw_only=True):
     """
 
     uid: str
-    asked: Asked | None = None
-    settling: apply.Memory = msgspec.field(default_factory=apply.Memory)
+    asked: Desired | None = None
+    settling: apply.ApplyState = msgspec.field(default_factory=apply.ApplyState)
     state: State = State()
     reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
     contention: Contention = msgspec.field(default_factory=Contention)
     scale_refused: resizer.Blocked | None = None
     status_at: float = 0.0
-    resizes: resizer.Memory = msgspec.field(default_factory=resizer.Memory)
-    lent: burst_window.Memory = msgspec.field(default_factory=burst_window.Memory)
+    resizes: resizer.ResizeState = msgspec.field(default_factory=resizer.ResizeState)
+    lent: burst_window.BurstWindow = msgspec.field(default_factory=burst_window.BurstWindow)
     budget: Budget = msgspec.field(default_factory=Budget)
 
-    def told(self, raw: Mapping[str, Any], defaults: Defaults) -> Asked:
+    def desired(self, raw: Mapping[str, Any], defaults: Defaults) -> Desired:
         """What the resource asks for now.
 
         Raises:
             InvalidInput: it can't be read.
         """
-        words = (*asked(raw), raw.get(TOO_LARGE))
+        words = (*spec_version(raw), raw.get(TOO_LARGE))
         if TOO_LARGE in raw:
             self.asked = None
             raise InvalidInput(raw[TOO_LARGE])
@@ -92,7 +92,7 @@ class Remembered(msgspec.Struct, kw_only=True):
             service = services.decode(raw)
             violation = _violation(service, defaults)
             wanted = manifests.desired(service, defaults) if violation is None else ()
-            self.asked = Asked(words=words, service=service, wanted=wanted, violation=violation)
+            self.asked = Desired(words=words, service=service, wanted=wanted, violation=violation)
             self.settling.until = -math.inf
         return self.asked
 

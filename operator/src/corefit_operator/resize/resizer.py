@@ -24,7 +24,7 @@ from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.resize import sizes
 from corefit_operator.resize.node_headroom import Headroom
-from corefit_operator.resize.sizes import Scene, Sized, Step
+from corefit_operator.resize.sizes import Sized, SizingInput, Step
 from corefit_operator.telemetry.metrics import Metrics
 from corefit_operator.telemetry.recorder import Budget
 
@@ -43,7 +43,7 @@ ALL: Final = ""
 """In place of a node: everywhere."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class PendingResize(msgspec.Struct, frozen=True, kw_only=True):
     """A resize that was asked for and is not yet in force in the process."""
 
     millicores: int
@@ -57,7 +57,7 @@ class Blocked(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem
 
 
-class Memory(msgspec.Struct, kw_only=True):
+class ResizeState(msgspec.Struct, kw_only=True):
     """What is remembered of one resource's resizes, and may be lost at any time.
 
     Attributes:
@@ -66,7 +66,7 @@ class Memory(msgspec.Struct, kw_only=True):
         budget: of Events; resizes are frequent, and must not use up what the rest has to say.
     """
 
-    asked: dict[str, Asked] = msgspec.field(default_factory=dict)
+    asked: dict[str, PendingResize] = msgspec.field(default_factory=dict)
     blocked: dict[str, Blocked] = msgspec.field(default_factory=dict)
     budget: Budget = msgspec.field(default_factory=Budget)
 
@@ -105,7 +105,7 @@ class Resizer:
             self._able_at, self._unable = now, None
         return True
 
-    async def room(self, service: Service, pods: Sequence[Pod], memory: Memory) -> Mapping[str, int]:
+    async def room(self, service: Service, pods: Sequence[Pod], memory: ResizeState) -> Mapping[str, int]:
         """CPU by which the pods of each node may grow, in millicores; nodes that had none lately have none."""
         memory.blocked = {node: each for node, each in memory.blocked.items() if each.until > self._clock()}
         span = service.policy.cpu_range
@@ -126,7 +126,7 @@ class Resizer:
         found = dict.fromkeys(nodes, span.max_millicores * len(pods)) if known is None else known
         return {node: max(0, left) for node, left in found.items() if node not in memory.blocked}
 
-    async def resize(self, key: Key, scene: Scene, memory: Memory) -> Sized:
+    async def resize(self, key: Key, scene: SizingInput, memory: ResizeState) -> Sized:
         """Asks for the sizes that the started pods are to have.
 
         Raises:
@@ -147,7 +147,7 @@ class Resizer:
             problem=self._problem(memory),
         )
 
-    def arrived(self, key: Key, reports: Mapping[str, Report], memory: Memory) -> None:
+    def arrived(self, key: Key, reports: Mapping[str, Report], memory: ResizeState) -> None:
         """Takes note of resizes that are in force in the process, by its own report."""
         for uid, each in list(memory.asked.items()):
             report = reports.get(uid)
@@ -156,7 +156,7 @@ class Resizer:
                 self._metrics.resize_seconds.labels(*key).observe(self._clock() - each.at)
                 del memory.asked[uid]
 
-    def _keep_books(self, pods: Sequence[Pod], memory: Memory) -> None:
+    def _keep_books(self, pods: Sequence[Pod], memory: ResizeState) -> None:
         """Forgets resizes of pods that are gone, and those that the process can't tell of; notes those of others."""
         now, before, memory.asked = self._clock(), memory.asked, {}
         for pod in pods:
@@ -166,9 +166,9 @@ class Resizer:
             settled = wanted == given and (known is None or now - known.at > SILENT_S)
             if wanted and not settled:
                 # Somebody else's, or ours before a restart: the kubelet has had its time to grant it.
-                memory.asked[uid] = known or Asked(millicores=wanted, at=now - GRACE_S)
+                memory.asked[uid] = known or PendingResize(millicores=wanted, at=now - GRACE_S)
 
-    def _withdrawn(self, key: Key, pods: Sequence[Pod], memory: Memory) -> list[Step]:
+    def _withdrawn(self, key: Key, pods: Sequence[Pod], memory: ResizeState) -> list[Step]:
         """What is to be taken back, since the kubelet doesn't grant it; its node is left alone from now on."""
         found = []
         for pod in pods:
@@ -182,7 +182,7 @@ class Resizer:
             found.append(Step(pod=pod, before=pod_cpu.desired(pod), millicores=pod_cpu.actual(pod)))
         return found
 
-    def _not_granted(self, pod: Pod, waited: Asked | None) -> Problem | None:
+    def _not_granted(self, pod: Pod, waited: PendingResize | None) -> Problem | None:
         waited_s = self._clock() - waited.at if waited is not None else SILENT_S
         if pod_cpu.desired(pod) <= pod_cpu.actual(pod):
             return None
@@ -194,10 +194,10 @@ class Resizer:
             return described("ResizeIgnored", f"pod {name}: the kubelet does nothing about a resize to {cpu}")
         return None
 
-    def _stopped(self, step: Step, memory: Memory) -> bool:
+    def _stopped(self, step: Step, memory: ResizeState) -> bool:
         return ALL in memory.blocked or step.pod.spec.node_name in memory.blocked
 
-    async def _ask(self, key: Key, steps: Sequence[Step], memory: Memory) -> tuple[Step, ...]:
+    async def _ask(self, key: Key, steps: Sequence[Step], memory: ResizeState) -> tuple[Step, ...]:
         """Shrinks first, then grows: what some give back is room for others."""
         done: list[Step] = []
         for group in ([s for s in steps if not s.grows], [s for s in steps if s.grows]):
@@ -208,7 +208,7 @@ class Resizer:
             done += [step for step, asked in zip(group, outcomes, strict=True) if asked]
         return tuple(done)
 
-    async def _one(self, key: Key, step: Step, memory: Memory) -> bool:
+    async def _one(self, key: Key, step: Step, memory: ResizeState) -> bool:
         """Asks for one resize; False when the pod is gone, or when it was refused."""
         meta, at = step.pod.metadata, self._clock()
         body = pod_cpu.resize_patch(step.pod, step.millicores)
@@ -219,10 +219,10 @@ class Resizer:
         self._view.put_pod(pod)
         self._headroom.take(pod.spec.node_name, step.millicores - step.before)
         self._metrics.resize(key, "wanted")
-        memory.asked[meta.uid] = Asked(millicores=step.millicores, at=at)
+        memory.asked[meta.uid] = PendingResize(millicores=step.millicores, at=at)
         return True
 
-    def _refused(self, key: Key, step: Step, error: ApiError, memory: Memory) -> bool:
+    def _refused(self, key: Key, step: Step, error: ApiError, memory: ResizeState) -> bool:
         missing = error.status == HTTPStatus.NOT_FOUND and "could not find the requested resource" in str(error)
         if missing or error.status == HTTPStatus.METHOD_NOT_ALLOWED:
             self._give_up("ResizeNotSupported", str(error))
@@ -246,7 +246,7 @@ class Resizer:
         LOG.warning("no CPU in place: %s: %s", reason, message)
         self._unable = Blocked(until=self._clock() + UNABLE_S, problem=described(reason, message))
 
-    def _problem(self, memory: Memory) -> Problem | None:
+    def _problem(self, memory: ResizeState) -> Problem | None:
         if self._unable is not None:
             return self._unable.problem
         return next((each.problem for each in memory.blocked.values()), None)

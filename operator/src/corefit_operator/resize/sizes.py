@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         return self.millicores > self.before
 
 
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
+class SizingInput(msgspec.Struct, frozen=True, kw_only=True):
     """What sizes follow from.
 
     Attributes:
@@ -74,14 +74,14 @@ def started(pods: Sequence[Pod], reports: Mapping[str, Report]) -> tuple[Pod, ..
     return tuple(pod for pod in pods if pod.live and serves(pod))
 
 
-def steps(scene: Scene) -> tuple[Step, ...]:
+def steps(scene: SizingInput) -> tuple[Step, ...]:
     """The changes that bring the started pods to what is wanted; those that give CPU back come first."""
     changes = ((pod, pod_cpu.desired(pod), _wanted(scene, pod)) for pod in scene.pods)
     found = [Step(pod=pod, before=now, millicores=to) for pod, now, to in changes if now and to != now]
     return tuple(sorted(found, key=lambda step: step.millicores - step.before))
 
 
-def _wanted(scene: Scene, pod: Pod) -> int:
+def _wanted(scene: SizingInput, pod: Pod) -> int:
     service, start, now = scene.service, scene.start, pod_cpu.desired(pod)
     span, base = service.policy.cpu_range, service.millicores
     if service.mode == "Recommend":
@@ -96,7 +96,7 @@ def _wanted(scene: Scene, pod: Pod) -> int:
     return max(span.min_millicores, min(span.max_millicores, decided))
 
 
-def wanted(scene: Scene) -> int:
+def wanted(scene: SizingInput) -> int:
     """What each pod is to have, as people are told."""
     decided = scene.decision.millicores if scene.decision is not None and scene.service.mode != "Manual" else None
     return decided or scene.service.millicores

@@ -13,8 +13,8 @@ from corefit_core.service import Service
 from corefit_operator.resize import sizes
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.status import target_conditions
-from corefit_operator.status.result import Found
-from corefit_operator.status.target_conditions import Statement
+from corefit_operator.status.result import Result
+from corefit_operator.status.target_conditions import ConditionValue
 
 _HOLDING: Final = frozenset({"NoReports", "StaleReports"})
 """Decisions that are none: the recommender doesn't know and therefore holds."""
@@ -27,7 +27,7 @@ _UPGRADE_PENDING: Final = (
 )
 
 
-def of_pods(service: Service, found: Found) -> list[Statement]:
+def of_pods(service: Service, found: Result) -> list[ConditionValue]:
     """Ready, Progressing, and what else there is to say of the pods."""
     around, trouble = found.beside, found.refused or found.problem
     if around is None:
@@ -40,7 +40,7 @@ def of_pods(service: Service, found: Found) -> list[Statement]:
     ]
 
 
-def state(statements: list[Statement]) -> str:
+def state(statements: list[ConditionValue]) -> str:
     """One word for `kubectl get`: what keeps a rollout from going on before what goes on, and that before Serving."""
     by_type = {type_: (status, reason) for type_, status, reason, _ in statements}
     progressing = by_type["Progressing"]
@@ -52,12 +52,12 @@ def unreadable(error: Exception) -> tuple[str, str, str]:
     return "False", "InvalidSpec", f"{error}. Correct the spec; until then Corefit leaves the pods as they are."
 
 
-def sized(plan: PlanStatus) -> Statement:
+def sized(plan: PlanStatus) -> ConditionValue:
     """The condition Sized: the plan that the status names, and no other."""
     return "Sized", "True", "Planned", plan.why
 
 
-def scaling_active(service: Service, found: Found) -> Statement:
+def scaling_active(service: Service, found: Result) -> ConditionValue:
     """The condition ScalingActive."""
     decision = found.decision
     hindered = target_conditions.not_scaling(service, found.beside) if found.beside else None
@@ -82,7 +82,7 @@ def scaling_active(service: Service, found: Found) -> Statement:
     return "ScalingActive", active, decision.reason, f"{decision.message}{'.' if others else ''}{others}"
 
 
-def of_objective(service: Service, found: Found) -> list[Statement]:
+def of_objective(service: Service, found: Result) -> list[ConditionValue]:
     """The conditions ObjectiveMet and ObjectiveReachable."""
     wanted, decision = service.objective, found.decision
     limit = milliseconds(wanted.latency_s)
@@ -98,7 +98,7 @@ def of_objective(service: Service, found: Found) -> list[Statement]:
     return [("ObjectiveMet", *said), _reachable(found, kept)]
 
 
-def _reachable(found: Found, kept: str) -> Statement:
+def _reachable(found: Result, kept: str) -> ConditionValue:
     decision = found.decision
     if decision is not None and decision.unreachable:
         return "ObjectiveReachable", "False", "TooShort", decision.unreachable
@@ -107,7 +107,7 @@ def _reachable(found: Found, kept: str) -> Statement:
     return "ObjectiveReachable", "True", "Reachable", f"Nothing is known that keeps pods from {kept}."
 
 
-def resized(cpu: Sized) -> Statement:
+def resized(cpu: Sized) -> ConditionValue:
     """The condition Resized."""
     if cpu.problem is not None:
         return "Resized", "False", cpu.problem.reason, cpu.problem.message
@@ -119,7 +119,7 @@ def resized(cpu: Sized) -> Statement:
     return "Resized", "True", "AsWanted", f"Every serving pod has the CPU that Corefit wants for it ({each})."
 
 
-def burst(seen: Verdict) -> Statement:
+def burst(seen: Verdict) -> ConditionValue:
     """The condition Burst."""
     if seen.lending == "NotNeeded":
         return "Burst", "Unknown", "NotNeeded", "Pods wanted no more CPU than they request, so nothing was learnt."
@@ -130,7 +130,7 @@ def burst(seen: Verdict) -> Statement:
     return "Burst", "False", "CPUScarce", f"{kept} Raise resources.cpu, or set growth to Resize."
 
 
-def _ready(service: Service, found: Found) -> Statement:
+def _ready(service: Service, found: Result) -> ConditionValue:
     if found.serving:
         return (
             "Ready",
@@ -148,7 +148,7 @@ def _ready(service: Service, found: Found) -> Statement:
     return "Ready", "False", "Starting", "No pod is ready yet. A pod loads its model and runs it once before it is."
 
 
-def _left_out(found: Found) -> str:
+def _left_out(found: Result) -> str:
     """Outputs that the model has and answers don't, as the first pod that reports any says it."""
     notes = (report.notes.get("outputs", "") for report in found.reports.values())
     note = next(filter(None, notes), "")
@@ -163,7 +163,7 @@ def _at_zero(service: Service) -> str:
     return "spec.scaling.replicas is 0, so no pod runs. Set it to 1 or more to serve requests."
 
 
-def _progressing(found: Found) -> Statement:
+def _progressing(found: Result) -> ConditionValue:
     trouble, deployment = found.refused or found.problem, found.deployment
     rolling = deployment is not None and deployment.rolling_out
     complete = deployment is not None and not rolling and found.serving >= found.desired
@@ -189,7 +189,7 @@ def _complete(replicas: int) -> str:
     return "The replica runs the current spec." if replicas == 1 else f"All {replicas} replicas run the current spec."
 
 
-def _goes_on(found: Found, *, rolling: bool) -> str:
+def _goes_on(found: Result, *, rolling: bool) -> str:
     """What serves although something is wrong."""
     if not found.serving:
         return ""
@@ -198,7 +198,7 @@ def _goes_on(found: Found, *, rolling: bool) -> str:
     return f" {found.serving} of {found.desired} replicas go on serving."
 
 
-def contended(service: Service, found: Found) -> str:
+def contended(service: Service, found: Result) -> str:
     """That somebody else changed the replicas, what becomes of them, and what to do about it."""
     kind = found.deployment.kind if found.deployment is not None else ""
     changed = f"Something else changed the replicas of the {kind or 'Deployment'}"
@@ -228,7 +228,7 @@ def _manual(service: Service) -> str:
     )
 
 
-def _recommended(found: Found) -> str:
+def _recommended(found: Result) -> str:
     apply = "Set spec.scaling.mode to Auto to apply what Corefit recommends."
     decision = found.decision
     if decision is None:

@@ -8,19 +8,21 @@ from corefit_core.recommender import Decision
 from corefit_core.service import Service
 from corefit_operator.resize import sizes
 from corefit_operator.resize.sizes import Step
-from corefit_operator.telemetry.recorder import Said
+from corefit_operator.telemetry.recorder import Event
 
-_TOLD: Final = ("Ready", "Progressing")
+_ANNOUNCED: Final = ("Ready", "Progressing")
 _EXPECTED: Final = ("Starting", "ScaledToZero")
 """Not serving yet, or no longer, as was asked for: nothing to warn of."""
 
 
-def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Said]:
+def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Event]:
     """What conditions say newly, once for each reason."""
     known = {c.type: (c.status, c.reason) for c in before.conditions}
-    changed = {c.reason: c for c in new.conditions if c.type in _TOLD and known.get(c.type) != (c.status, c.reason)}
+    changed = {
+        c.reason: c for c in new.conditions if c.type in _ANNOUNCED and known.get(c.type) != (c.status, c.reason)
+    }
     return [
-        Said(
+        Event(
             type="Warning" if c.status == "False" and c.reason not in _EXPECTED else "Normal",
             reason=c.reason,
             action="Reconcile",
@@ -30,7 +32,7 @@ def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list
     ]
 
 
-def ignored_replicas(service: Service, before: InferenceServiceStatus) -> list[Said]:
+def ignored_replicas(service: Service, before: InferenceServiceStatus) -> list[Event]:
     """A number of replicas that the mode does not look at, said once for each state of the spec.
 
     The API server refuses to change it in such a mode, so it came with the resource, or was left by mode Manual.
@@ -41,10 +43,10 @@ def ignored_replicas(service: Service, before: InferenceServiceStatus) -> list[S
         f"spec.scaling.replicas is {service.manual_replicas} and has no effect in mode {service.mode}. "
         "It takes effect when mode becomes Manual; remove it if that is not meant."
     )
-    return [Said(reason="ReplicasIgnored", action="Reconcile", note=note)]
+    return [Event(reason="ReplicasIgnored", action="Reconcile", note=note)]
 
 
-def resizes(steps: Sequence[Step], decision: Decision | None) -> list[Said]:
+def resizes(steps: Sequence[Step], decision: Decision | None) -> list[Event]:
     """What is said of a round's resizes: one line, whatever the number of pods."""
     if not steps:
         return []
@@ -52,4 +54,4 @@ def resizes(steps: Sequence[Step], decision: Decision | None) -> list[Said]:
     why = f": {decision.reason}: {decision.message}" if decision is not None else ""
     pods = "1 pod" if len(steps) == 1 else f"{len(steps)} pods"
     note = f"CPU of {pods} {before} -> {after}{why}"
-    return [Said(reason="Resized", action="Resize", note=note)]
+    return [Event(reason="Resized", action="Resize", note=note)]

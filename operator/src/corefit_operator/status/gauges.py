@@ -3,11 +3,11 @@
 from corefit_core.service import Service
 from corefit_operator.cache.view import Key
 from corefit_operator.status import cost
-from corefit_operator.status.result import Found
+from corefit_operator.status.result import Result
 from corefit_operator.telemetry.metrics import Metrics
 
 
-def publish(metrics: Metrics, key: Key, service: Service, found: Found) -> None:
+def publish(metrics: Metrics, key: Key, service: Service, found: Result) -> None:
     """Sets the gauges."""
     metrics.replicas.labels(*key, "ready").set(found.ready)
     metrics.replicas.labels(*key, "present").set(len(found.pods))

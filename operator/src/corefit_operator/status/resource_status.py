@@ -28,8 +28,8 @@ from corefit_operator.children import manifests
 from corefit_operator.kube import pod_cpu
 from corefit_operator.resize import sizes
 from corefit_operator.status import conditions, cost
-from corefit_operator.status.result import Found
-from corefit_operator.status.target_conditions import Statement
+from corefit_operator.status.result import Result
+from corefit_operator.status.target_conditions import ConditionValue
 
 if TYPE_CHECKING:
     from corefit_core.report import PlanInForce
@@ -39,7 +39,7 @@ _WITH_FIGURES: Final = frozenset({"ScalingActive", "Burst", "Sized", "ObjectiveM
 _WHY_MAX: Final = 1024
 
 
-def of(service: Service, found: Found, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
+def of(service: Service, found: Result, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
     """The status of a resource that can be read."""
     decision = found.decision
     plan, pods = _plan(service.plan, found), conditions.of_pods(service, found)
@@ -129,7 +129,7 @@ def _settled(status: InferenceServiceStatus) -> InferenceServiceStatus:
 
 
 def _stamped(
-    before: InferenceServiceStatus, generation: int, now: str, statements: list[Statement]
+    before: InferenceServiceStatus, generation: int, now: str, statements: list[ConditionValue]
 ) -> tuple[Condition, ...]:
     known = {c.type: c for c in before.conditions}
     return tuple(
@@ -147,7 +147,7 @@ def _stamped(
     )
 
 
-def _cpu(service: Service, found: Found) -> CpuStatus:
+def _cpu(service: Service, found: Result) -> CpuStatus:
     """CPU of the pods, whether it may be changed in place or not."""
     if found.cpu is not None:
         wanted, granted = found.cpu.wanted, found.cpu.granted
@@ -156,7 +156,7 @@ def _cpu(service: Service, found: Found) -> CpuStatus:
     return CpuStatus(wanted=format_millicores(wanted), granted=sizes.span_text(granted))
 
 
-def _model(service: Service, found: Found) -> ModelStatus | UnsetType:
+def _model(service: Service, found: Result) -> ModelStatus | UnsetType:
     """The model of most of the ready pods: during a rollout, and when one is stuck, not the one that spec names."""
     ready = [pod for pod in found.pods if pod.ready]
     if not ready:
@@ -174,7 +174,7 @@ def _model(service: Service, found: Found) -> ModelStatus | UnsetType:
     )
 
 
-def _plan(computed: SizingPlan, found: Found) -> PlanStatus:
+def _plan(computed: SizingPlan, found: Result) -> PlanStatus:
     """What ready pods report, since they have measured; what was computed from the limit until they do."""
     reported = [found.reports[pod.metadata.uid].plan for pod in found.pods if pod.metadata.uid in found.reports]
     plan: PlanInForce | SizingPlan = next((p for p in reported if p.workers), computed)

@@ -11,10 +11,10 @@ from corefit_operator.diagnosis.problem import Problem
 from corefit_operator.kube.pods import Pod
 from corefit_operator.kube.workloads import Child
 from corefit_operator.resize.sizes import Sized
-from corefit_operator.workload.target import Beside
+from corefit_operator.workload.target import ObservedTarget
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What one reconcile found.
 
     Attributes:
@@ -42,7 +42,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     contended: bool = False
     changed_back: bool = False
     upgrade_waits: bool = False
-    beside: Beside | None = None
+    beside: ObservedTarget | None = None
     cpu: Sized | None = None
     burst: Verdict | None = None
 

@@ -5,9 +5,9 @@ from typing import Final
 from corefit_core import naming
 from corefit_core.service import Service
 from corefit_operator.diagnosis.problem import Problem
-from corefit_operator.workload.target import Beside, Offer
+from corefit_operator.workload.target import ObservedTarget, Offer
 
-Statement = tuple[str, str, str, str]
+ConditionValue = tuple[str, str, str, str]
 """Type, status, reason, message of a condition."""
 OFFERS: Final[dict[Offer, str]] = {
     "AtAdmission": f"Pods labelled {naming.LABEL_INJECT} get the sidecar when they are created.",
@@ -18,7 +18,7 @@ OFFERS: Final[dict[Offer, str]] = {
 }
 
 
-def ready(service: Service, serving: int, present: int, trouble: Problem | None) -> Statement:
+def ready(service: Service, serving: int, present: int, trouble: Problem | None) -> ConditionValue:
     """The condition Ready."""
     if serving:
         return "Ready", "True", "Serving", f"The sidecar serves in {serving} of {present} pods."
@@ -30,7 +30,7 @@ def ready(service: Service, serving: int, present: int, trouble: Problem | None)
     return "Ready", "False", "Starting", "No pod is ready yet; the sidecar loads its model first."
 
 
-def progressing(beside: Beside, present: int, trouble: Problem | None) -> Statement:
+def progressing(beside: ObservedTarget, present: int, trouble: Problem | None) -> ConditionValue:
     """The condition Progressing."""
     if trouble:
         return "Progressing", "False", trouble.reason, trouble.message
@@ -43,7 +43,7 @@ def progressing(beside: Beside, present: int, trouble: Problem | None) -> Statem
     return "Progressing", "True", "Complete", f"The current sidecar runs in every pod that has one ({present})."
 
 
-def injectable(beside: Beside) -> Statement:
+def injectable(beside: ObservedTarget) -> ConditionValue:
     """The condition Injectable."""
     if beside.template is None:
         return "Injectable", "False", "PolicyViolation", "No new pod gets the sidecar: see the condition Progressing."
@@ -51,7 +51,7 @@ def injectable(beside: Beside) -> Statement:
     return "Injectable", status, beside.offer, OFFERS[beside.offer]
 
 
-def not_scaling(service: Service, beside: Beside) -> Statement | None:
+def not_scaling(service: Service, beside: ObservedTarget) -> ConditionValue | None:
     """The condition ScalingActive where nothing is scaled because of how things are; None where that isn't so."""
     target = service.target
     if target is None:

@@ -73,7 +73,7 @@ class Metrics:
             (*_SERVICE, "kind"),
             registry=registry,
         )
-        self._told: dict[Gauge, set[Key]] = {self.millicores: set(), self.burst: set()}
+        self._published: dict[Gauge, set[Key]] = {self.millicores: set(), self.burst: set()}
         self.leader = Gauge("corefit_leader", "1 where this operator leads, 0 where it stands by.", registry=registry)
         self.dirty = Gauge("corefit_dirty_resources", "Resources that wait for a reconcile.", registry=registry)
 
@@ -99,13 +99,13 @@ class Metrics:
 
     def set_kinds(self, gauge: Gauge, key: Key, kinds: Sequence[str], values: Sequence[float] | None) -> None:
         """Sets the gauge of each kind, or takes them away where there is nothing to say any more."""
-        told = self._told[gauge]
+        published = self._published[gauge]
         if values is not None:
-            told.add(key)
+            published.add(key)
             for kind, value in zip(kinds, values, strict=True):
                 gauge.labels(*key, kind).set(value)
-        elif key in told:
-            told.discard(key)
+        elif key in published:
+            published.discard(key)
             for kind in kinds:
                 gauge.remove(*key, kind)
 
@@ -124,8 +124,8 @@ class Metrics:
         per_service = (self.calls, self.decisions, self.scalings, self.replicas, self.offered, self.latency, self.cost)
         for metric in (*per_service, self.resizes, self.resize_seconds, self.millicores, self.burst):
             metric.remove_by_labels(labels)
-        for told in self._told.values():
-            told.discard(key)
+        for published in self._published.values():
+            published.discard(key)
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

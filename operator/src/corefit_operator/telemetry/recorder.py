@@ -27,7 +27,7 @@ NOTE_MAX: Final = 1024
 Type = Literal["Normal", "Warning"]
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What an Event says, in the words of the events.k8s.io API."""
 
     type: Type = "Normal"
@@ -66,7 +66,7 @@ class Recorder:
         self._instance = instance
         self._clock = clock
 
-    async def record(self, service: Service, budget: Budget, said: Said) -> None:
+    async def record(self, service: Service, budget: Budget, said: Event) -> None:
         """Records one Event about a resource, within its budget."""
         LOG.info("%s/%s: %s: %s", service.namespace, service.name, said.reason, said.note)
         if not budget.take(self._clock()):
@@ -76,7 +76,7 @@ class Recorder:
         except ApiError as error:
             LOG.warning("no Event for %s/%s: %s", service.namespace, service.name, error)
 
-    def _event(self, service: Service, said: Said) -> dict[str, Any]:
+    def _event(self, service: Service, said: Event) -> dict[str, Any]:
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

@@ -23,7 +23,7 @@ from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.pods import Pod
 from corefit_operator.kube.workloads import Child, decode_child
 from corefit_operator.workload import target
-from corefit_operator.workload.target import Beside, Offer
+from corefit_operator.workload.target import ObservedTarget, Offer
 
 LOG: Final = logging.getLogger(__name__)
 FRESH_S: Final = 30.0
@@ -64,7 +64,7 @@ class Sidecars:
         self._list_again_at = -math.inf
         self._lock = asyncio.Lock()
 
-    async def look(self, service: Service, pods: list[Pod]) -> Beside:
+    async def look(self, service: Service, pods: list[Pod]) -> ObservedTarget:
         """What is around one resource.
 
         Raises:
@@ -74,7 +74,7 @@ class Sidecars:
         consents = found is None or target.consents(found, service)
         workload = found if consents else None
         template = manifests.injection_template(service, self._defaults)
-        return Beside(
+        return ObservedTarget(
             template=template,
             offer=await self._offer(),
             stale=target.stale(pods, sidecar.stamp_of(template)),

@@ -14,7 +14,7 @@ from corefit_operator.kube.workloads import Child
 Offer = Literal["AtAdmission", "NotServed", "NotInstalled"]
 
 
-class Beside(msgspec.Struct, frozen=True, kw_only=True):
+class ObservedTarget(msgspec.Struct, frozen=True, kw_only=True):
     """What was found around a resource of mode Sidecar.
 
     Attributes:
