@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from corefit_devcluster.needs import PACKAGES
+
 ROOT: Final = Path(__file__).parents[2]
 PROGRAMS: Final = (
     *("kubectl", "helm", "make", "docker", "curl", "pytest", "python", "python3", "pip", "uv", "sed"),
@@ -59,6 +61,12 @@ def named_files(page: str) -> dict[str, str]:
     """The Python files that a page gives in full, by the name in their first line."""
     bodies = [body for language, body in _FENCE.findall((ROOT / page).read_text()) if language == "python"]
     return {name[1]: body for body in bodies if (name := _NAMED_FILE.match(body))}
+
+
+def installable_programs() -> set[str]:
+    """The programs of the blocks' commands that come from the distribution, and that not every machine has."""
+    words = {word for page in pages() for text in block_commands(page) for word in re.findall(r"[\w.-]+", text)}
+    return words & set(PROGRAMS) & set(PACKAGES)
 
 
 def _of_blocks(page: str) -> Iterator[Command]:

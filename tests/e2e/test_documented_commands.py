@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
-from documented.pages import ROOT, block_commands, named_files, pages
+from documented.pages import ROOT, block_commands, installable_programs, named_files, pages
 from documented.unrun import reason
+from rich.console import Console
+
+from corefit_devcluster.host import program
+from corefit_devcluster.progress import Reporter
 
 pytestmark = pytest.mark.cluster
 PATIENCE_S: Final = 600
@@ -77,6 +81,13 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def readers_machine() -> None:
+    """A reader has curl; a bare machine has not."""
+    for name in sorted(installable_programs()):
+        program(name, Reporter(Console(stderr=True)))
 
 
 @pytest.fixture

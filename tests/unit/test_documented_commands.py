@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documented.pages import ROOT, Command, block_commands, commands, named_files, pages, split
+from documented.pages import (
+    PROGRAMS,
+    ROOT,
+    Command,
+    block_commands,
+    commands,
+    installable_programs,
+    named_files,
+    pages,
+    split,
+)
 from documented.unrun import UNRUN, reason
 
 OURS = ("corefit", "corefit-devcluster", "corefit-operator", "corefit-runtime")
@@ -204,3 +214,10 @@ def test_python_that_pages_give_in_full_compiles() -> None:
 def test_a_script_is_split_into_its_commands() -> None:
     script = 'a b \\\n  c\n\n# no command\nd <<EOF\ne\nEOF\nf "g\nh" | i  # j\n'
     assert list(split(script)) == ["a b \\\n  c", "d <<EOF\ne\nEOF", 'f "g\nh" | i  # j']
+
+
+def test_what_a_readers_machine_may_lack_is_installed_for_the_tests() -> None:
+    """In a bare Debian two pages ended with `curl: command not found`."""
+    given = {"make", "sed", "python", "python3", "pip", "uv", "docker"}
+    ours = {"kubectl", "helm", "corefit", "corefit-devcluster", "corefit-operator", "corefit-runtime", "pytest"}
+    assert set(PROGRAMS) == given | ours | installable_programs()

@@ -21,6 +21,8 @@ TESTS: Mapping[str, str] = {
     "iptables-save": "iptables",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
+    # What the pages' commands need of a reader's machine.
+    "curl": "curl",
 }
 # For the virtual machine with cgroup v2, which one nightly test makes.
 MACHINE: Mapping[str, str] = {
