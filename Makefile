@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo demo-docs test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-floods bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf cluster-up cluster-down images setup
+.PHONY: help demo demo-docs test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-floods bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf bench-mutation cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -70,6 +70,9 @@ bench-startup: setup ## a pod's start on a quarter of a core, with and without a
 
 bench-mlperf: setup ## MLPerf's load generator judges p99 within the objective at Poisson load
 	$(RUN) python bench/mlperf/run.py
+
+bench-mutation: setup ## mutation testing of core: 400 mutants against its quick tests (SAMPLE=..., MODULE=recommender)
+	$(UV) run --no-sync --with cosmic-ray==8.7.0 python bench/mutation/run.py --sample $(or $(SAMPLE),400) $(if $(MODULE),--module $(MODULE))
 
 bench-sidecar: setup ## a prediction by socket, loopback address and Service (N=rounds), on a real cluster
 	ROUNDS=$(or $(N),16) $(RUN) pytest tests/e2e/test_sidecar_transport.py -s

@@ -26,6 +26,19 @@ def test_bytes(text: str, count: int) -> None:
     assert parse_bytes(text) == count
 
 
+@pytest.mark.parametrize(("suffix", "power"), list(zip("kMGTPE", range(3, 19, 3), strict=True)))
+def test_each_suffix_is_the_one_of_kubernetes(suffix: str, power: int) -> None:
+    """apimachinery, resource.Quantity: decimal and binary SI, and decimal exponents. 1G was tested by nobody."""
+    assert parse_bytes(f"1{suffix}") == parse_bytes(f"1e{power}") == parse_bytes(f"1E{power}") == 10**power
+    assert parse_bytes(f"1{suffix.upper()}i") == 2 ** (power // 3 * 10)
+
+
+@pytest.mark.parametrize(("suffix", "count"), [("", 1), ("m", 1000), ("u", 10**6), ("n", 10**9)])
+def test_so_many_of_a_small_unit_are_one(suffix: str, count: int) -> None:
+    assert parse_bytes(f"{count}{suffix}") == 1
+    assert parse_bytes(f"{count + 1}{suffix}") == 2
+
+
 @pytest.mark.parametrize(
     "text", ["", "1 Gi", "Gi", "1gi", "0x1", "1e", "--1", "nan", "inf", "1.2.3", "1Gim", "\u0661m"]
 )
