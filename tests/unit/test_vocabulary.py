@@ -15,7 +15,7 @@ DIALECT = re.compile(
     r"stretch|able)(?:_|$)",
     re.IGNORECASE,
 )
-LEFT = {"core": 21, "operator": 8, "runtime": 10, "cli": 4}
+LEFT = {"core": 21, "operator": 8, "runtime": 10}
 
 
 def _defined(tree: ast.AST) -> Iterator[str]:

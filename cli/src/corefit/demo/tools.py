@@ -47,7 +47,7 @@ class Tools:
         """
         try:
             done = subprocess.run(
-                self._found(command),
+                self._resolved(command),
                 cwd=self._root,
                 env=self._environment,
                 stdout=subprocess.PIPE,
@@ -70,7 +70,7 @@ class Tools:
             StepFailed: it ended by itself.
         """
         process = await asyncio.create_subprocess_exec(
-            *self._found(command), cwd=self._root, env=self._environment, stdout=asyncio.subprocess.PIPE, limit=2**22
+            *self._resolved(command), cwd=self._root, env=self._environment, stdout=asyncio.subprocess.PIPE, limit=2**22
         )
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
@@ -85,7 +85,7 @@ class Tools:
     def begin(self, *command: str) -> "subprocess.Popen[str]":
         """Start a program in a session of its own, with its progress (standard error) in a pipe."""
         return subprocess.Popen(
-            self._found(command),
+            self._resolved(command),
             cwd=self._root,
             env=self._environment,
             stdout=subprocess.DEVNULL,
@@ -98,7 +98,7 @@ class Tools:
         """The same programs, with the variables that `corefit-devcluster env` prints."""
         return Tools(self._root, exported(exports, self._environment))
 
-    def _found(self, command: tuple[str, ...]) -> list[str]:
+    def _resolved(self, command: tuple[str, ...]) -> list[str]:
         """The program by *our* PATH variable, which `subprocess` would look up in this process's own."""
         program = shutil.which(command[0], path=self._environment.get("PATH", os.defpath))
         if program is None:

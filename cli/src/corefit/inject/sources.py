@@ -78,7 +78,7 @@ def from_cluster(context: str) -> Source:
     """
 
     def source(namespace: str, wanted: str) -> Manifest:
-        found = _found(context, namespace, wanted)
+        found = _read_resource(context, namespace, wanted)
         if found is None:
             raise InvalidInput(f"kubectl found no InferenceService {wanted}{_hint(wanted)}")
         if found.status.sidecar is None:
@@ -104,7 +104,7 @@ def _hint(wanted: str) -> str:
     return "" if label == wanted else f"; one of that name is labelled {label}"
 
 
-def _found(context: str, namespace: str, wanted: str) -> _Resource | None:
+def _read_resource(context: str, namespace: str, wanted: str) -> _Resource | None:
     """The resource that is labelled so: of that name, or, where its name is no label, of one that comes to it."""
     if naming.label_value(wanted) != wanted:
         return None

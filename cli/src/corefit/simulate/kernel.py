@@ -179,7 +179,7 @@ def _spread(concurrency: Floats, begin: float, end: float) -> None:
 
 
 @_compiled
-def _stretch(rows: Rows, slot: int, begin: float) -> float:
+def _slowdown(rows: Rows, slot: int, begin: float) -> float:
     """How much longer a run takes when more workers run than the CPU lets compute at once: throttling, spread out."""
     width = rows.width[slot]
     if rows.cores[slot] >= width:
@@ -206,7 +206,7 @@ def _admit(load: Load, rows: Rows, ready: Ints, slot: int, number: int) -> float
         rows.ends[slot, 1] += 1
     rows.work[slot] += service
     rows.work_squares[slot] += service * service
-    service *= _stretch(rows, slot, begin)
+    service *= _slowdown(rows, slot, begin)
     end = float(begin + service)
     rows.free[slot, worker] = end
     rows.counts[slot, SERVED] += 1

@@ -175,7 +175,7 @@ def _column(path: Path, fields: Sequence[str]) -> str:
     counted = next((name for name in names if name in COUNT_COLUMNS), None)
     if counted is not None:
         raise InvalidInput(f"{path}: the column {counted!r} is of counts, and not a request a row: {FORMATS}")
-    if any(_moment(field.strip()) is not None for field in fields):
+    if any(_timestamp_s(field.strip()) is not None for field in fields):
         raise InvalidInput(f"{path}: line 1 has times where a header should be: {FORMATS}")
     return fields[next((i for i, name in enumerate(names) if name in TIME_COLUMNS), 0)]
 
@@ -187,7 +187,7 @@ def _times(path: Path, rows: "csv.DictReader[str]", column: str) -> Iterator[flo
         number = _number(text)
         if number is not None and not named:
             raise InvalidInput(f"{path}: row {index} has {text!r} in column {column!r}, a count or a time: {FORMATS}")
-        seconds = _moment(text) if number is None else number
+        seconds = _timestamp_s(text) if number is None else number
         if seconds is None:
             raise InvalidInput(f"{path}: row {index} has {text!r} for a time")
         if abs(seconds) >= LATEST_S:
@@ -195,7 +195,7 @@ def _times(path: Path, rows: "csv.DictReader[str]", column: str) -> Iterator[flo
         yield seconds
 
 
-def _moment(text: str) -> float | None:
+def _timestamp_s(text: str) -> float | None:
     """Seconds since 1970 of an ISO time, to the microsecond."""
     try:
         moment = datetime.fromisoformat(text)
