@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from onnx import TensorProto, helper
 from corefit_core.batching import Line
 from corefit_core.errors import TooLarge
 from corefit_core.memory import Shares
-from corefit_runtime import memory
+from corefit_runtime import memory, runs
 from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.jobs import Job, Model, Outputs
+from corefit_runtime.jobs import GROWN_AFTER, Job, Model, Outputs
 from corefit_runtime.limits import Limits
 from corefit_runtime.meter import Meter
 from corefit_runtime.pool import Pool
@@ -59,6 +60,20 @@ def sums(count: int, size: int) -> list[float]:
     return [float(row * row) * size * size for row in range(1, count + 1)]
 
 
+def job_of(model: Model, x: "np.ndarray[Any, Any]", deliver: Callable[[Any], None]) -> Job:
+    return Job(
+        model=model,
+        feeds={"x": x},
+        outputs=None,
+        rows=len(x),
+        elements=x.size,
+        arrived_s=time.monotonic(),
+        deadline_s=None,
+        finish=lambda outputs: outputs,
+        deliver=deliver,
+    )
+
+
 class Bench:
     """A pool of two workers."""
 
@@ -69,18 +84,7 @@ class Bench:
 
     async def answer(self, x: "np.ndarray[Any, Any]") -> "list[float] | Exception":
         done: asyncio.Future[Outputs | Exception] = asyncio.get_running_loop().create_future()
-        job = Job(
-            model=self.model,
-            feeds={"x": x},
-            outputs=None,
-            rows=len(x),
-            elements=x.size,
-            arrived_s=time.monotonic(),
-            deadline_s=None,
-            finish=lambda outputs: outputs,
-            deliver=done.set_result,
-        )
-        self.pool.submit(job)
+        self.pool.submit(job_of(self.model, x, done.set_result))
         got = await asyncio.wait_for(done, 120)
         return got if isinstance(got, Exception) else [float(y) for y in got[0]]
 
@@ -116,6 +120,46 @@ async def test_rows_that_do_not_fit_together_run_one_after_the_other(engine: Eng
     assert await bench.answer(rows(64, 1000)) == pytest.approx(sums(64, 1000), rel=1e-2)
     assert bench.pool.runs()[0] >= runs + 8
     await bench.pool.close()
+
+
+async def test_memory_that_others_have_for_a_moment_makes_no_run_small(engine: Engine) -> None:
+    """Two workers on one arena cut runs to a hundredth of what fits alone, until the model was loaded anew."""
+    model = Model(engine, name="m", version="1", sha256="")
+    model.allow_sharing(True)
+    bench = Bench(model)
+    for _ in range(3):
+        answers = await asyncio.gather(*(bench.answer(rows(5, 1000)) for _ in range(20)))
+        assert [type(answer) for answer in answers] == [list] * 20
+    assert model.most_elements == 0, "each of them fits alone"
+    assert model.rows_independent
+    await bench.pool.close()
+
+
+def test_a_check_that_finds_no_memory_shows_nothing_of_rows(engine: Engine) -> None:
+    """It was taken for a contradiction, and no request was joined or cut from then on."""
+    model = Model(engine, name="m", version="1", sha256="")
+    model.allow_sharing(True)
+    jobs = [job_of(model, rows(2, 100), lambda _: None) for _ in range(2)]
+    whole = engine.run
+
+    def run(names: list[str] | None, feeds: Any) -> Any:
+        if len(feeds["x"]) < 4:
+            raise TooLarge("others have it")
+        return whole(names, feeds)
+
+    engine.run = run  # type: ignore[method-assign]
+    outcomes = runs.run([job.whole() for job in jobs])
+    assert [type(outcome) for outcome in outcomes] == [list] * 2
+    assert model.rows_independent
+
+
+def test_runs_may_be_as_large_as_before_once_many_have_found_memory(engine: Engine) -> None:
+    model = Model(engine, name="m", version="1", sha256="")
+    model.found_no_memory(1000)
+    assert model.most_elements == 500
+    for _ in range(GROWN_AFTER):
+        model.found_memory()
+    assert model.most_elements == 1000
 
 
 async def test_without_independent_rows_it_is_refused(engine: Engine) -> None:

@@ -17,6 +17,8 @@ CHECKED_EVERY: Final = 64
 """Of each of the first 16 runs that are shared by requests, or that are of a part of one, up to 8 requests or rows are
 run again, alone; then, of each 64th run, one. That is 1.6 % of the runs, and less of the time, since a batch takes
 longer than the request that is run again."""
+GROWN_AFTER: Final = 256
+"""Runs that find memory, until they may be twice as large: if that is too much, one of so many is run again."""
 Array = np.ndarray[Any, Any]
 Outputs = list[Array]
 
@@ -47,11 +49,19 @@ class Model:
         self.on_contradiction: Callable[[str], None] = _nothing
         self.shared_runs = 0
         self.most_elements = 0
+        self._fitting = 0
 
     def found_no_memory(self, elements: int) -> None:
         """A run of so many input elements has found no memory: from now on runs are cut to half as many."""
         cut = cut_to(elements)
-        self.most_elements = min(self.most_elements or cut, cut)
+        self.most_elements, self._fitting = min(self.most_elements or cut, cut), 0
+
+    def found_memory(self) -> None:
+        """A run has found memory: after many of them, runs may be twice as large again."""
+        if self.most_elements:
+            self._fitting += 1
+            if self._fitting >= GROWN_AFTER:
+                self.most_elements, self._fitting = 2 * self.most_elements, 0
 
     def checks_due(self) -> int:
         """How much of the run that was just made of several requests, or of a part of one, is to be run again."""

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections import deque
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -281,9 +282,8 @@ class Pool:
             if part.job.started_s == 0.0:
                 part.job.started_s = start
         computing = time.thread_time()
-        outcomes = runs.run(parts)
-        if any(isinstance(outcome, TooLarge) for outcome in outcomes):
-            outcomes = self._once_there_is_memory(worker, parts, outcomes)
+        outcomes = runs.run(parts, partial(self._others_run, worker))
+        outcomes = self._once_there_is_memory(worker, parts, outcomes)
         ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
         rows = sum(part.rows for part in parts)
         with self._lock:
@@ -296,15 +296,19 @@ class Pool:
             ready = [p.job for p, outcome in zip(parts, outcomes, strict=True) if self._schedule.settle(p, outcome)]
         for job in ready:
             if any(isinstance(result, runs.AloneError) for result in job.results):
-                self._run_whole(job)
+                self._run_whole(worker, job)
             self._answer(job, runs.answer(job))
         self._rest(worker, rows)
 
+    def _others_run(self, worker: Worker) -> bool:
+        """Whether other workers run the model, and do not wait for memory themselves."""
+        return any(other.since_s and not other.starved for other in self._workers if other is not worker)
+
     def _once_there_is_memory(self, worker: Worker, parts: list[Part], outcomes: list[Outcome]) -> list[Outcome]:
         """What found no memory, run again while and after the runs of other workers end. One worker at a time."""
-
-        def others_run() -> bool:
-            return any(other.since_s and not other.starved for other in self._workers if other is not worker)
+        if not any(isinstance(outcome, TooLarge) for outcome in outcomes):
+            return outcomes
+        others_run = partial(self._others_run, worker)
 
         def wait() -> None:
             with self._rested:
@@ -312,19 +316,19 @@ class Pool:
                     self._rested.wait(LONGEST_WAIT_S)
 
         worker.starved = True
-        try:
-            with self._scarce:
-                return [
-                    runs.again(part, outcome, others_run, wait) if isinstance(outcome, TooLarge) else outcome
-                    for part, outcome in zip(parts, outcomes, strict=True)
-                ]
-        finally:
+        with self._scarce:
             worker.starved = False
+            return [
+                runs.again(part, outcome, others_run, wait) if isinstance(outcome, TooLarge) else outcome
+                for part, outcome in zip(parts, outcomes, strict=True)
+            ]
 
-    def _run_whole(self, job: Job) -> None:
+    def _run_whole(self, worker: Worker, job: Job) -> None:
         """Runs a request again that was cut, whole: a part of it failed, or showed that rows are not independent."""
         start, computing = time.monotonic(), time.thread_time()
-        job.results = [runs.attempt(job.whole())]
+        whole = [job.whole()]
+        outcomes = runs.run(whole, partial(self._others_run, worker))
+        job.results = [*self._once_there_is_memory(worker, whole, outcomes)]
         ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
         with self._lock:
             job.busy_s += ran_s

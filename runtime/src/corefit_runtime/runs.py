@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from corefit_core.errors import CorefitError, TooLarge
+from corefit_core.errors import CorefitError, Shed, TooLarge
 from corefit_runtime import coupling
 from corefit_runtime.jobs import Job, Outputs, Part, joined_feeds, split_outputs
 
@@ -31,7 +31,7 @@ class Worker:
     """One thread, and what the loop may see of it: since when it runs, and until when it is expected to.
 
     Attributes:
-        starved: whether it waits for memory that others' runs have.
+        starved: whether it waits for its turn to try again, and runs nothing meanwhile.
     """
 
     __slots__ = ("since_s", "starved", "thread", "until_s")
@@ -47,16 +47,26 @@ class AloneError(Exception):
     """The outcome of a part whose request is to be run again, whole."""
 
 
-def run(parts: list[Part]) -> list[Outcome]:
-    """The outcome of each part. Where a batch of several fails, each is run alone: one may be the culprit."""
+def _nobody() -> bool:
+    return False
+
+
+def run(parts: list[Part], others_run: Callable[[], bool] = _nobody) -> list[Outcome]:
+    """The outcome of each part. Where a batch of several fails, each is run alone: one may be the culprit.
+
+    Args:
+        parts: what to run at once.
+        others_run: whether other workers run the model. A run that finds no memory says nothing of its size then: its
+            outcome is `TooLarge`, for `again`.
+    """
     if len(parts) == 1 and parts[0].whole:
-        return [attempt(parts[0])]
-    job, model = parts[0].job, parts[0].job.model
+        return [attempt(parts[0], others_run)]
+    job, model, contended = parts[0].job, parts[0].job.model, others_run()
     try:
         outputs = model.engine.run(job.outputs, joined_feeds(parts) if len(parts) > 1 else parts[0].feeds())
-    except TooLarge:
-        model.found_no_memory(sum(part.elements for part in parts))
-        return [attempt(part) for part in parts]
+    except TooLarge as error:
+        contended = contended or others_run()
+        return [error for _ in parts] if contended else _smaller(parts, error, others_run)
     except Exception:  # noqa: BLE001 - whatever it was, each of them gets its own answer
         return _alone(parts)
     wrong = _wrong(outputs, parts)
@@ -64,6 +74,7 @@ def run(parts: list[Part]) -> list[Outcome]:
         model.contradicted(wrong)
     if not model.rows_independent:  # By this run, or by one beside it.
         return _alone(parts)
+    model.found_memory()
     return list(split_outputs(outputs, parts))
 
 
@@ -84,6 +95,8 @@ def _wrong(outputs: Outputs, parts: list[Part]) -> str:
     for start, checked in _samples(parts, due) if due else ():
         try:
             again = model.engine.run(checked.job.outputs, checked.feeds())
+        except TooLarge:  # Others have the memory at the moment: it shows nothing.
+            continue
         except Exception:  # noqa: BLE001 - whatever it was
             return "a request that failed alone was answered in a batch"
         shares = [array[start : start + checked.rows] for array in outputs]
@@ -124,16 +137,25 @@ def answer(job: Job) -> Any:
         return error
 
 
-def _in_halves(part: Part, error: TooLarge) -> Outcome:
-    outcomes = []
+def _smaller(parts: list[Part], error: TooLarge, others_run: Callable[[], bool]) -> list[Outcome]:
+    if len(parts) == 1:
+        return [_in_halves(parts[0], error, others_run)]
+    parts[0].job.model.found_no_memory(sum(part.elements for part in parts))
+    return [attempt(part, others_run) for part in parts]
+
+
+def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> Outcome:
+    """The outcome of a part that found no memory, from those of its halves; the error where it has none."""
+    if part.rows < 2 or not part.job.model.rows_independent:
+        return error
+    part.job.model.found_no_memory(part.elements)
+    outcomes: list[Outputs] = []
     for half in part.halves():
-        outcome = attempt(half)
+        [outcome] = run([half], others_run)
+        if isinstance(outcome, AloneError):
+            return error  # Rows are not independent after all, and all of them together find no memory.
         if isinstance(outcome, Exception):
             return outcome
-        if any(array.shape[:1] != (half.rows,) for array in outcome):
-            shapes = [list(array.shape) for array in outcome]
-            part.job.model.contradicted(f"a run of {half.rows} rows gave outputs of the shapes {shapes}")
-            return error
         outcomes.append(outcome)
     return [np.concatenate(pieces) for pieces in zip(*outcomes, strict=True)]
 
@@ -147,30 +169,28 @@ def again(part: Part, refusal: TooLarge, others_run: Callable[[], bool], wait: C
         others_run: whether other workers run the model.
         wait: returns when one of them has ended its run, or after a while.
     """
-    outcome: Outcome = refusal
     for _ in range(TRIES):
         if part.job.closed:
-            break
+            return refusal
         alone = not others_run()
-        outcome = attempt(part)
+        [outcome] = run([part], others_run)
         if alone or not isinstance(outcome, TooLarge):
-            break
+            return outcome
         wait()
-    return outcome
+    return Shed("the runs of other requests leave no memory for this one", cause="memory", retry_after_s=1.0)
 
 
-def attempt(part: Part) -> Outcome:
-    """The outcome of a part that is run by itself; in halves, and these in halves, where it finds no memory."""
-    job = part.job
+def attempt(part: Part, others_run: Callable[[], bool] = _nobody) -> Outcome:
+    """The outcome of a part that is run by itself; in halves, and these in halves, where alone it finds no memory."""
+    job, contended = part.job, others_run()
     try:
-        return job.model.engine.run(job.outputs, part.feeds())
+        outputs = job.model.engine.run(job.outputs, part.feeds())
     except TooLarge as error:
-        if part.rows < 2 or not job.model.rows_independent:
-            return error
-        job.model.found_no_memory(part.elements)
-        return _in_halves(part, error)
+        return error if contended or others_run() else _in_halves(part, error, others_run)
     except CorefitError as error:
         return error
     except Exception as error:
         log.exception("a run failed")
         return error
+    job.model.found_memory()
+    return outputs

@@ -78,7 +78,7 @@ class Crowd(Generic[_C]):
     def _spared(self, newcomer: _C, peer: str) -> _C:
         """An idle connection of the largest peer, else one on which that peer is waited for, else any idle one.
 
-        The newcomer where there is none.
+        The newcomer where there is none, or where the newcomer's own peer is the largest and has no idle one.
         """
         largest = self._largest()
         least_loss = Activity.IDLE if largest == peer else Activity.WAITING
@@ -86,6 +86,8 @@ class Crowd(Generic[_C]):
             victim = self._oldest(largest, newcomer, Activity(activity))
             if victim is not None:
                 return victim
+        if largest == peer:
+            return newcomer  # A crowd of one peer takes nothing from others.
         for other in list(self._by_peer):
             victim = self._oldest(other, newcomer, Activity.IDLE)
             if victim is not None:
