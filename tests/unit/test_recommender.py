@@ -13,7 +13,8 @@ from corefit.simulate import synthetic
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.requests import Requests, services
 from corefit_core import report as reports
-from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, memory
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, service_model
+from corefit_core.recommender.service_model import ServiceState
 from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
@@ -119,8 +120,8 @@ def test_a_look_right_after_another_is_left_for_the_next_round_to_count() -> Non
     decision, world.state = decide(world.policy, world.state, seen, world.now)
     assert decision.replicas == 1
     assert decision.offered_erlangs == pytest.approx(0.6, rel=0.05)
-    assert world.state.pods == before.pods
-    assert world.state.samples[-1].arriving == before.samples[-1].arriving > 0
+    assert world.state.pods.counters == before.pods.counters
+    assert world.state.forecast.samples[-1].arriving == before.forecast.samples[-1].arriving > 0
     assert world.tick(0.6).offered_erlangs == pytest.approx(0.6, rel=0.05), "nothing of it is lost"
 
 
@@ -147,9 +148,9 @@ def test_less_load_is_answered_after_the_window() -> None:
 def test_a_pod_is_kept_for_a_start_up_after_it_has_come() -> None:
     """Asked for by a spike, it serves a start-up later; it is not taken away in the second in which it comes."""
     unset = msgspec.structs.replace(POLICY, down_window_s=None)
-    assert memory.window_s(unset, State(startup_s=60.0)) == 120.0
-    assert memory.window_s(unset, State(startup_s=20.0)) == memory.LEAST_WINDOW_S
-    assert memory.window_s(POLICY, State(startup_s=60.0)) == WINDOW_S, "what was set is kept to"
+    assert service_model.window_s(unset, ServiceState(startup_s=60.0)) == 120.0
+    assert service_model.window_s(unset, ServiceState(startup_s=20.0)) == service_model.LEAST_WINDOW_S
+    assert service_model.window_s(POLICY, ServiceState(startup_s=60.0)) == WINDOW_S, "what was set is kept to"
 
 
 def test_a_rollout_holds() -> None:
@@ -238,7 +239,7 @@ def test_what_is_late_by_less_than_a_bucket_is_late() -> None:
     answered = fleet.requests.load.latencies[np.isfinite(fleet.requests.load.latencies)]
     late = (answered > POLICY.objective.latency_s).sum()
     assert late > 1000
-    assert sum(pod.totals.late for pod in state.pods) == pytest.approx(late, rel=0.2)
+    assert sum(pod.totals.late for pod in state.pods.counters) == pytest.approx(late, rel=0.2)
 
 
 def test_what_is_late_by_itself_is_no_fault_of_the_formulas() -> None:
@@ -253,7 +254,9 @@ def test_what_is_late_by_itself_is_no_fault_of_the_formulas() -> None:
             report = msgspec.structs.replace(after, plan=begun.plan)
             seen = Observation(pods=(PodObservation(uid="a", ready=True, report=report),), replicas=1)
             _, state = decide(POLICY, state, seen, float(now))
-        assert (state.correction > 1.0) == corrected, "parts of a split request run at once, and may have been in time"
+        assert (state.slo.correction > 1.0) == corrected, (
+            "parts of a split request run at once, and may have been in time"
+        )
 
 
 # --- properties -----------------------------------------------------------------------------------------------

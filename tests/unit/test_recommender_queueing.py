@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_core.recommender import Policy, State, load, memory, queueing
-from corefit_core.recommender.state import Totals
+from corefit_core.recommender import measurement, queueing, service_model
+from corefit_core.recommender.counters import Totals
+from corefit_core.recommender.service_model import ServiceState
 
 SERVICE = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=2, pooling=1.0)
 loads = st.floats(0.0, 300.0)
@@ -132,16 +133,16 @@ def test_pods_that_answer_few_requests_a_round_are_known_by_several_rounds(pooli
 
     Workers that a quota stops for half of the time are found busy more often than their work takes.
     """
-    pods, busy, learned = 4, 0.5, State(pooling=0.5, at=0.0)
+    pods, busy, learned = 4, 0.5, ServiceState(pooling=0.5)
     waiting = queueing.waiting(queueing.servers(1, pods, pooling), busy * queueing.servers(1, pods, pooling))
-    for now in range(1, 301):
-        seen = load.Measured(
+    for _ in range(300):
+        seen = measurement.Measured(
             pods=(),
             erlangs=work * pods / 2,
             ceiling=0.0,
             arriving=0.0,
             workers=0.5,
-            stretch=2.0,
+            slowdown=2.0,
             capacity=pods / 2,
             threads=1.0,
             run_s=None,
@@ -153,5 +154,5 @@ def test_pods_that_answer_few_requests_a_round_are_known_by_several_rounds(pooli
             startup_s=None,
             total=(),
         )
-        learned = memory.remembered(Policy(), learned, seen, float(now))
+        learned = service_model.with_pooling(service_model.with_times(learned, seen, 1.0), seen, 1.0)
     assert learned.pooling == pytest.approx(pooling, abs=0.1)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.requests import Requests, services
 from corefit.simulate.traces import from_counts
-from corefit_core.recommender import CpuRange, Observation, PodObservation, Policy, State, load, quota
-from corefit_core.recommender.state import Totals
+from corefit_core.recommender import CpuRange, Observation, PodObservation, Policy, measurement, quota
+from corefit_core.recommender.counters import Moments, Totals
+from corefit_core.recommender.measurement import PodsState
 from corefit_core.report import PlanInForce
 from corefit_core.sizing import Objective
 
@@ -65,7 +66,7 @@ def test_whole_cores_are_counted_as_they_are(busy_s: float, cpu_s: float, worker
 def test_a_full_pod_carries_what_it_is_able_to(busy_s: float, cpu_s: float, millicores: int, workers: int) -> None:
     plan = plan_of(millicores, workers)
     work = quota.at_full_speed(Totals(busy_s=busy_s, cpu_s=cpu_s, answered=1.0, served_s=busy_s), plan)
-    assert work.busy_s >= busy_s * quota.able(plan) / workers * (1 - 1e-9)
+    assert work.busy_s >= busy_s * quota.effective_workers(plan) / workers * (1 - 1e-9)
     assert work.served_s == pytest.approx(work.busy_s)
 
 
@@ -83,13 +84,13 @@ def test_half_the_load_is_half_the_erlangs_on_a_fraction_of_a_core(share: float)
     work = services(len(trace.arrivals), service.service_s, service.service_cv, seed=2)
     fleet = Fleet(service, Requests(trace.arrivals, work, trace.duration_s), 1)
     fleet.resize({"pod-1": 1500}, 0.0)
-    policy, state = Policy(objective=service.objective, workers_per_pod=2), State()
+    policy, state = Policy(objective=service.objective, workers_per_pod=2), PodsState()
     erlangs = []
     for begin, end in ((0.0, 100.0), (100.0, 1100.0)):
         fleet.advance(begin, end)
         pods = (PodObservation(uid="pod-1", ready=True, report=fleet.reports(end)["pod-1"]),)
-        measured = load.measure(policy, state, Observation(pods=pods, replicas=1), end)
-        state = State(at=end, pods=measured.pods)
+        measured = measurement.measure(policy, state, Moments(), Observation(pods=pods, replicas=1), end)
+        state = PodsState(at=end, counters=measured.pods)
         erlangs.append(measured.erlangs)
     assert measured.capacity == 1.5
     offered = work[(trace.arrivals >= 100.0) & (trace.arrivals < 1100.0)].sum() / 1000.0

@@ -16,6 +16,7 @@ from corefit.simulate.requests import Requests, services
 from corefit.simulate.run import corefit_policy, simulate
 from corefit.simulate.scalers import View
 from corefit_core.recommender import Decision, State
+from corefit_core.recommender.stabilization import WindowState
 from corefit_core.recommender.transients import RECURS, Surge, Transient, Transients, begun, expected, followed
 
 ROUND_S = 2.0
@@ -85,7 +86,7 @@ def test_a_step_after_short_bursts_is_answered_once_it_has_outlasted_them(width_
     answered = next(at for at in ups(rounds) if at > 600)
     assert answered <= 630 + width_s + 3 * ROUND_S
     assert rounds[-1].decision.replicas >= 6
-    assert state.transients.ended == ()
+    assert state.window.transients.ended == ()
 
 
 def test_a_step_without_bursts_before_it_is_answered_in_its_first_round() -> None:
@@ -145,8 +146,8 @@ def test_load_that_stays_is_waited_for_no_longer_than_a_start_up(
 
 @given(loads, st.floats(ROUND_S, 60.0))
 def test_the_memory_is_as_it_was_after_it_has_been_stored(erlangs: list[float], ahead_s: float) -> None:
-    state = State(transients=states(erlangs, ahead_s)[-1])
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State).transients == state.transients
+    state = WindowState(transients=states(erlangs, ahead_s)[-1])
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=WindowState) == state
 
 
 def test_a_burst_is_forgotten_after_an_hour() -> None:

@@ -19,7 +19,7 @@ from corefit.simulate.scalers import View
 from corefit_core import report as reports
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import CpuRange
-from corefit_core.recommender.memory import LEAST_WINDOW_S
+from corefit_core.recommender.service_model import LEAST_WINDOW_S
 from corefit_core.sizing import Objective
 
 

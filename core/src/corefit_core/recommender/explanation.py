@@ -72,6 +72,19 @@ def fell(highest: int, window_s: float) -> str:
     return f"it needed {pods(highest)} at most in the last {span(window_s)}"
 
 
+def window(highest: int, window_s: float) -> str:
+    """Why replicas do not go yet; `highest` is 0 while the window fills."""
+    over = span(window_s)
+    if not highest:
+        return f"the load has been known for less than {over}, so replicas do not go down yet"
+    return f"the load needed {highest} within the last {over}"
+
+
+def growing(fewer: int) -> str:
+    """That pods stay until those that are enough have more CPU."""
+    return f"{pods(fewer)} carry the load once each has more CPU; the others go after that"
+
+
 def load(erlangs: float, capacity: float, threads: float) -> str:
     """What the load needs of what there is."""
     return f"The load needs {cores(erlangs, threads)} of the {figure(capacity * threads)} that the pods have"

@@ -21,7 +21,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         service_s, scv: mean and squared coefficient of variation of the service time.
         latency_s: of the objective.
         workers: of a pod, at full speed; a fraction where throttling lets so many compute at once, or pods differ.
-        stretch: workers that run over those: how much longer a run takes while all do.
+        slowdown: workers that run over those: how much longer a run takes while all do.
         pooling: how far pods share their load, 0 to 1.
     """
 
@@ -30,7 +30,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float
     workers: float
     pooling: float
-    stretch: float = 1.0
+    slowdown: float = 1.0
 
     def missed(self, pods: int, erlangs: float) -> float:
         """The share of requests that miss the objective: turned away, or let in and late.
@@ -49,7 +49,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, pods: int) -> "Pods":
         """So many pods of it."""
-        workers, mean = self.workers * self.stretch, self.latency_s / (self.service_s * self.stretch)
+        workers, mean = self.workers * self.slowdown, self.latency_s / (self.service_s * self.slowdown)
         patience = mean - 1
         spread = math.sqrt(self.scv * (1 + max(0.0, patience) / workers) + ROUNDING / workers**2)
         deviation = math.sqrt(self.scv)
@@ -72,7 +72,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """
         if pods == 1:
             return patience
-        workers = self.workers * self.stretch
+        workers = self.workers * self.slowdown
         lumps = 0.5 / workers + math.sqrt(self.scv * patience / workers)
         return max(LEAST_PATIENCE * patience, patience - self.pooling * lumps)
 
@@ -225,21 +225,21 @@ def waiting(servers: float, erlangs: float) -> float:
 
 def pods_needed(
     erlangs: float,
-    outlook: Sequence[tuple[float, float]],
+    distribution: Sequence[tuple[float, float]],
     service: Service,
-    allowed: float,
+    miss_target: float,
     at_most: int,
     *,
     least: int = 1,
     near: int = 0,
 ) -> int:
-    """The fewest pods with which at most `allowed` of the requests miss the objective, `at_most` when none do.
+    """The fewest pods with which at most `miss_target` of the requests miss the objective, `at_most` when none do.
 
     Args:
         erlangs: the load predicted.
-        outlook: (chance, load over prediction) of what may come.
+        distribution: (chance, load over prediction) of what may come.
         service: of one pod.
-        allowed: the share of requests that may miss.
+        miss_target: the share of requests that may miss.
         at_most: where the search ends.
         least: no fewer than these.
         near: where it begins: the answer is the same, and found at once when it is near. 0: at the load.
@@ -249,7 +249,7 @@ def pods_needed(
     low, high, step = least, at_most, 1
     probe = max(least, min(at_most - 1, near or math.ceil(erlangs / service.workers)))
     while low < high:
-        if enough(probe, erlangs, outlook, service, allowed):
+        if enough(probe, erlangs, distribution, service, miss_target):
             high = probe
             probe = high - step if low <= high - step else (low + high) // 2
         else:
@@ -259,13 +259,15 @@ def pods_needed(
     return low
 
 
-def enough(pods: int, erlangs: float, outlook: Sequence[tuple[float, float]], service: Service, allowed: float) -> bool:
-    """Whether so many pods miss the objective in at most `allowed` of the requests; see `pods_needed`.
+def enough(
+    pods: int, erlangs: float, distribution: Sequence[tuple[float, float]], service: Service, miss_target: float
+) -> bool:
+    """Whether so many pods miss the objective in at most `miss_target` of the requests; see `pods_needed`.
 
-    `outlook` is in falling order of load, and its products of chance and ratio add up to one at most.
+    `distribution` is in falling order of load, and its products of chance and ratio add up to one at most.
     """
-    some, budget, rest = service.of(pods), allowed, 1.0
-    for chance, ratio in outlook:
+    some, budget, rest = service.of(pods), miss_target, 1.0
+    for chance, ratio in distribution:
         missed = some.missed(erlangs * ratio)
         budget -= chance * ratio * missed
         rest -= chance * ratio

@@ -13,14 +13,14 @@ from typing import Final
 
 import msgspec
 
-from corefit_core.recommender.state import Totals
+from corefit_core.recommender.counters import Totals
 from corefit_core.report import PlanInForce
 
 CORE: Final = 1000
 """Millicores."""
 
 
-def able(plan: PlanInForce) -> float:
+def effective_workers(plan: PlanInForce) -> float:
     """How many of the pod's workers can compute at once at full speed, by the CPU that the process found granted."""
     workers, millicores, threads = plan.workers, plan.grant_millicores, plan.threads_per_worker or 1
     return workers if not 0 < millicores < CORE * workers * threads else millicores / CORE / threads
@@ -31,7 +31,7 @@ def at_full_speed(delta: Totals, plan: PlanInForce) -> Totals:
 
     Nothing is said of what is late by itself: at full speed it may not be.
     """
-    at_once = able(plan)
+    at_once = effective_workers(plan)
     if at_once >= plan.workers or delta.busy_s <= 0:
         return delta
     share = at_once / plan.workers

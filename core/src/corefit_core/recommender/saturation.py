@@ -6,14 +6,18 @@ and the next round knows it; if not, the replica goes, and the trial is not repe
 May not know what is done with a trial.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from corefit_core.recommender import growth, load, memory, slo
-from corefit_core.recommender.state import State, Trial
+import msgspec
+
+from corefit_core.recommender import predictors, slo
+from corefit_core.recommender.measurement import Measured
+from corefit_core.recommender.predictors import Sample
 from corefit_core.recommender.types import Observation, Policy
 
 LEAST_ROUNDS: Final = 3
-"""As many rounds, and `growth.FAST_S`, tell a pod that is full from one that is busy for a moment."""
+"""As many rounds, and `predictors.FAST_S`, tell a pod that is full from one that is busy for a moment."""
 MORE: Final = 1.1
 """Times the work of the last trial: pods that do no more than that have been tried at that load already."""
 AGAIN_S: Final = 7200.0
@@ -23,27 +27,37 @@ IDLE_WORKERS: Final = 0.5
 waiting, while clients in a closed loop leave none idle whatever their number."""
 
 
-def full(state: State, seen: Observation, measured: load.Measured) -> bool:
+class Trial(msgspec.Struct, frozen=True):
+    """One replica more for pods that have no idle time: when, their work then in Erlangs, and how many it makes."""
+
+    at: float
+    erlangs: float
+    replicas: int
+
+
+def full(samples: Sequence[Sample], seen: Observation, measured: Measured) -> bool:
     """Whether all replicas are ready and have had no idle time lately."""
-    now = state.samples[-1].at
-    recent = [s for s in state.samples if s.at > now - growth.FAST_S]
+    now = samples[-1].at
+    recent = [s for s in samples if s.at > now - predictors.FAST_S]
     all_there = 0 < measured.ready == seen.replicas and not measured.missing
-    enough = len(recent) >= LEAST_ROUNDS and recent[0].at < state.samples[-1].at - growth.FAST_S / 2
+    enough = len(recent) >= LEAST_ROUNDS and recent[0].at < now - predictors.FAST_S / 2
     least = max(slo.FULL * measured.capacity, measured.capacity - IDLE_WORKERS)
     return all_there and enough and all(s.erlangs >= least for s in recent)
 
 
-def tried(policy: Policy, state: State, seen: Observation, measured: load.Measured, needed: int) -> Trial | None:
+def tried(
+    policy: Policy, last: Trial | None, samples: Sequence[Sample], there: tuple[Observation, Measured], needed: int
+) -> Trial | None:
     """The last trial, or a new one where full pods are all that the known load needs."""
-    last, now = state.trial, state.samples[-1].at
-    if needed > seen.replicas or seen.replicas >= policy.max_replicas or not full(state, seen, measured):
+    (seen, measured), now = there, samples[-1].at
+    if needed > seen.replicas or seen.replicas >= policy.max_replicas or not full(samples, seen, measured):
         return last
-    work = growth.mean(state.samples, now, growth.FAST_S)
+    work = predictors.mean(samples, now, predictors.FAST_S)
     if last is not None and now - last.at < AGAIN_S and work < MORE * last.erlangs:
         return last
     return Trial(now, work, seen.replicas + 1)
 
 
-def goes_on(policy: Policy, state: State, trial: Trial | None) -> bool:
+def goes_on(trial: Trial | None, now: float, horizon_s: float) -> bool:
     """Whether the replica of a trial has not yet had the time to come and to show what it does."""
-    return trial is not None and state.samples[-1].at - trial.at < memory.ahead_s(policy, state) + growth.FAST_S
+    return trial is not None and now - trial.at < horizon_s + predictors.FAST_S

@@ -21,8 +21,8 @@ READABLE: Final = 10
 class Workers(NamedTuple):
     """Workers of a pod or of several: those that can compute at once at full speed, and those that run."""
 
-    able: float
-    run: int | float
+    effective: float
+    running: int | float
 
 
 class Sizes(NamedTuple):
@@ -35,7 +35,11 @@ class Sizes(NamedTuple):
         """Workers of a pod that is granted so much: those of the next smaller size worth having."""
         index = bisect.bisect_right(self.millicores, millicores) - 1
         least = self.workers[0]
-        return self.workers[index] if index >= 0 else Workers(least.able * millicores / self.millicores[0], least.run)
+        return (
+            self.workers[index]
+            if index >= 0
+            else Workers(least.effective * millicores / self.millicores[0], least.running)
+        )
 
 
 def worth(policy: Policy, span: CpuRange, model: queueing.Service, threads: int) -> Sizes:
@@ -49,10 +53,10 @@ def worth(policy: Policy, span: CpuRange, model: queueing.Service, threads: int)
     for size in _steps(span):
         cores = sizing.whole_cores(size, policy.objective.latency_s, model.service_s)[0]
         run = max(1, cores // threads)
-        able = min(run, size / 1000 / threads)
-        if not workers or able > workers[-1].able + 1e-9:
+        effective = min(run, size / 1000 / threads)
+        if not workers or effective > workers[-1].effective + 1e-9:
             millicores.append(size)
-            workers.append(Workers(able, run))
+            workers.append(Workers(effective, run))
     return Sizes(tuple(millicores), tuple(workers))
 
 

@@ -1,17 +1,22 @@
 """How the objective was kept: how many requests missed it, in which rounds, and which of them pods could have mended.
 
-May not say how many may miss it from now on (`budget`), nor choose replicas.
+Owns `SloState`. May not say how many may miss it from now on (`error_budget`), nor choose replicas.
 """
 
 import math
+from collections.abc import Callable
+from itertools import zip_longest
 from statistics import NormalDist
 from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import budget, load, queueing
-from corefit_core.recommender.state import Served, State
+from corefit_core.recommender import error_budget, queueing, service_model
+from corefit_core.recommender.error_budget import Served
+from corefit_core.recommender.measurement import Measured
+from corefit_core.recommender.service_model import ServiceState
 from corefit_core.recommender.types import Policy
+from corefit_core.report import Histogram
 
 FULL: Final = 0.95
 """Above that utilisation the pods of the moment were too few, whatever the formulas say: such a round tells nothing of
@@ -30,59 +35,140 @@ STUBBORN: Final = 1.5
 """Times the share that the objective allows: with as many late answers that had not waited, no pods reach it."""
 
 
-def late_alone(measured: load.Measured) -> float:
+CORRECTION_AN_HOUR: Final = 1.0
+"""With twice the misses that the objective allows the load is taken 1.7 % higher each minute: slower than any scaling,
+so that the two don't chase each other, and fast enough to matter within minutes of a wrong formula."""
+EXCESS: Final = 4.0
+"""A flash crowd misses a hundred times what is planned, and says nothing of the formulas for it: count five."""
+CORRECTIONS: Final = (1.0, 1.5)
+"""The formulas leave too few workers where queues are not shared as they assume, and by no more than half; that they
+leave too many is what `error_budget` spends."""
+FINE: Final = 100
+"""Fading counts become whole ones in hundredths: what has faded below that is no request any more."""
+LATENCY_S: Final = 60.0
+"""Seconds after which a total time counts half in the percentile that is shown: a person's glance back."""
+
+
+class SloState(msgspec.Struct, frozen=True, kw_only=True):
+    """How the objective was kept.
+
+    Attributes:
+        served: in the last hour or so.
+        unsaturated: in the rounds of it in which the pods were not full.
+        recent: in the last minute or so.
+        alone: answers lately, and those that were late without having waited: no number of pods mends these.
+        latencies: total times lately, in the report's buckets, as fading counts.
+        correction: factor on the load in the formulas, by which they come to what was measured.
+    """
+
+    served: Served = Served()
+    unsaturated: Served = Served()
+    recent: Served = Served()
+    alone: Served = Served()
+    latencies: tuple[float, ...] = ()
+    correction: float = 1.0
+
+
+def counted(policy: Policy, before: SloState, measured: Measured, elapsed_s: float) -> SloState:
+    """With the answers of this round."""
+    forgiven = late_alone(measured) if unreachable(policy, before, measured) else 0.0
+    return msgspec.structs.replace(
+        before,
+        served=faded(before.served, measured, elapsed_s, forgiven=forgiven),
+        recent=faded(before.recent, measured, elapsed_s, half_s=LATENCY_S),
+        alone=_alone(before.alone, measured, 0.5 ** (elapsed_s / service_model.MEMORY_S)),
+        unsaturated=_unsaturated(before.unsaturated, measured, elapsed_s),
+        latencies=_summed(before.latencies, measured.total, 0.5 ** (elapsed_s / LATENCY_S)),
+    )
+
+
+def corrected(
+    policy: Policy, before: SloState, expected: Callable[[float], float], erlangs: float, elapsed_s: float
+) -> SloState:
+    """With the correction moved by how many requests missed the objective lately: up when it was not kept.
+
+    Fewer misses than planned say something of the formulas as far as these expected any: with more pods than the load
+    asks for none is expected and none comes, and what was learned with fewer pods still holds.
+
+    Args:
+        policy: has the objective.
+        before: with the answers of this round.
+        expected: the share that misses the objective at a load in Erlangs, by the formulas, with the pods of now.
+        erlangs: load of the last seconds.
+        elapsed_s: since the last round.
+    """
+    budget = error_budget.allowed(policy)
+    if budget <= 0:
+        return before
+    missing = share(before.unsaturated, budget)
+    excess = min(EXCESS, max(0.0, missing / budget - 1))
+    if missing < budget:
+        if before.correction <= CORRECTIONS[0]:
+            return before
+        excess = (missing / budget - 1) * min(1.0, expected(before.correction * erlangs) / budget)
+    step = CORRECTION_AN_HOUR * excess * min(elapsed_s, policy.max_report_age_s) / 3600
+    correction = min(CORRECTIONS[1], max(CORRECTIONS[0], before.correction * math.exp(step)))
+    return msgspec.structs.replace(before, correction=correction)
+
+
+def service(policy: Policy, state: SloState, known: ServiceState, measured: Measured) -> queueing.Service:
+    """The service as the formulas need it: see `service_model.model`."""
+    return service_model.model(policy, known, measured, unreachable=unreachable(policy, state, measured))
+
+
+def late_alone(measured: Measured) -> float:
     """Answers of this round that were late although they had not waited: more pods would not have mended them.
 
     Under a quota that stops the workers a run takes the longer the busier its pod is, which more pods do mend: there
     only pods that are mostly idle tell.
     """
     busy = measured.erlangs is None or measured.erlangs > IDLE * measured.capacity
-    if measured.stretch > 1 and busy:
+    if measured.slowdown > 1 and busy:
         return 0.0
     delta = measured.delta
     return min(delta.answered, max(0.0, delta.alone, delta.late - delta.waited))
 
 
-def alone(before: Served, measured: load.Measured, keep: float) -> Served:
+def _alone(before: Served, measured: Measured, keep: float) -> Served:
     """The answers, and those of them that were late without having waited, with this round's."""
     return Served(
         requests=before.requests * keep + measured.delta.answered, missed=before.missed * keep + late_alone(measured)
     )
 
 
-def unreachable(policy: Policy, state: State, measured: load.Measured) -> bool:
+def unreachable(policy: Policy, state: SloState, measured: Measured) -> bool:
     """Whether no number of pods keeps the objective: a run is longer, or too many are late that have not waited."""
     if measured.run_s is not None and measured.run_s > policy.objective.latency_s:
         return True
-    target = budget.objective(policy)
+    target = error_budget.allowed(policy)
     return target > 0 and share(state.alone, target) > STUBBORN * target
 
 
-def unloaded_s(policy: Policy, state: State, measured: load.Measured) -> float:
+def unloaded_s(policy: Policy, known: ServiceState, measured: Measured) -> float:
     """What the objective's percentile of the requests takes in a pod without load, seconds: service times and stalls.
 
     Latencies of the last minute have the waits of an overload in them: they say nothing of an objective in reach.
     Service times are taken for log-normal (Downey, "Lognormal and Pareto distributions in the Internet", 2005) with
     the mean and the variation that pods report.
     """
-    sigma2 = math.log1p(max(0.0, state.service.scv))
+    sigma2 = math.log1p(max(0.0, known.times.scv))
     share = min(0.9999, max(0.5, policy.objective.percentile / 100))
     tail = math.exp(NormalDist().inv_cdf(share) * math.sqrt(sigma2) - sigma2 / 2)
-    mean_s = measured.run_s if measured.run_s is not None else load.service_s(policy, state.service)
-    return max(1 + queueing.LEAST_WAIT, tail) * mean_s * measured.stretch
+    mean_s = measured.run_s if measured.run_s is not None else service_model.mean_s(policy, known)
+    return max(1 + queueing.LEAST_WAIT, tail) * mean_s * measured.slowdown
 
 
-def lately(policy: Policy, state: State) -> str:
+def lately(policy: Policy, state: SloState, known: ServiceState) -> str:
     """What earlier requests say against few replicas; empty where they say nothing."""
-    target = budget.objective(policy)
+    target = error_budget.allowed(policy)
     if target > 0 and share(state.served, target) > target:
         return "more requests than the objective allows were late or refused in the last hour"
     if state.correction > SHIFTED:
         return "requests were late more often than this load explains"
-    return "some requests take much longer than others" if state.service.scv > VARIED else ""
+    return "some requests take much longer than others" if known.times.scv > VARIED else ""
 
 
-def missed(state: State) -> float | None:
+def missed(state: SloState) -> float | None:
     """The share of the last minute's requests that were late or refused; None where there were hardly any."""
     return state.recent.missed / state.recent.requests if state.recent.requests >= 1 else None
 
@@ -93,7 +179,7 @@ def share(served: Served, target: float) -> float:
 
 
 def faded(
-    served: Served, measured: load.Measured, elapsed_s: float, *, half_s: float = SERVED_S, forgiven: float = 0.0
+    served: Served, measured: Measured, elapsed_s: float, *, half_s: float = SERVED_S, forgiven: float = 0.0
 ) -> Served:
     """With this round in it, and what is older forgotten.
 
@@ -112,7 +198,7 @@ def faded(
     )
 
 
-def within(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
+def _unsaturated(served: Served, measured: Measured, elapsed_s: float) -> Served:
     """As `faded`, without the rounds in which the pods were full, and without what was late by its service time alone.
 
     The formulas leave the latter out, which no number of pods would change: where one in twenty runs is longer than the
@@ -125,3 +211,13 @@ def within(served: Served, measured: load.Measured, elapsed_s: float) -> Served:
         return older
     seen, delta = faded(served, measured, elapsed_s), measured.delta
     return msgspec.structs.replace(seen, missed=seen.missed - min(delta.late, delta.alone))
+
+
+def latency_s(policy: Policy, state: SloState) -> float | None:
+    """The objective's percentile of the total times lately, seconds; None before any."""
+    counts = tuple([round(FINE * count) for count in state.latencies])
+    return Histogram(counts=counts).quantile_s(policy.objective.percentile / 100)
+
+
+def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> tuple[float, ...]:
+    return tuple([keep * a + b for a, b in zip_longest(before, counts, fillvalue=0.0)])

@@ -12,15 +12,15 @@ from typing import Final
 import msgspec
 
 MEMORY_S: Final = 3600.0
-"""As `errors.MEMORY_S`: a burst that comes each half hour is known the next time."""
+"""As `prediction_errors.MEMORY_S`: a burst that comes each half hour is known the next time."""
 RECURS: Final = 2
-"""As `errors.RECURS`: one burst is no evidence of another, two are."""
+"""As `prediction_errors.RECURS`: one burst is no evidence of another, two are."""
 STEP: Final = 8.0
-"""As `errors.MOST`: pods are held for what recurs up to so many times the load before, and for no more than that."""
+"""As `prediction_errors.MOST`: pods are held for what recurs up to so many times the load before, and no more."""
 CALM_S: Final = 5.0
-"""As `growth.RECENT_S`: a burst is over once the load has been low for so many seconds."""
+"""As `predictors.RECENT_S`: a burst is over once the load has been low for so many seconds."""
 AS_HIGH: Final = 1.25
-"""As `errors.BEYOND`: a burst that is higher than this many times the earlier ones is of another kind."""
+"""As `prediction_errors.BEYOND`: a burst that is higher than this many times the earlier ones is of another kind."""
 
 
 class Transient(msgspec.Struct, frozen=True):
@@ -90,8 +90,8 @@ def begun(known: Transients, surge: Surge, kept_s: float) -> Transients:
         surge: the burst.
         kept_s: how long replicas stay once the load has fallen.
     """
-    soon = bool(known.ended) and surge.since - known.ended[-1].at < kept_s
-    return Transients(() if soon else known.ended, surge)
+    follows = bool(known.ended) and surge.since - known.ended[-1].at < kept_s
+    return Transients(() if follows else known.ended, surge)
 
 
 def expected(known: Transients, round_s: float) -> Surge | None:

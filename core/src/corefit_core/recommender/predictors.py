@@ -1,7 +1,7 @@
 """What the load may be when a pod asked for now is ready: predictors, from the last seconds to the last quarter hour.
 
-None is trusted: `errors` compares each with what came. The short ones follow, the long ones stay: for load that
-comes and goes faster than a pod starts, the cheapest that keeps an objective is to hold what was needed lately.
+None is trusted: `prediction_errors` compares each with what came. The short ones follow, the long ones stay: for load
+that comes and goes faster than a pod starts, the cheapest that keeps an objective is to hold what was needed lately.
 May not know of queues or pods.
 """
 
@@ -10,7 +10,35 @@ import operator
 from collections.abc import Sequence
 from typing import Final
 
-from corefit_core.recommender.state import Level, Sample
+import msgspec
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Offered load at a time.
+
+    Attributes:
+        erlangs: as it was worked or turned away.
+        ceiling: with every silent pod taken as fully busy.
+        arriving: as it arrived.
+        waiting: requests that waited in long queues.
+    """
+
+    at: float
+    erlangs: float
+    ceiling: float
+    arriving: float = 0.0
+    waiting: int = 0
+
+
+class Block(msgspec.Struct, frozen=True):
+    """The load of half a minute: first and last round, how many and the sum of their Erlangs, the highest 15 s mean."""
+
+    begin: float
+    end: float
+    rounds: int
+    erlangs: float
+    highest: float
+
 
 _AT: Final = operator.attrgetter("at")
 FAST_S: Final = 15.0
@@ -39,11 +67,13 @@ PREDICTORS: Final = (
 )
 HIGHEST: Final = len(PREDICTORS) - 1
 """The one that says no less than any load of late."""
+LEAST_S: Final = 0.1
+"""Rounds closer together than that measure nothing."""
 LEAST_POINTS: Final = 3
 """A line through two points has no error to be known by."""
 
 
-def predict(samples: Sequence[Sample], levels: Sequence[Level], now: float, ahead_s: float) -> tuple[float, ...]:
+def predict(samples: Sequence[Sample], blocks: Sequence[Block], now: float, ahead_s: float) -> tuple[float, ...]:
     """The load `ahead_s` seconds from now by each of `PREDICTORS`.
 
     A window that is not full yet holds what is known: so each predictor is judged by all that came. One that began
@@ -52,17 +82,17 @@ def predict(samples: Sequence[Sample], levels: Sequence[Level], now: float, ahea
     fast, slow = mean(samples, now, FAST_S), mean(samples, now, SLOW_S)
     due = now + ahead_s
     rounds = [(s.at, s.erlangs, 1.0) for s in _recent(samples, now, SLOW_S)]
-    blocks = [
-        ((level.begin + level.end) / 2, level.erlangs / level.rounds, float(level.rounds))
-        for level in levels
-        if level.end > now - LONG_S
+    halves = [
+        ((block.begin + block.end) / 2, block.erlangs / block.rounds, float(block.rounds))
+        for block in blocks
+        if block.end > now - LONG_S
     ]
     # No further than twice or half of what is seen: a line through a step points into the sky.
-    trends = [min(2 * fast, max(fast / 2, _line(points, due, slow))) for points in (rounds, blocks)]
+    trends = [min(2 * fast, max(fast / 2, _line(points, due, slow))) for points in (rounds, halves)]
     long = (
-        _mean_level(levels),
-        max(fast, _highest(levels, now - LONG_S)),
-        max(fast, _highest(levels, now - LONGEST_S)),
+        _mean_of_blocks(blocks),
+        max(fast, _highest(blocks, now - LONG_S)),
+        max(fast, _highest(blocks, now - LONGEST_S)),
     )
     return (fast, slow, *trends, *long)
 
@@ -73,30 +103,30 @@ def mean(samples: Sequence[Sample], now: float, span_s: float) -> float:
     return sum([s.erlangs for s in recent]) / len(recent) if recent else 0.0
 
 
-def levelled(levels: Sequence[Level], samples: Sequence[Sample], now: float) -> tuple[Level, ...]:
+def added(blocks: Sequence[Block], samples: Sequence[Sample], now: float) -> tuple[Block, ...]:
     """The blocks with this round in the last of them, without those too old for any predictor."""
     fast, last = mean(samples, now, FAST_S), samples[-1].erlangs
-    kept = [level for level in levels if now - LONGEST_S - BLOCK_S < level.begin]
+    kept = [block for block in blocks if now - LONGEST_S - BLOCK_S < block.begin]
     if kept and now - kept[-1].begin < BLOCK_S:
         old = kept.pop()
-        new = Level(old.begin, now, old.rounds + 1, old.erlangs + last, max(old.highest, fast))
+        new = Block(old.begin, now, old.rounds + 1, old.erlangs + last, max(old.highest, fast))
     else:
-        new = Level(now, now, 1, last, fast)
+        new = Block(now, now, 1, last, fast)
     return (*kept, new)
 
 
-def until(levels: Sequence[Level], erlangs: float) -> float:
+def until(blocks: Sequence[Block], erlangs: float) -> float:
     """When the highest load of the longest window is no longer above so much, if no more comes; seconds."""
-    return max([level.begin for level in levels if level.highest > erlangs], default=0.0) + LONGEST_S
+    return max([block.begin for block in blocks if block.highest > erlangs], default=0.0) + LONGEST_S
 
 
-def _mean_level(levels: Sequence[Level]) -> float:
-    rounds = sum([level.rounds for level in levels])
-    return sum([level.erlangs for level in levels]) / rounds if rounds else 0.0
+def _mean_of_blocks(blocks: Sequence[Block]) -> float:
+    rounds = sum([block.rounds for block in blocks])
+    return sum([block.erlangs for block in blocks]) / rounds if rounds else 0.0
 
 
-def _highest(levels: Sequence[Level], since: float) -> float:
-    return max([level.highest for level in levels if level.begin > since], default=0.0)
+def _highest(blocks: Sequence[Block], since: float) -> float:
+    return max([block.highest for block in blocks if block.begin > since], default=0.0)
 
 
 def _line(points: Sequence[tuple[float, float, float]], at: float, otherwise: float) -> float:

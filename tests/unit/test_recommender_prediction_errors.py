@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corefit_core.recommender import errors, growth
-from corefit_core.recommender.errors import Assumed
-from corefit_core.recommender.state import Burst, Compared, Errors, Level, Prediction, Sample
+from corefit_core.recommender import prediction_errors, predictors
+from corefit_core.recommender.prediction_errors import Assumed, Burst, Compared, Errors, Prediction
+from corefit_core.recommender.predictors import Block, Sample
 
-BURST, MOST = errors.BURST, errors.MOST
-EACH = len(growth.PREDICTORS)
+BURST, MOST = prediction_errors.BURST, prediction_errors.MOST
+EACH = len(predictors.PREDICTORS)
 NOTHING = Assumed(0.0, ((1.0, 1.0),))
 """An assumption that weighs nothing beside what was seen."""
 
@@ -19,7 +19,7 @@ NOTHING = Assumed(0.0, ((1.0, 1.0),))
 def taught(rounds: list[tuple[tuple[float, ...], float]]) -> tuple[Errors, ...]:
     known: tuple[Errors, ...] = ()
     for held, actual in rounds:
-        known = errors.learned(known, [Compared(0.0, held, actual)], 5.0)
+        known = prediction_errors.learned(known, [Compared(0.0, held, actual)], 5.0)
     return known
 
 
@@ -29,7 +29,7 @@ def samples_of(values: list[float]) -> list[Sample]:
 
 def test_growth_that_came_before_is_provided_for() -> None:
     known = taught([((10.0,) * EACH, 20.0)] * 100)
-    assert errors.outlook(known[0], MOST, NOTHING)[0] == (pytest.approx(0.5), pytest.approx(2.0))
+    assert prediction_errors.distribution(known[0], MOST, NOTHING)[0] == (pytest.approx(0.5), pytest.approx(2.0))
 
 
 def test_the_cheapest_predictor_is_used() -> None:
@@ -38,19 +38,23 @@ def test_the_cheapest_predictor_is_used() -> None:
         actual = 10.0 + step % 7
         wild = actual * (0.5 if step % 2 else 2.0)
         rounds.append(((wild, 16.5, actual, wild, wild, wild, 40.0), actual))
-    assert growth.PREDICTORS[errors.best(taught(rounds), [NOTHING] * EACH, 0.01, MOST)] == "trend of 60 s"
+    assert (
+        predictors.PREDICTORS[prediction_errors.best(taught(rounds), [NOTHING] * EACH, 0.01, MOST)] == "trend of 60 s"
+    )
 
 
 def test_load_that_comes_and_goes_is_held_for() -> None:
     """Ones and fours: who follows is late at each rise and each fall, who stays is not."""
     turns = ((1.0, 4.0), (4.0, 4.0), (4.0, 1.0), (1.0, 1.0))
     rounds = [((held, held, held, held, 2.5, 4.0, 4.0), actual) for held, actual in turns * 50]
-    assert growth.SPANS_S[errors.best(taught(rounds), [NOTHING] * EACH, 0.01, MOST)] >= 300
+    assert predictors.SPANS_S[prediction_errors.best(taught(rounds), [NOTHING] * EACH, 0.01, MOST)] >= 300
 
 
 def test_before_anything_was_seen_growth_is_provided_for_by_the_start_up() -> None:
-    short, long = (errors.assumed((10.0,) * EACH, ahead_s, 2.0, 0.0)[0] for ahead_s in (5.0, 60.0))
-    of_short, of_long = (errors.outlook(errors.UNKNOWN[0], MOST, prior) for prior in (short, long))
+    short, long = (prediction_errors.assumed((10.0,) * EACH, ahead_s, 2.0, 0.0)[0] for ahead_s in (5.0, 60.0))
+    of_short, of_long = (
+        prediction_errors.distribution(prediction_errors.UNKNOWN[0], MOST, prior) for prior in (short, long)
+    )
     assert 1.0 < of_short[0][1] < of_long[0][1] < BURST
     assert sum(weight * ratio for weight, ratio in of_long) == pytest.approx(1.0)
 
@@ -59,60 +63,65 @@ def test_what_chance_spreads_is_not_provided_for_twice() -> None:
     """Ratios that waver by as much as their measure does by chance say nothing of the load."""
     known = taught([((10.0,) * EACH, 9.5), ((10.0,) * EACH, 10.5)] * 50)
     chance = NOTHING._replace(noise=0.05**2)
-    of_load, of_chance = (errors.outlook(known[0], MOST, prior)[0][1] for prior in (NOTHING, chance))
+    of_load, of_chance = (prediction_errors.distribution(known[0], MOST, prior)[0][1] for prior in (NOTHING, chance))
     assert of_load == pytest.approx(1.05, rel=0.01)
     assert of_chance == pytest.approx(1.0, rel=0.01)
 
 
 def test_what_looks_back_long_takes_long_to_be_believed() -> None:
     """Ten minutes without any error: many starts of a pod for the last 15 s, not one whole window for 15 minutes."""
-    priors = errors.assumed((10.0,) * EACH, 60.0, 2.0, 0.0)
+    priors = prediction_errors.assumed((10.0,) * EACH, 60.0, 2.0, 0.0)
     known = taught([((10.0,) * EACH, 10.0)] * 300)
-    rest = [1 - max(w for w, ratio in errors.outlook(known[0], MOST, prior) if 0.99 < ratio < 1.01) for prior in priors]
-    assert growth.PREDICTORS[rest.index(min(rest))] == "last 15 s"
-    assert growth.SPANS_S[rest.index(max(rest))] == growth.LONGEST_S
-    assert errors.best(known, priors, 0.005, MOST) == 0
+    rest = [
+        1 - max(w for w, ratio in prediction_errors.distribution(known[0], MOST, prior) if 0.99 < ratio < 1.01)
+        for prior in priors
+    ]
+    assert predictors.PREDICTORS[rest.index(min(rest))] == "last 15 s"
+    assert predictors.SPANS_S[rest.index(max(rest))] == predictors.LONGEST_S
+    assert prediction_errors.best(known, priors, 0.005, MOST) == 0
 
 
 def test_a_prediction_counts_as_the_highest_of_the_window_before_it() -> None:
     past = [Prediction(at, (value, 1.0)) for at, value in ((0.0, 9.0), (50.0, 4.0), (70.0, 3.0), (80.0, 99.0))]
-    assert errors.held(past, past[2], 60.0) == (4.0, 1.0)
+    assert prediction_errors.held(past, past[2], 60.0) == (4.0, 1.0)
 
 
 def test_one_burst_and_its_shoulders_teach_nothing_two_do() -> None:
     waiting = [Compared(float(at), (1.0,), 3.0) for at in range(60, 140)]
     first = (Burst(90.0, 110.0),)
-    ripe, pending = errors.ripened(waiting, [], first, 140.0, 20.0)
+    ripe, pending = prediction_errors.ripened(waiting, [], first, 140.0, 20.0)
     assert {c.at for c in ripe} == set(range(60, 71))
     assert {c.at for c in pending} == set(range(130, 140))
-    ripe, _ = errors.ripened(waiting, [], (*first, Burst(135.0, 136.0)), 140.0, 20.0)
+    ripe, _ = prediction_errors.ripened(waiting, [], (*first, Burst(135.0, 136.0)), 140.0, 20.0)
     assert len(ripe) == 61
 
 
 def test_bursts_apart_are_counted_and_forgotten_after_an_hour() -> None:
-    quiet, crowd = (1.0,) * (len(growth.PREDICTORS) - 1), 4.0
+    quiet, crowd = (1.0,) * (len(predictors.PREDICTORS) - 1), 4.0
     seen: tuple[Burst, ...] = ()
     for now, highest in ((100.0, 1.0), (102.0, 1.0), (110.0, 1.0), (700.0, 4.0), (1300.0, 9.0)):
-        seen = errors.bursts(seen, crowd, [(*quiet, highest)], 35.0, now)
+        seen = prediction_errors.bursts(seen, crowd, [(*quiet, highest)], 35.0, now)
     assert seen == (Burst(100.0, 110.0), Burst(700.0, 700.0, returned=True), Burst(1300.0, 1300.0))
-    assert errors.returns(seen) == 1, "neither the first time that load is as high is a return, nor a lower crowd"
-    later = errors.bursts(seen, 1.0, [(*quiet, 1.0)], 35.0, 110.0 + errors.MEMORY_S)
+    assert prediction_errors.returns(seen) == 1, (
+        "neither the first time that load is as high is a return, nor a lower crowd"
+    )
+    later = prediction_errors.bursts(seen, 1.0, [(*quiet, 1.0)], 35.0, 110.0 + prediction_errors.MEMORY_S)
     assert later == seen[1:]
 
 
 def test_a_window_that_is_not_full_yet_holds_what_is_known() -> None:
-    samples, levels = samples_of([4.0] * 12), (Level(0.0, 10.0, 3, 24.0, 9.0),)
-    assert growth.predict(samples, levels, 55.0, 20.0)[4:] == (8.0, 9.0, 9.0)
+    samples, blocks = samples_of([4.0] * 12), (Block(0.0, 10.0, 3, 24.0, 9.0),)
+    assert predictors.predict(samples, blocks, 55.0, 20.0)[4:] == (8.0, 9.0, 9.0)
 
 
 def test_a_steady_slope_is_followed_to_when_a_pod_would_serve() -> None:
     """Half an Erlang each 5 s, a minute ahead. Noise that swings within a minute leads the short line astray."""
     values = [20.0 + 0.5 * i + (2.0 if i % 12 < 6 else -2.0) for i in range(72)]
-    samples, levels = samples_of(values), tuple[Level, ...]()
+    samples, blocks = samples_of(values), tuple[Block, ...]()
     for index, sample in enumerate(samples):
-        levels = growth.levelled(levels, samples[max(0, index - 12) : index + 1], sample.at)
+        blocks = predictors.added(blocks, samples[max(0, index - 12) : index + 1], sample.at)
     now = samples[-1].at
-    short, long = growth.predict(samples[-12:], levels, now, 60.0)[2:4]
+    short, long = predictors.predict(samples[-12:], blocks, now, 60.0)[2:4]
     true = 20.0 + 0.5 * (now + 60.0) / 5
     assert abs(long - true) < 2.0 < abs(short - true)
 
@@ -120,30 +129,32 @@ def test_a_steady_slope_is_followed_to_when_a_pod_would_serve() -> None:
 def test_what_lies_below_the_predicted_load_is_told_apart() -> None:
     """Held for its highest, load that is a quarter or nine tenths of it needs nine tenths, not their mean."""
     known = taught([((10.0,) * EACH, 2.5), ((10.0,) * EACH, 9.0)] * 50)
-    outlook = [(weight, ratio) for weight, ratio in errors.outlook(known[0], MOST, NOTHING) if weight > 1e-3]
+    outlook = [
+        (weight, ratio) for weight, ratio in prediction_errors.distribution(known[0], MOST, NOTHING) if weight > 1e-3
+    ]
     assert [ratio for _, ratio in outlook] == pytest.approx([0.9, 0.25], rel=0.03)
-    cost = errors._factor(outlook, 0.0) / errors._mean(errors._seen(known[0], MOST))
+    cost = prediction_errors._factor(outlook, 0.0) / prediction_errors._mean(prediction_errors._seen(known[0], MOST))
     assert cost == pytest.approx(9.0 / 5.75, rel=0.03)
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=400))
-def test_levels_keep_a_quarter_of_an_hour_and_its_highest(values: list[float]) -> None:
-    levels: tuple[Level, ...] = ()
+def test_blocks_keep_a_quarter_of_an_hour_and_its_highest(values: list[float]) -> None:
+    blocks: tuple[Block, ...] = ()
     samples = samples_of(values)
     for index, sample in enumerate(samples):
-        levels = growth.levelled(levels, samples[max(0, index - 12) : index + 1], sample.at)
-    assert len(levels) <= max(growth.SPANS_S) / growth.BLOCK_S + 2
-    assert levels[-1].begin <= samples[-1].at
-    assert max(level.highest for level in levels) <= max(values) * (1 + 1e-9)
+        blocks = predictors.added(blocks, samples[max(0, index - 12) : index + 1], sample.at)
+    assert len(blocks) <= max(predictors.SPANS_S) / predictors.BLOCK_S + 2
+    assert blocks[-1].begin <= samples[-1].at
+    assert max(level.highest for level in blocks) <= max(values) * (1 + 1e-9)
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=12), st.floats(0, 600))
 def test_predictions_are_loads(values: list[float], ahead_s: float) -> None:
     samples = samples_of(values)
     now = samples[-1].at
-    levels = growth.levelled((), samples, now)
-    predicted = growth.predict(samples, levels, now, ahead_s)
-    assert len(predicted) == len(growth.PREDICTORS) == len(growth.SPANS_S)
+    blocks = predictors.added((), samples, now)
+    predicted = predictors.predict(samples, blocks, now, ahead_s)
+    assert len(predicted) == len(predictors.PREDICTORS) == len(predictors.SPANS_S)
     assert all(0 <= p <= 2 * max(values) * (1 + 1e-9) for p in predicted)
 
 
@@ -158,13 +169,13 @@ def test_the_outlook_is_of_all_requests_and_the_cost_is_finite(
     pairs: list[tuple[float, float]], allowed: float, most: float, ahead_s: float
 ) -> None:
     known = taught([((held,) * EACH, actual) for held, actual in pairs])
-    priors = errors.assumed((pairs[0][0],) * EACH, ahead_s, 2.0, 0.005)
-    outlook = errors.outlook(known[0], most, priors[0])
+    priors = prediction_errors.assumed((pairs[0][0],) * EACH, ahead_s, 2.0, 0.005)
+    outlook = prediction_errors.distribution(known[0], most, priors[0])
     assert all(weight >= 0 and 0 <= ratio <= 2 * most for weight, ratio in outlook)
     assert sum(weight * ratio for weight, ratio in outlook) <= 1 + 1e-9
-    assert math.isfinite(errors._factor(outlook, allowed))
-    assert 0 < errors._mean(errors._seen(known[0], most)) <= most * (1 + 1e-9)
-    assert 0 <= errors.best(known, priors, allowed, most) < len(growth.PREDICTORS)
+    assert math.isfinite(prediction_errors._factor(outlook, allowed))
+    assert 0 < prediction_errors._mean(prediction_errors._seen(known[0], most)) <= most * (1 + 1e-9)
+    assert 0 <= prediction_errors.best(known, priors, allowed, most) < len(predictors.PREDICTORS)
 
 
 @given(
@@ -175,7 +186,7 @@ def test_the_outlook_is_of_all_requests_and_the_cost_is_finite(
 def test_no_load_is_held_for_that_is_far_above_any_of_late(
     outlook: list[tuple[float, float]], predicted: float, ceiling: float
 ) -> None:
-    bounded = errors.bounded(outlook, predicted, ceiling)
+    bounded = prediction_errors.bounded(outlook, predicted, ceiling)
     assert [weight for weight, _ in bounded] == [weight for weight, _ in outlook]
     for (_, now), (_, before) in zip(bounded, outlook, strict=True):
         assert now <= before

@@ -12,20 +12,15 @@ from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import quota
-from corefit_core.recommender.state import Moments, PodState, State, Totals
+from corefit_core.recommender import counters, quota
+from corefit_core.recommender.counters import Moments, PodCounters, Totals
 from corefit_core.recommender.types import Observation, PodObservation, Policy
-from corefit_core.report import PlanInForce, Report, bucket, is_long, place
+from corefit_core.report import PlanInForce, Report, is_long, place
 from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
-WAITED_S: Final = 1e-3
-"""A request that waited less than this found a free worker: handing it over takes tens of microseconds."""
-_WAITED: Final = bucket(WAITED_S) + 1
 BUSY_SLACK: Final = 1.5
 """Busy worker-seconds a second per worker can't exceed 1; half as much again allows for runs that end in the
 interval but began before it, and is still far from the numbers that a broken counter shows."""
-MAX_COUNT: Final = 2.0**53
-"""Past this, all added up, a double can't tell neighbouring counts apart; at a million a second it takes 285 years."""
 PODS_FOR_LATENCY: Final = 16
 """Of a hundred pods that share a load, so many tell its percentile."""
 LEAST_ROUND: Final = 0.5
@@ -47,7 +42,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
             behind it by what waits, and then exceeds it until that is worked off.
         waiting: requests that wait in long queues.
         workers: workers of one pod that can compute at once, on average.
-        stretch: workers over those: how much longer a run takes than at full speed while all run.
+        slowdown: workers over those: how much longer a run takes than at full speed while all run.
         capacity: workers of all ready pods that can compute at once.
         threads: of a worker, on average; each takes a core.
         ready, missing, invalid: counts of pods and of reports.
@@ -57,13 +52,13 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         total: total times of this round in the report's buckets, of some of the pods.
     """
 
-    pods: tuple[PodState, ...]
+    pods: tuple[PodCounters, ...]
     erlangs: float | None
     ceiling: float
     arriving: float
     waiting: int
     workers: float
-    stretch: float
+    slowdown: float
     capacity: float
     threads: float
     ready: int
@@ -75,13 +70,28 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     total: tuple[int, ...]
 
 
-def measure(policy: Policy, state: State, seen: Observation, now: float) -> Measured:
-    """The load by this observation, given what was counted before."""
-    known = {pod.uid: pod for pod in state.pods}
+class PodsState(msgspec.Struct, frozen=True):
+    """When the pods were last observed, and the last counters of each."""
+
+    at: float | None = None
+    counters: tuple[PodCounters, ...] = ()
+
+
+def measure(policy: Policy, before: PodsState, times: Moments, seen: Observation, now: float) -> Measured:
+    """The load by this observation.
+
+    Args:
+        policy: has the objective and the round.
+        before: the pods as they were last observed.
+        times: service times so far.
+        seen: this observation.
+        now: seconds.
+    """
+    known = {pod.uid: pod for pod in before.counters}
     this = _Round(
         now=now,
-        elapsed_s=None if state.at is None else now - state.at,
-        service_s=service_s(policy, state.service if state.service.count else _lifetime(seen)),
+        elapsed_s=None if before.at is None else now - before.at,
+        service_s=service_s(policy, times if times.count else _lifetime(seen)),
         max_age_s=policy.max_report_age_s,
         least_s=LEAST_ROUND * policy.round_s,
         objective=place(policy.objective.latency_s),
@@ -90,8 +100,8 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     counts = [_count(this, pod, known.get(pod.uid)) for pod in seen.pods]
     rates = [c.erlangs for c in counts if c.erlangs is not None]
     plans = [c.plan for c in counts if c.plan is not None and c.plan.workers]
-    able = [c.able for c in counts if c.able]
-    per_pod = _mean(able) if able else max(1, policy.workers_per_pod)
+    effective = [c.effective_workers for c in counts if c.effective_workers]
+    per_pod = _mean(effective) if effective else max(1, policy.workers_per_pod)
     ready = [c for pod, c in zip(seen.pods, counts, strict=True) if pod.ready]
     missing = [c.erlangs for c in ready].count(None)
     answering = len(ready) - missing
@@ -104,8 +114,8 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
         arriving=unheard * sum([c.arriving for c in counts]),
         waiting=sum([c.waiting for c in counts]),
         workers=per_pod,
-        stretch=sum([plan.workers for plan in plans]) / sum(able) if able else 1.0,
-        capacity=sum([c.able or per_pod for c in ready]),
+        slowdown=sum([plan.workers for plan in plans]) / sum(effective) if effective else 1.0,
+        capacity=sum([c.effective_workers or per_pod for c in ready]),
         threads=_threads(plans),
         ready=len(ready),
         missing=missing,
@@ -117,10 +127,10 @@ def measure(policy: Policy, state: State, seen: Observation, now: float) -> Meas
     )
 
 
-def _mean(able: Sequence[float]) -> float:
+def _mean(effective: Sequence[float]) -> float:
     """Workers of a pod: whole ones, unless a quota makes them a fraction."""
-    mean = sum(able) / len(able)
-    return mean if any(each % 1 for each in set(able)) else max(1, round(mean))
+    mean = sum(effective) / len(effective)
+    return mean if any(each % 1 for each in set(effective)) else max(1, round(mean))
 
 
 def _calibrated(seen: Observation) -> float | None:
@@ -140,9 +150,9 @@ def _threads(plans: Sequence[PlanInForce]) -> float:
 class _Counted(msgspec.Struct, frozen=True, gc=False):
     """What is known of a pod from now on, and what this round's report adds; plan and load as far as it is fresh."""
 
-    state: PodState | None
+    state: PodCounters | None
     plan: PlanInForce | None = None
-    able: float = 0.0
+    effective_workers: float = 0.0
     startup_s: float = 0.0
     erlangs: float | None = None
     delta: Totals | None = None
@@ -162,28 +172,28 @@ class _Round(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float
 
 
-def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Counted:
+def _count(this: _Round, pod: PodObservation, before: PodCounters | None) -> _Counted:
     """One pod: the difference of its report to the one counted before, if both can be believed."""
     report = pod.report
     if report is None or not 0 <= pod.age_s <= this.max_age_s:
         return _Counted(before)
-    counts, plan, startup_s = totals(report, this.objective), report.plan, report.startup_s
+    counts, plan, startup_s = counters.totals(report, this.objective), report.plan, report.startup_s
     workers = plan.workers
     if counts is None or workers > MAX_WORKERS:
         return _Counted(before, invalid=True)
-    base, able = _base(this, report, before), quota.able(plan)
+    base, effective = _base(this, report, before), quota.effective_workers(plan)
     waiting = _queued(report) if is_long(report.gauges.wait_seconds, this.latency_s) else 0
     erlangs, delta, invalid, arriving, old_total = None, None, False, 0.0, None
     if base is not None:
         old, span_s = base
         if 0 <= span_s < this.least_s:
             if before is None:
-                return _Counted(None, plan, able, startup_s, waiting=waiting)
+                return _Counted(None, plan, effective, startup_s, waiting=waiting)
             arriving = before.arriving
-            return _Counted(before, plan, able, startup_s, before.erlangs, arriving=arriving, waiting=waiting)
+            return _Counted(before, plan, effective, startup_s, before.erlangs, arriving=arriving, waiting=waiting)
         # A pod that was resized has worked with either number of workers.
         most_s = BUSY_SLACK * max(1, workers, old.workers) * (span_s + this.service_s)
-        delta = _worked(counts.since(old.totals), plan, able, most_s) if span_s > 0 else None
+        delta = _worked(counts.since(old.totals), plan, effective, most_s) if span_s > 0 else None
         if delta is None:
             invalid = True
         else:
@@ -193,8 +203,10 @@ def _count(this: _Round, pod: PodObservation, before: PodState | None) -> _Count
                 # Full, however short a wait a pod expects that its quota has only begun to stop.
                 waiting = _queued(report)
     answers = report.total.counts
-    now_known = PodState(pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers, arriving)
-    return _Counted(now_known, plan, able, startup_s, erlangs, delta, invalid, old_total, arriving, waiting)
+    now_known = PodCounters(
+        pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers, arriving
+    )
+    return _Counted(now_known, plan, effective, startup_s, erlangs, delta, invalid, old_total, arriving, waiting)
 
 
 def _queued(report: Report) -> int:
@@ -202,7 +214,7 @@ def _queued(report: Report) -> int:
     return min(report.gauges.queued, report.plan.queue_depth)
 
 
-def _worked(counted: Totals | None, plan: PlanInForce, able: float, most_s: float) -> Totals | None:
+def _worked(counted: Totals | None, plan: PlanInForce, effective: float, most_s: float) -> Totals | None:
     """The difference in the time of workers at full speed; None when it is more than the workers can have done.
 
     Parts of a split request run at once: what they take together is not what it has to wait for.
@@ -211,17 +223,17 @@ def _worked(counted: Totals | None, plan: PlanInForce, able: float, most_s: floa
         return None
     if plan.chunk_rows:
         counted = msgspec.structs.replace(counted, alone=0.0)
-    if able >= plan.workers:
+    if effective >= plan.workers:
         return counted
     worked = quota.at_full_speed(counted, plan)
     return worked if worked.busy_s <= most_s else None
 
 
-_BEGUN: Final = PodState("", "", 0.0, 0.0)
+_BEGUN: Final = PodCounters("", "", 0.0, 0.0)
 """A process that has counted nothing yet."""
 
 
-def _base(this: _Round, report: Report, before: PodState | None) -> tuple[PodState, float] | None:
+def _base(this: _Round, report: Report, before: PodCounters | None) -> tuple[PodCounters, float] | None:
     """What to take the difference from, and the seconds between; None when that can't be known.
 
     A process that was not there at the last round did all of its counting since then. An operator that has just
@@ -242,49 +254,8 @@ def service_s(policy: Policy, service: Moments) -> float:
 def _lifetime(seen: Observation) -> Moments:
     """The service times since the processes began: what an operator that has just started has to go by."""
     served = [p.report.service_time for p in seen.pods if p.report is not None]
-    served = [h for h in served if 0 <= h.sum_s <= MAX_COUNT and h.count <= MAX_COUNT]
+    served = [h for h in served if 0 <= h.sum_s <= counters.MAX_COUNT and h.count <= counters.MAX_COUNT]
     return Moments(count=sum(h.count for h in served), sum_s=sum(h.sum_s for h in served))
-
-
-def totals(report: Report, objective: tuple[int, float]) -> Totals | None:
-    """What is counted of a report; None when its numbers can't be those of a process.
-
-    Args:
-        report: as the contract's decoder lets it through: nothing is below zero.
-        objective: its bucket, and the share of that bucket that is within it. A bucket is a fifth wide, and most of
-            what is late is late by less, since a queue is bounded: left out, three of four late answers would be.
-    """
-    counters, service, answers = report.counters, report.service_time, report.total.counts
-    computed = report.computed
-    # In locals, since this runs for each pod in each round: read from the value made below, the sum costs twice that.
-    arrivals, busy_s, cpu_s = counters.arrivals, counters.busy_worker_seconds, counters.cpu_seconds
-    turned_away = sum(counters.rejected.values()) + counters.expired
-    # Each answer, be it a failure, has one service time and one total time: only the latter are added up.
-    answered, served_s, served_sq_s2 = sum(answers), service.sum_s, service.sum_sq_s2
-    waited, over = sum(report.queue_wait.counts[_WAITED:]), answers[objective[0] :]
-    late = sum(over) - objective[1] * over[0] if over else 0.0
-    long = service.counts[objective[0] :]
-    alone = sum(long) - objective[1] * long[0] if long else 0.0
-    summed = arrivals + turned_away + busy_s + answered + served_s + served_sq_s2 + waited + late + cpu_s
-    summed += computed.sum_s + computed.sum_sq_s2 + alone
-    # Finite, and no larger than a counter gets; no comparison is true of a NaN.
-    if not summed + report.clock_s + report.startup_s <= MAX_COUNT:
-        return None
-    return Totals(
-        arrivals,
-        turned_away,
-        busy_s,
-        answered,
-        served_s,
-        served_sq_s2,
-        waited,
-        late,
-        cpu_s,
-        busy_s,
-        computed.sum_s,
-        computed.sum_sq_s2,
-        alone,
-    )
 
 
 def _answered(counts: Sequence[_Counted]) -> tuple[int, ...]:

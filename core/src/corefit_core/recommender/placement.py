@@ -12,17 +12,16 @@ May not do I/O, and knows nothing of the API by which a resize is asked for.
 
 import bisect
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import growth, load, queueing
+from corefit_core.recommender import measurement, node_room, predictors, queueing
 from corefit_core.recommender.quota import CORE
 from corefit_core.recommender.sizes import Sizes, Workers, worth
-from corefit_core.recommender.state import Asked, State
 from corefit_core.recommender.types import CpuRange, Observation, PodObservation, Policy
 
 HOLD_S: Final = 10.0
@@ -35,35 +34,56 @@ ROOM_TO_GROW: Final = 2.0
 """Times what a pod carries for good that it can be grown to: for a load that doubles within a start-up, as bursts are
 (`errors.BURST` and above), and for the loss of half of the pods, which is what a node is where there are two."""
 SURE: Final = ((1.0, 1.0),)
-"""An outlook without growth."""
+"""An outlook without predictors."""
+
+
+class PendingResize(msgspec.Struct, frozen=True):
+    """A resize that has not arrived yet: which pod, to how much, since when."""
+
+    uid: str
+    millicores: int
+    since: float
+
+
+class SizesState(msgspec.Struct, frozen=True, kw_only=True):
+    """What sizes rest on.
+
+    Attributes:
+        peaks: load that the CPU of a pod was sized for in the last seconds, oldest first.
+        pending: resizes that have not arrived.
+    """
+
+    peaks: tuple[window.Timed, ...] = ()
+    pending: tuple[PendingResize, ...] = ()
 
 
 class Need(NamedTuple):
-    """What the load asks for.
+    """What the load needs, in Erlangs, and the share of requests that may miss the objective.
 
     Attributes:
-        lasting: Erlangs that have lasted for a start-up.
-        ahead, outlook: Erlangs predicted for when a pod asked for now serves, and the chances of more.
-        floor: of `lasting`, every silent pod taken as fully busy.
-        allowed: the share of requests that may miss the objective, by pods.
-        within: the share of those that may miss it by CPU; this and what follows only where there is a range of it.
-        soon: Erlangs when a resize asked for now has arrived.
-        risen: Erlangs since the load rose in the last seconds; 0 where it has not.
-        level: Erlangs of the last seconds, which CPU is held for.
+        current: mean load of a start-up.
+        predicted: the load when a pod asked for now serves.
+        distribution: (weight, load over that) of what may come.
+        conservative: `current`, every silent pod taken as fully busy, and the noise of the measurement.
+        miss_target: the share that may miss the objective, by pods.
+        cpu_miss_target: that by CPU; this and what follows only where there is a range of it.
+        at_resize: the load when a resize asked for now has arrived.
+        step: the load since it rose in the last seconds; 0 where it has not.
+        recent: the load of the last seconds, which CPU is held for.
     """
 
-    lasting: float
-    ahead: float
-    outlook: Sequence[tuple[float, float]]
-    floor: float
-    allowed: float
-    within: float = 0.0
-    soon: float = 0.0
-    risen: float = 0.0
-    level: float = 0.0
+    current: float
+    predicted: float
+    distribution: Sequence[tuple[float, float]]
+    conservative: float
+    miss_target: float
+    cpu_miss_target: float = 0.0
+    at_resize: float = 0.0
+    step: float = 0.0
+    recent: float = 0.0
 
 
-class Scene(NamedTuple):
+class Placement(NamedTuple):
     """What both dimensions are decided from. The policy has a range, and at least one pod is ready.
 
     Attributes:
@@ -75,7 +95,8 @@ class Scene(NamedTuple):
     """
 
     policy: Policy
-    state: State
+    state: SizesState
+    now: float
     seen: Observation
     ready: Sequence[PodObservation]
     model: queueing.Service
@@ -86,10 +107,10 @@ class Scene(NamedTuple):
 
 
 class Pods(NamedTuple):
-    """Pods that the load asks for, and the least for going down."""
+    """Pods that the load needs, and that it needs for scaling down."""
 
     replicas: int
-    floor: int
+    scale_down: int
 
 
 class Size(NamedTuple):
@@ -97,44 +118,44 @@ class Size(NamedTuple):
 
     millicores: int
     grants: Mapping[str, int]
-    there: bool
+    enough: bool
 
 
-def scene(policy: Policy, state: State, seen: Observation, service: queueing.Service) -> Scene:
-    """The scene; see there."""
+def placement(policy: Policy, state: SizesState, now: float, seen: Observation, service: queueing.Service) -> Placement:
+    """What both dimensions are decided from."""
     ready = [pod for pod in seen.pods if pod.ready]
     span = policy.cpu_range or CpuRange(min_millicores=1, max_millicores=1)
     sizes = worth(policy, span, service, _threads(ready))
-    stuck = frozenset(asked.uid for asked in state.asked if _is_stuck(asked, state.at or 0.0))
+    stuck = frozenset(each.uid for each in state.pending if _is_stuck(each, now))
     model = _with(service, sizes.of(policy.millicores_per_pod), 1)
     model = msgspec.structs.replace(model, latency_s=policy.objective.latency_s)
-    here = Scene(policy, state, seen, ready, model, sizes, stuck, model.latency_s)
+    here = Placement(policy, state, now, seen, ready, model, sizes, stuck, model.latency_s)
     return here._replace(most=_granted(here, sizes.millicores[-1]))
 
 
-def pods(here: Scene, need: Need) -> Pods:
+def pods(here: Placement, need: Need) -> Pods:
     """The fewest pods that carry what lasts and can still grow, and what CPU can't carry one start-up from now."""
     at_most = 4 * max(1, here.policy.max_replicas)
     kept = _kept(here)
-    lasting = _carrying(here, kept, need.lasting, need.allowed, at_most)
+    current = _carrying(here, kept, need.current, need.miss_target, at_most)
     capacity = _capacity(here, here.most)
-    ahead = _ahead(len(here.ready), capacity, here.model, need, at_most)
+    predicted = _ahead(len(here.ready), capacity, here.model, need, at_most)
     # A crowd that is here already is not waited for until the means of what is predicted have filled with it.
-    crowd = need._replace(ahead=need.risen, outlook=SURE)
-    ahead = max(ahead, _ahead(len(here.ready), capacity, here.model, crowd, at_most))
-    floor = _carrying(here, kept, need.floor, need.allowed, at_most)
-    replicas = max(lasting, ahead)
-    return Pods(replicas, max(replicas, floor))
+    crowd = need._replace(predicted=need.step, distribution=SURE)
+    predicted = max(predicted, _ahead(len(here.ready), capacity, here.model, crowd, at_most))
+    conservative = _carrying(here, kept, need.conservative, need.miss_target, at_most)
+    replicas = max(current, predicted)
+    return Pods(replicas, max(replicas, conservative))
 
 
-def size(here: Scene, need: Need, replicas: int) -> Size:
+def size(here: Placement, need: Need, replicas: int) -> Size:
     """CPU for the load of the moment on so many of the pods, or on all where no size is enough for those.
 
     Enough is what carries the load and its standard error more. A load that wavers gets the same size: pods that would
     be enough for two errors more at most stay as they are.
     """
     stay, held = max(1, min(len(here.ready), replicas)), _held(here, need)
-    noise = here.model.noise(held, growth.RECENT_S)
+    noise = here.model.noise(held, predictors.RECENT_S)
     loads = (held + noise, held + 2 * noise)
     largest = here.sizes.millicores[-1]
     all_of_them, here = _aiming(here, len(here.ready)), _aiming(here, stay)
@@ -148,7 +169,7 @@ def size(here: Scene, need: Need, replicas: int) -> Size:
     return Size(wanted, _granted(here, wanted), _enough(here, need, held, stay, {}))
 
 
-def carrying(here: Scene, need: Need, replicas: int) -> int:
+def carrying(here: Placement, need: Need, replicas: int) -> int:
     """The fewest of the ready pods, so many at least, that CPU within reach lets carry the load of the moment.
 
     Pods are planned by what all of them can be brought to on average. Those that stay may be the ones without room:
@@ -163,11 +184,11 @@ def carrying(here: Scene, need: Need, replicas: int) -> int:
     return fewer.start + bisect.bisect_left(fewer, True, key=enough)
 
 
-def _held(here: Scene, need: Need) -> float:
-    return max(need.soon, window.highest(here.state.peaks, here.state.at or 0.0, HOLD_S) or 0.0)
+def _held(here: Placement, need: Need) -> float:
+    return max(need.at_resize, window.highest(here.state.peaks, here.now, HOLD_S) or 0.0)
 
 
-def _least(here: Scene, need: Need, loads: Sequence[float], pods: int) -> list[int | None]:
+def _least(here: Placement, need: Need, loads: Sequence[float], pods: int) -> list[int | None]:
     """For each of the loads, in rising order, the smallest size that is enough; None when none is."""
     found: list[int | None] = []
     for each in here.sizes.millicores:
@@ -179,31 +200,32 @@ def _least(here: Scene, need: Need, loads: Sequence[float], pods: int) -> list[i
     return found + [None] * (len(loads) - len(found))
 
 
-def _enough(here: Scene, need: Need, erlangs: float, pods: int, grants: Mapping[str, int]) -> bool:
+def _enough(here: Placement, need: Need, erlangs: float, pods: int, grants: Mapping[str, int]) -> bool:
     """Whether so many of the ready pods carry the load with what they are granted, or as they are.
 
     A run that a small size stretches past the objective is what more CPU is for, so no more than that is put up with
     where there is some within reach. Where nothing comes nobody waits.
     """
     each = msgspec.structs.replace(_with(here.model, _capacity(here, grants, pods), pods), latency_s=here.latency_s)
-    return erlangs <= 0 or queueing.enough(pods, erlangs, SURE, each, need.within)
+    return erlangs <= 0 or queueing.enough(pods, erlangs, SURE, each, need.cpu_miss_target)
 
 
-def asked(policy: Policy, state: State, seen: Observation, grants: Mapping[str, int], now: float) -> tuple[Asked, ...]:
-    """The resizes upward that have not arrived, with the times since when they are waited for."""
-    before = {each.uid: each for each in state.asked}
-    waiting = []
-    for pod in seen.pods:
-        old, granted = before.get(pod.uid), pod.millicores or policy.millicores_per_pod
+def updated(here: Placement, need: Need, grants: Mapping[str, int]) -> SizesState:
+    """With the load of this round, and the resizes upward that have not arrived."""
+    before, now = {each.uid: each for each in here.state.pending}, here.now
+    pending = []
+    for pod in here.seen.pods:
+        old, granted = before.get(pod.uid), pod.millicores or here.policy.millicores_per_pod
         if old is not None and granted < old.millicores and _is_stuck(old, now):
-            waiting.append(old)
+            pending.append(old)
         elif grants.get(pod.uid, 0) > granted:
             same = old is not None and granted < old.millicores and now - old.since <= STUCK_S
-            waiting.append(Asked(pod.uid, grants[pod.uid], old.since if same and old is not None else now))
-    return tuple(waiting)
+            since = old.since if same and old is not None else now
+            pending.append(PendingResize(pod.uid, grants[pod.uid], since))
+    return SizesState(peaks=window.pushed(here.state.peaks, now, need.recent, HOLD_S), pending=tuple(pending))
 
 
-def _is_stuck(each: Asked, now: float) -> bool:
+def _is_stuck(each: PendingResize, now: float) -> bool:
     return STUCK_S < now - each.since <= RETRY_S
 
 
@@ -212,13 +234,13 @@ def _ahead(ready: int, capacity: Workers, model: queueing.Service, need: Need, a
 
     def enough(pods: int) -> bool:
         kept, new = min(1.0, pods / ready), max(0, pods - ready) * model.workers
-        workers = Workers(capacity.able * kept + new, capacity.run * kept + new * model.stretch)
-        return queueing.enough(pods, need.ahead, need.outlook, _with(model, workers, pods), need.allowed)
+        workers = Workers(capacity.effective * kept + new, capacity.running * kept + new * model.slowdown)
+        return queueing.enough(pods, need.predicted, need.distribution, _with(model, workers, pods), need.miss_target)
 
     return 1 + bisect.bisect_left(range(1, at_most), True, key=enough)
 
 
-def _carrying(here: Scene, kept: float, erlangs: float, allowed: float, at_most: int) -> int:
+def _carrying(here: Placement, kept: float, erlangs: float, miss_target: float, at_most: int) -> int:
     """Pods that carry the load with so much CPU each, or with the whole cores of it where a fraction more is no gain.
 
     A size counts as worth having by what it computes, but the stalls of the fraction can cost more than that.
@@ -226,63 +248,47 @@ def _carrying(here: Scene, kept: float, erlangs: float, allowed: float, at_most:
     sizes = {kept, max(CORE, kept // CORE * CORE)} if kept > CORE else {kept}
     models = [_with(here.model, here.sizes.of(size), 1) for size in sizes]
     near = here.seen.replicas
-    return min(queueing.pods_needed(erlangs, SURE, model, allowed, at_most, near=near) for model in models)
+    return min(queueing.pods_needed(erlangs, SURE, model, miss_target, at_most, near=near) for model in models)
 
 
 def _with(model: queueing.Service, workers: Workers, pods: int) -> queueing.Service:
     """The service with pods that have these workers together; more of them don't shorten a run that is stretched."""
-    able = max(workers.able / pods, 1e-3)
-    stretch = max(1.0, workers.run / pods / able)
-    latency_s = queueing.attainable(model.latency_s, model.service_s * stretch)
-    return msgspec.structs.replace(model, workers=able, stretch=stretch, latency_s=latency_s)
+    effective = max(workers.effective / pods, 1e-3)
+    slowdown = max(1.0, workers.running / pods / effective)
+    latency_s = queueing.attainable(model.latency_s, model.service_s * slowdown)
+    return msgspec.structs.replace(model, workers=effective, slowdown=slowdown, latency_s=latency_s)
 
 
-def _aiming(here: Scene, pods: int) -> Scene:
-    """The scene with what so many of the pods, the smallest, can keep with the CPU that they can be brought to."""
+def _aiming(here: Placement, pods: int) -> Placement:
+    """The placement with what so many of the pods, the smallest, can keep with the CPU that they can be brought to."""
     reach = math.fsum(sorted(here.most[p.uid] for p in here.ready)[:pods]) / pods
-    within = [each for each in here.sizes.millicores if each < reach]
-    stretch = min(each.run / each.able for each in map(here.sizes.of, (*within, reach)))
-    return here._replace(latency_s=queueing.attainable(here.model.latency_s, here.model.service_s * stretch))
+    smaller = [each for each in here.sizes.millicores if each < reach]
+    slowdown = min(each.running / each.effective for each in map(here.sizes.of, (*smaller, reach)))
+    return here._replace(latency_s=queueing.attainable(here.model.latency_s, here.model.service_s * slowdown))
 
 
 def _threads(ready: Sequence[PodObservation]) -> int:
     """Threads of a worker, as most pods have it."""
     seen = Counter(p.report.plan.threads_per_worker for p in ready if p.report is not None)
-    return max(1, min(load.MAX_WORKERS, seen.most_common(1)[0][0] if seen else 1))
+    return max(1, min(measurement.MAX_WORKERS, seen.most_common(1)[0][0] if seen else 1))
 
 
-def _kept(here: Scene) -> float:
+def _kept(here: Placement) -> float:
     """Millicores that a pod may need for good: so that it can still grow, in its range and in the room of its node."""
     base = here.policy.millicores_per_pod
     reach = math.fsum([here.most[p.uid] for p in here.ready]) / len(here.ready)
     return max(min(base, reach), reach / ROOM_TO_GROW)
 
 
-def _capacity(here: Scene, grants: Mapping[str, int], pods: int = 0) -> Workers:
+def _capacity(here: Placement, grants: Mapping[str, int], pods: int = 0) -> Workers:
     """Workers of the ready pods together; of so many of them, the smallest, since nobody knows which go."""
     base = here.policy.millicores_per_pod
     each = sorted(here.sizes.of(grants.get(p.uid, p.millicores or base)) for p in here.ready)[: pods or None]
-    return Workers(math.fsum([pod.able for pod in each]), math.fsum([pod.run for pod in each]))
+    return Workers(math.fsum([pod.effective for pod in each]), math.fsum([pod.running for pod in each]))
 
 
-def _granted(here: Scene, wanted: int) -> dict[str, int]:
-    """What each ready pod can be brought to: `wanted`, or on a node without the room the largest size that fits."""
-    nodes: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for pod in here.ready:
-        nodes[pod.node].append((pod.uid, pod.millicores or here.policy.millicores_per_pod))
-    grants: dict[str, int] = {}
-    for node, pods in nodes.items():
-        room = max(0, here.seen.headroom_millicores.get(node, 0))
-        growing = [(uid, now) for uid, now in pods if uid not in here.stuck]
-        size = _fitting(here.sizes.millicores, [now for _, now in growing], room, wanted)
-        grants.update({uid: min(now, wanted) if now >= size else size for uid, now in growing})
-        grants.update({uid: min(now, wanted) for uid, now in pods if uid in here.stuck})
-    return grants
-
-
-def _fitting(sizes: Sequence[int], granted: Sequence[int], room: int, wanted: int) -> int:
-    """The largest size up to `wanted` to which the pods of one node can grow; 0 when none can."""
-    for size in reversed(sizes[: bisect.bisect_right(sizes, wanted)]):
-        if sum(max(0, size - now) for now in granted) <= room:
-            return size
-    return 0
+def _granted(here: Placement, wanted: int) -> dict[str, int]:
+    """What each ready pod can be brought to: see `node_room.grants`."""
+    base = here.policy.millicores_per_pod
+    pods = [node_room.Granted(pod.node, pod.uid, pod.millicores or base) for pod in here.ready]
+    return node_room.grants(pods, here.seen.headroom_millicores, here.stuck, here.sizes.millicores, wanted)

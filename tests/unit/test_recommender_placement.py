@@ -17,12 +17,12 @@ from corefit_core.recommender import (
     Policy,
     State,
     decide,
-    moment,
+    placement,
     queueing,
     sizes,
-    vertical,
+    surges,
 )
-from corefit_core.recommender.state import Sample
+from corefit_core.recommender.predictors import Sample
 from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.report import bucket as bucket_of
 from corefit_core.sizing import Objective
@@ -173,21 +173,21 @@ def test_without_room_pods_are_asked_for_at_once() -> None:
 def test_pods_that_cpu_could_not_replace_are_held_for_the_load_ahead() -> None:
     """Ten pods without room, and load ahead for fewer: as many as without a range, not none because ten suffice."""
     model = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=1.0, pooling=1.0)
-    need = vertical.Need(
-        soon=1.0,
-        risen=0.0,
-        level=1.0,
-        lasting=1.0,
-        ahead=3.0,
-        outlook=((0.5, 2.0),),
-        floor=1.0,
-        allowed=0.005,
-        within=0.005,
+    need = placement.Need(
+        current=1.0,
+        predicted=3.0,
+        distribution=((0.5, 2.0),),
+        conservative=1.0,
+        miss_target=0.005,
+        cpu_miss_target=0.005,
+        at_resize=1.0,
+        step=0.0,
+        recent=1.0,
     )
-    held = queueing.pods_needed(3.0, need.outlook, model, need.allowed, 100)
+    held = queueing.pods_needed(3.0, need.distribution, model, need.miss_target, 100)
     assert 2 < held < 10
-    assert vertical._ahead(10, sizes.Workers(10.0, 10), model, need, 100) == held
-    assert vertical._ahead(10, sizes.Workers(80.0, 80), model, need, 100) < held
+    assert placement._ahead(10, sizes.Workers(10.0, 10), model, need, 100) == held
+    assert placement._ahead(10, sizes.Workers(80.0, 80), model, need, 100) < held
 
 
 def test_a_crowd_that_cpu_in_reach_cannot_carry_gets_its_pods_in_the_round_that_shows_it() -> None:
@@ -314,7 +314,7 @@ def _seen(*per_second: float) -> list[Sample]:
 def _soon(*per_second: float, seconds: float = 2.0) -> float:
     """What is expected so many seconds after a surge in the last one, in requests a second."""
     samples = _seen(*per_second)
-    return moment.soon(samples, QUICK, seconds, moment.risen(samples, QUICK)) / QUICK.service_s
+    return surges.at_resize(samples, QUICK, seconds, surges.step(samples, QUICK)) / QUICK.service_s
 
 
 def test_one_noisy_second_after_a_step_is_not_drawn_out_to_a_line() -> None:
@@ -344,30 +344,30 @@ def test_the_backlog_of_full_pods_is_not_taken_for_load_that_rises() -> None:
         for at, (w, a) in enumerate(zip(worked, arrived, strict=True))
     ]
     seen = [samples[:n] for n in (4, 5)]
-    found = [moment.soon(each, QUICK, 2.0, moment.risen(each, QUICK)) / QUICK.service_s for each in seen]
+    found = [surges.at_resize(each, QUICK, 2.0, surges.step(each, QUICK)) / QUICK.service_s for each in seen]
     assert found == pytest.approx([48.0, 48.0])
 
 
 def test_a_long_queue_is_caught_up_with_within_a_round() -> None:
     samples = _seen(12, 12, 12, 48, 48)
-    assert moment.catching_up(samples, QUICK, 1.0) == 0.0
+    assert surges.catching_up(samples, QUICK, 1.0) == 0.0
     behind = [*samples[:-1], msgspec.structs.replace(samples[-1], waiting=10)]
-    assert moment.catching_up(behind, QUICK, 1.0) == pytest.approx(10 * QUICK.service_s)
-    assert moment.catching_up(behind, QUICK, 2.0) == pytest.approx(5 * QUICK.service_s)
+    assert surges.catching_up(behind, QUICK, 1.0) == pytest.approx(10 * QUICK.service_s)
+    assert surges.catching_up(behind, QUICK, 2.0) == pytest.approx(5 * QUICK.service_s)
 
 
 def test_the_first_request_after_a_quiet_while_is_no_surge() -> None:
     """Of 5 s each, it was taken for five Erlangs, and five pods were asked for; four within a second are no chance."""
     quiet = [0.0] * 20
-    assert moment.risen(_seen(*quiet, 1.0), QUICK) == 0.0
-    assert moment.risen(_seen(*quiet, 4.0), QUICK) == pytest.approx(4 * QUICK.service_s)
+    assert surges.step(_seen(*quiet, 1.0), QUICK) == 0.0
+    assert surges.step(_seen(*quiet, 4.0), QUICK) == pytest.approx(4 * QUICK.service_s)
 
 
 def test_a_request_that_outlasts_the_round_is_caught_up_with_by_one_worker() -> None:
     """Two that wait, of 5 s each, were ten Erlangs beside the load."""
     slow = msgspec.structs.replace(QUICK, service_s=5.0)
     behind = [*_seen(1, 1), Sample(at=2.0, erlangs=1.0, ceiling=1.0, arriving=1.0, waiting=2)]
-    assert moment.catching_up(behind, slow, 1.0) == 2.0
+    assert surges.catching_up(behind, slow, 1.0) == 2.0
 
 
 def test_what_rises_twice_in_a_row_goes_on() -> None:
@@ -457,7 +457,7 @@ def test_a_step_by_more_than_chance_is_answered_in_the_round_that_shows_it_and_a
 
     Few differ by some more.
     """
-    step = rate + moment.TAIL + 5 * (rate + 1) ** 0.5 * factor
+    step = rate + surges.TAIL + 5 * (rate + 1) ** 0.5 * factor
     assert _soon(*[rate] * (rounds + 1), step) == pytest.approx(step)
 
 

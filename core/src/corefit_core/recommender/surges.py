@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from corefit_core.recommender import errors, growth, queueing
-from corefit_core.recommender.state import Sample
+from corefit_core.recommender import predictors, queueing
+from corefit_core.recommender.predictors import LEAST_S, Sample
 
 SURGE: Final = 3.5
 """Standard errors of one round: by chance once in 4,300 rounds, two hours of 2 s."""
@@ -20,17 +20,17 @@ TAIL: Final = (SURGE**2 - 1) / 6
 normal's (Cornish and Fisher). Without it the first request after a quiet quarter of a minute is a surge."""
 
 
-def level(samples: Sequence[Sample]) -> float:
+def recent(samples: Sequence[Sample]) -> float:
     """The mean of the last seconds, as it was worked or turned away."""
-    return growth.mean(samples, samples[-1].at, growth.RECENT_S)
+    return predictors.mean(samples, samples[-1].at, predictors.RECENT_S)
 
 
-def soon(samples: Sequence[Sample], service: queueing.Service, seconds: float, surge: float) -> float:
-    """The load in so many seconds: its level, or a surge (see `risen`), drawn out as far as it surely goes on.
+def at_resize(samples: Sequence[Sample], service: queueing.Service, seconds: float, surge: float) -> float:
+    """The load in so many seconds: its recent mean, or a surge (see `step`), drawn out as far as it surely goes on.
 
     What is said of a surge is of this round alone: while it lasts the next one says it again.
     """
-    here, last = level(samples), samples[-1]
+    here, last = recent(samples), samples[-1]
     if surge <= here:
         return here
     # No further than twice: what doubles within a round is no line.
@@ -45,10 +45,10 @@ def catching_up(samples: Sequence[Sample], service: queueing.Service, round_s: f
     CPU for the load alone leaves a queue as long as it has become, and its next request is turned away. A request takes
     one worker, however long: more of them don't answer it within a round that its run outlasts.
     """
-    return samples[-1].waiting * min(1.0, service.service_s / max(errors.LEAST_S, round_s))
+    return samples[-1].waiting * min(1.0, service.service_s / max(LEAST_S, round_s))
 
 
-def risen(samples: Sequence[Sample], service: queueing.Service) -> float:
+def step(samples: Sequence[Sample], service: queueing.Service) -> float:
     """The mean of what has arrived since the load rose by more than chance; 0 where it has not in the last seconds.
 
     What arrives: full pods work no more than they can, and then more than arrives, until none waits. A count is as
@@ -56,17 +56,17 @@ def risen(samples: Sequence[Sample], service: queueing.Service) -> float:
     the first of those rounds, which has therefore seen some of before as well and is left out once there is another.
     """
     now, one = samples[-1].at, service.service_s
-    seen = [s for s in samples if s.at > now - growth.FAST_S]
+    seen = [s for s in samples if s.at > now - predictors.FAST_S]
     begin, since = seen[0].at - _span_s(seen[:2]), seen[:1]
     for before, each in itertools.pairwise(seen):
-        span_s, known_s = _span_s((before, each)), max(errors.LEAST_S, before.at - begin)
+        span_s, known_s = _span_s((before, each)), max(LEAST_S, before.at - begin)
         mean = _mean(since)
         noise = math.sqrt((mean + one / known_s) * one * (1 / known_s + 1 / span_s))
         if each.arriving > mean + SURGE * noise + TAIL * one / span_s:
             begin, since = before.at, [each]
         else:
             since.append(each)
-    rose = since[0] is not seen[0] and begin >= now - growth.RECENT_S
+    rose = since[0] is not seen[0] and begin >= now - predictors.RECENT_S
     return _mean(since[1:] or since) if rose else 0.0
 
 
@@ -76,7 +76,7 @@ def _mean(samples: Sequence[Sample]) -> float:
 
 def _span_s(pair: Sequence[Sample]) -> float:
     """Seconds from one round to the next."""
-    return max(errors.LEAST_S, pair[-1].at - pair[0].at)
+    return max(LEAST_S, pair[-1].at - pair[0].at)
 
 
 def _rising(samples: Sequence[Sample], service: queueing.Service) -> float:

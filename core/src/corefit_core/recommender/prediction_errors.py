@@ -6,11 +6,12 @@ Nothing here is fitted beforehand. May not know of queues or pods.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from corefit_core.recommender import growth
-from corefit_core.recommender.state import Burst, Compared, Errors, Prediction
+import msgspec
+
+from corefit_core.recommender import predictors
 
 MEMORY_S: Final = 3600.0
 """Seconds after which an error counts half: a burst that comes each hour is still expected the next time."""
@@ -30,8 +31,6 @@ AS_HIGH: Final = 0.5
 """Of the highest load of late: load that rises to less than half of it has not come back."""
 RECURS: Final = 2
 """One burst is no evidence of another (a rate that was estimated from one event may as well be zero), two are."""
-LEAST_S: Final = 0.1
-"""Rounds closer together than that measure nothing."""
 NO_LOAD: Final = 1e-9
 """Erlangs: a request of 10 us in three hours. Less is no load, and too little to divide by."""
 DRIFT_S: Final = 7200.0
@@ -39,6 +38,44 @@ DRIFT_S: Final = 7200.0
 4 % in 20 s, 6 % in a minute. What was seen takes its place; see `Assumed`."""
 _NODES: Final = ((1 / 6, math.sqrt(3)), (2 / 3, 0.0), (1 / 6, -math.sqrt(3)))
 """Three points that have the mean, variance and skew of a normal (Gauss-Hermite): chance, standard deviations."""
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What each predictor said, at a time, that the load would be one start-up later; in Erlangs."""
+
+    at: float
+    erlangs: tuple[float, ...]
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """How far one predictor was off, in bins of load over prediction, forgotten slowly.
+
+    Attributes:
+        bins: (predicted Erlangs, those that came), summed for each bin that has had any.
+    """
+
+    bins: Mapping[int, tuple[float, float]] = {}
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What each predictor was held for, and the load that came; in Erlangs."""
+
+    at: float
+    held: tuple[float, ...]
+    actual: float
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """A burst that outran the predictors.
+
+    Attributes:
+        first, last: when it was first and last seen.
+        returned: the load had been as high within the quarter of an hour before it.
+    """
+
+    first: float
+    last: float
+    returned: bool = False
 
 
 class Assumed(NamedTuple):
@@ -72,13 +109,16 @@ def assumed(predicted: Sequence[float], ahead_s: float, round_s: float, noise_s:
     ratios = tuple([(chance, 2 ** (sigma * node)) for chance, node in _NODES])
     # The least that it can be, where predictors differ: what is taken for chance is not provided for.
     noise = noise_s / max(NO_LOAD, *predicted)
-    spans = zip(predicted, growth.SPANS_S, strict=True)
+    spans = zip(predicted, predictors.SPANS_S, strict=True)
     return tuple(
-        [Assumed(erlangs * (span_s + ahead_s) / max(LEAST_S, round_s), ratios, noise) for erlangs, span_s in spans]
+        [
+            Assumed(erlangs * (span_s + ahead_s) / max(predictors.LEAST_S, round_s), ratios, noise)
+            for erlangs, span_s in spans
+        ]
     )
 
 
-UNKNOWN: Final = (Errors(),) * len(growth.PREDICTORS)
+UNKNOWN: Final = (Errors(),) * len(predictors.PREDICTORS)
 """Nothing was compared yet."""
 
 
@@ -141,7 +181,7 @@ def bursts(
     grew = [each for each in holding if actual > BURST * max(each[:2]) > 0]
     if not grew:
         return tuple(kept)
-    returned = any(AS_HIGH * each[growth.HIGHEST] <= actual <= BEYOND * each[growth.HIGHEST] for each in grew)
+    returned = any(AS_HIGH * each[predictors.HIGHEST] <= actual <= BEYOND * each[predictors.HIGHEST] for each in grew)
     if kept and now - kept[-1].last < apart_s:
         return (*kept[:-1], Burst(kept[-1].first, now, kept[-1].returned or returned))
     return (*kept, Burst(now, now, returned))
@@ -152,7 +192,7 @@ def returns(bursts: Sequence[Burst]) -> int:
     return sum(burst.returned for burst in bursts)
 
 
-def outlook(errors: Errors, most: float, prior: Assumed) -> Sequence[tuple[float, float]]:
+def distribution(errors: Errors, most: float, prior: Assumed) -> Sequence[tuple[float, float]]:
     """(weight, load over prediction) of what may come, most load first, by what was seen and what is assumed.
 
     The weights are such that weight times ratio is the share of all requests. Ratios over `most` are left out.
@@ -165,20 +205,22 @@ def outlook(errors: Errors, most: float, prior: Assumed) -> Sequence[tuple[float
     return [(w / total, ratio) for ratio, w in known]
 
 
-def bounded(outlook: Sequence[tuple[float, float]], predicted: float, ceiling: float) -> Sequence[tuple[float, float]]:
-    """The outlook of a prediction with no load in it above the ceiling."""
+def bounded(
+    distribution: Sequence[tuple[float, float]], predicted: float, ceiling: float
+) -> Sequence[tuple[float, float]]:
+    """The distribution of a prediction with no load in it above the ceiling."""
     most = max(1.0, ceiling / max(NO_LOAD, predicted))
-    return [(weight, min(ratio, most)) for weight, ratio in outlook]
+    return [(weight, min(ratio, most)) for weight, ratio in distribution]
 
 
-def best(errors: Sequence[Errors], priors: Sequence[Assumed], allowed: float, most: float) -> int:
-    """The predictor that would have cost least for at most `allowed` of the load left unserved.
+def best(errors: Sequence[Errors], priors: Sequence[Assumed], miss_target: float, most: float) -> int:
+    """The predictor that would have cost least for at most `miss_target` of the load left unserved.
 
     Each is charged with what it predicts at least: one that follows a fall is too high all the way, and would seem the
     cheapest for that it need not be believed, until the load turns.
     """
     costs = [
-        max(1.0, _factor(outlook(each, most, prior), allowed)) / _mean(_seen(each, most))
+        max(1.0, _factor(distribution(each, most, prior), miss_target)) / _mean(_seen(each, most))
         for each, prior in zip(errors, priors, strict=True)
     ]
     return min(range(len(costs)), key=costs.__getitem__) if costs else 0
@@ -203,14 +245,14 @@ def _without(noise: float, seen: Sequence[tuple[float, float]], mean: float) -> 
     return [(mean + kept * (ratio - mean), w) for ratio, w in seen]
 
 
-def _factor(chances: Sequence[tuple[float, float]], allowed: float) -> float:
-    """The factor on the prediction with which at most `allowed` of the requests are late.
+def _factor(chances: Sequence[tuple[float, float]], miss_target: float) -> float:
+    """The factor on the prediction with which at most `miss_target` of the requests are late.
 
     Of those that come while the load is above what is held for every other one is: see `queueing`.
     """
     late = 0.0
     for chance, ratio in chances:
         late += chance * ratio / 2
-        if late > allowed:
+        if late > miss_target:
             return ratio
     return chances[-1][1]

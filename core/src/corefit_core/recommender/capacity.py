@@ -1,0 +1,198 @@
+"""The pods that the load needs: for the load of now, for the load that may come, and for crowds that came back before.
+
+May not know bounds or windows, nor keep any state.
+"""
+
+from typing import Final, NamedTuple
+
+from corefit_core.recommender import (
+    error_budget,
+    placement,
+    prediction_errors,
+    predictors,
+    queueing,
+    surges,
+    transients,
+)
+from corefit_core.recommender.error_budget import Served
+from corefit_core.recommender.explanation import Held, Withheld
+from corefit_core.recommender.forecast import Forecast
+from corefit_core.recommender.placement import SURE, Need, Placement
+from corefit_core.recommender.predictors import Block, Sample
+from corefit_core.recommender.transients import Surge, Transients
+from corefit_core.recommender.types import Observation, Policy
+
+NOISE: Final = 1.0
+"""Standard errors of the measured load that scaling down must leave room for, beside the highest of the window."""
+
+
+class Inputs(NamedTuple):
+    """What pods are counted from.
+
+    Attributes:
+        policy, seen: of this round.
+        samples, blocks: the load until now.
+        forecast: the load that may come.
+        service: as the formulas need it.
+        horizon_s, window_s: seconds until a pod asked for now serves, and of the stabilization window.
+        correction: factor on the load in the formulas.
+        served: how the objective was kept until the round before.
+        rate: requests a second of the last minute.
+        near: pods that the load needed last, from where the search begins.
+        bursts: short bursts known until the round before.
+        sizes: what sizes rest on.
+    """
+
+    policy: Policy
+    seen: Observation
+    samples: tuple[Sample, ...]
+    blocks: tuple[Block, ...]
+    forecast: Forecast
+    service: queueing.Service
+    horizon_s: float
+    window_s: float
+    correction: float
+    served: Served
+    rate: float
+    near: int
+    bursts: Transients
+    sizes: placement.SizesState
+
+    @property
+    def now(self) -> float:
+        """Of the last sample, seconds."""
+        return self.samples[-1].at
+
+    def mean(self, span_s: float) -> float:
+        """The mean load of the last seconds, Erlangs."""
+        return predictors.mean(self.samples, self.now, span_s)
+
+
+class Demand(NamedTuple):
+    """What the load needs.
+
+    Attributes:
+        replicas: pods that it needs.
+        scale_down: pods that it needs for scaling down.
+        replicas_now: pods that it would need if it stayed as it is.
+        highest: the highest load provided for, Erlangs.
+        held: what is kept for load that may come back; None where nothing is.
+        withheld: the burst that gets no pods yet; None where there is none.
+        sized: from what CPU is decided; None without a range.
+    """
+
+    replicas: int
+    scale_down: int
+    replicas_now: int
+    highest: float
+    held: Held | None = None
+    withheld: Withheld | None = None
+    sized: tuple[Placement, Need] | None = None
+
+
+def needed(given: Inputs) -> tuple[Demand, Transients]:
+    """What the load needs, and the short bursts that are known: one that may end before a pod serves gets no pods."""
+    wanted, replicas = _demand(given, None), given.seen.replicas
+    known = _bursts(given, more=wanted.replicas > replicas)
+    surge = transients.expected(known, given.policy.round_s)
+    # Bursts that came back to where the load had been are held for, so that their pods are there before them.
+    if surge is None or wanted.replicas <= replicas or given.forecast.returns >= prediction_errors.RECURS:
+        return wanted, known
+    longest_s = max([each.lasted_s for each in known.ended])
+    withheld = Withheld(wanted.replicas, len(known.ended), longest_s)
+    return _demand(given, surge)._replace(withheld=withheld), known
+
+
+def _bursts(given: Inputs, *, more: bool) -> Transients:
+    """The short bursts that are known with this round, in which more pods are needed than there are, or not."""
+    last, before = given.samples[-1], given.samples[:-1]
+    known = transients.followed(given.bursts, last.at, last.erlangs, given.horizon_s)
+    if known.surge is not None or not more or not before or not _surge(given):
+        return known
+    base = predictors.mean(before, before[-1].at, predictors.FAST_S)
+    if last.erlangs <= transients.STEP * base:
+        return known
+    surge = Surge(since=before[-1].at, last=last.at, base=base, highest=last.erlangs)
+    return transients.begun(known, surge, given.window_s)
+
+
+def _demand(given: Inputs, short: Surge | None) -> Demand:
+    """What the load needs, without that of a short burst, and whether some is kept for load that came back before."""
+    if short is not None:
+        return _below(given, _without(given, short), short)
+    recent, crowd, returns = given.forecast.recent, given.forecast.highest, given.forecast.returns
+    if returns < prediction_errors.RECURS or crowd <= prediction_errors.BEYOND * recent:
+        return _below(given, recent, None)
+    wanted, without = _below(given, crowd, None), _below(given, recent, None)
+    if without.scale_down >= wanted.scale_down:
+        return wanted
+    gone = predictors.until(given.blocks, prediction_errors.BEYOND * recent) + given.window_s
+    return wanted._replace(held=Held(without.scale_down, crowd, returns, max(0.0, gone - given.now)))
+
+
+def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
+    """What the load needs, no more being provided for than a little above the highest of so many Erlangs."""
+    policy, service, ceiling = given.policy, given.service, prediction_errors.BEYOND * highest
+    need = _need(given, ceiling, short)
+    most = need.predicted * need.distribution[0][1]
+    if policy.cpu_range is not None:
+        here = placement.placement(policy, given.sizes, given.now, given.seen, service)
+        both = placement.pods(here, need)
+        return Demand(*both, both.replicas, most, sized=(here, need))
+    at_most, target, near = 4 * max(1, policy.max_replicas), need.miss_target, given.near
+    surge = _surge(given) if short is None else 0.0
+    steady = given.correction * max(surge, min(given.mean(predictors.SLOW_S), ceiling))
+    now = queueing.pods_needed(steady, SURE, service, target, at_most, near=near)
+    pods = queueing.pods_needed(need.predicted, need.distribution, service, target, at_most, least=now, near=near)
+    # A step is seen in its first round, but the mean of a minute takes a minute to follow: until then, what carries the
+    # load of the last seconds stays.
+    recent = given.correction * min(given.mean(predictors.FAST_S), ceiling)
+    stays = queueing.pods_needed(recent, SURE, service, target, at_most, least=pods, near=pods)
+    least = need.predicted + need.conservative - need.current
+    target = error_budget.scale_down_target(policy, given.served, given.horizon_s, given.rate)
+    down = queueing.pods_needed(least, need.distribution, service, target, at_most, least=stays, near=stays)
+    return Demand(pods, down, now, most)
+
+
+def _need(given: Inputs, ceiling: float, short: Surge | None) -> Need:
+    policy, samples, service, correction = given.policy, given.samples, given.service, given.correction
+    predicted = correction * min(given.forecast.predicted, ceiling)
+    span_s = max(predictors.FAST_S, min(predictors.SLOW_S, given.horizon_s))
+    current = correction * min(given.mean(span_s), ceiling)
+    silent = max(0.0, samples[-1].ceiling - samples[-1].erlangs)
+    need = Need(
+        current=current,
+        predicted=predicted,
+        distribution=prediction_errors.bounded(given.forecast.distribution, predicted, correction * ceiling),
+        conservative=current + silent + NOISE * service.noise(predicted, predictors.FAST_S),
+        miss_target=error_budget.scale_up_target(policy, given.served, given.horizon_s, given.seen.replicas),
+    )
+    if policy.cpu_range is None:
+        return need
+    step = surges.step(samples, service)
+    at_resize = surges.at_resize(samples, service, policy.resize_s + policy.round_s, step)
+    at_resize += surges.catching_up(samples, service, policy.round_s)
+    target = error_budget.target(policy, given.served, given.horizon_s)
+    return need._replace(
+        at_resize=correction * at_resize,
+        step=correction * step if short is None else 0.0,
+        recent=correction * surges.recent(samples),
+        cpu_miss_target=min(error_budget.allowed(policy), target),
+    )
+
+
+def _without(given: Inputs, short: Surge) -> float:
+    """The load of now but for that burst: of the rounds since, or of those before while it goes on; Erlangs."""
+    since = [s.erlangs for s in given.samples if s.at > max(short.last, given.now - predictors.RECENT_S)]
+    return sum(since) / len(since) if since else short.base
+
+
+def _surge(given: Inputs) -> float:
+    """The load of the last round when it is more than chance above the mean of the last ones, else 0.
+
+    A mean of three rounds takes three to believe in a step; a step is seen in the first.
+    """
+    last, before = given.samples[-1], given.samples[-2:][0]
+    mean = given.mean(predictors.FAST_S)
+    span_s = max(predictors.LEAST_S, last.at - before.at)
+    return last.erlangs if last.erlangs > mean + surges.SURGE * given.service.noise(mean, span_s) else 0.0
