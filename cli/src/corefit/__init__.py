@@ -1,1 +1,1 @@
-"""The Corefit command line: plan, simulate, profile, top."""
+"""The Corefit command line: plan, simulate, load, inject, demo."""
