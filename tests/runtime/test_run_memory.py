@@ -153,12 +153,12 @@ def test_a_check_that_finds_no_memory_shows_nothing_of_rows(engine: Engine) -> N
     assert model.rows_independent
 
 
-def test_runs_may_be_as_large_as_before_once_many_have_found_memory(engine: Engine) -> None:
+def test_runs_may_be_as_large_as_before_once_many_have_had_memory(engine: Engine) -> None:
     model = Model(engine, name="m", version="1", sha256="")
-    model.found_no_memory(1000)
+    model.lacked_memory(1000)
     assert model.most_elements == 500
     for _ in range(GROWN_AFTER):
-        model.found_memory()
+        model.had_memory()
     assert model.most_elements == 1000
 
 

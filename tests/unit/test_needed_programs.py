@@ -24,7 +24,7 @@ PROGRAM = re.compile(r"[a-z][a-z0-9.+-]*")
 RUNNERS = {"run", "Popen", "create_subprocess_exec", "check_call", "check_output", "call", "succeeds", "which"}
 HARMLESS = {"install", "mktemp", "program"}
 """Functions that take such a name and run nothing of it unseen."""
-FETCHED = {"go", "uv"}
+FETCHED = {"go", "uv", "cosmic-ray"}
 """`host.find_go` and the Makefile find or fetch them."""
 GIVEN = {"make"}
 """Whoever types `make test` has it."""

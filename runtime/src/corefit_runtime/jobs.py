@@ -51,12 +51,12 @@ class Model:
         self.most_elements = 0
         self._fitting = 0
 
-    def found_no_memory(self, elements: int) -> None:
+    def lacked_memory(self, elements: int) -> None:
         """A run of so many input elements has found no memory: from now on runs are cut to half as many."""
         cut = cut_to(elements)
         self.most_elements, self._fitting = min(self.most_elements or cut, cut), 0
 
-    def found_memory(self) -> None:
+    def had_memory(self) -> None:
         """A run has found memory: after many of them, runs may be twice as large again."""
         if self.most_elements:
             self._fitting += 1

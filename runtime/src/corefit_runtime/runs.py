@@ -74,7 +74,7 @@ def run(parts: list[Part], others_run: Callable[[], bool] = _nobody) -> list[Out
         model.contradicted(wrong)
     if not model.rows_independent:  # By this run, or by one beside it.
         return _alone(parts)
-    model.found_memory()
+    model.had_memory()
     return list(split_outputs(outputs, parts))
 
 
@@ -140,7 +140,7 @@ def answer(job: Job) -> Any:
 def _smaller(parts: list[Part], error: TooLarge, others_run: Callable[[], bool]) -> list[Outcome]:
     if len(parts) == 1:
         return [_in_halves(parts[0], error, others_run)]
-    parts[0].job.model.found_no_memory(sum(part.elements for part in parts))
+    parts[0].job.model.lacked_memory(sum(part.elements for part in parts))
     return [attempt(part, others_run) for part in parts]
 
 
@@ -148,7 +148,7 @@ def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> O
     """The outcome of a part that found no memory, from those of its halves; the error where it has none."""
     if part.rows < 2 or not part.job.model.rows_independent:
         return error
-    part.job.model.found_no_memory(part.elements)
+    part.job.model.lacked_memory(part.elements)
     outcomes: list[Outputs] = []
     for half in part.halves():
         [outcome] = run([half], others_run)
@@ -192,5 +192,5 @@ def attempt(part: Part, others_run: Callable[[], bool] = _nobody) -> Outcome:
     except Exception as error:
         log.exception("a run failed")
         return error
-    job.model.found_memory()
+    job.model.had_memory()
     return outputs

@@ -230,7 +230,9 @@ class Reconciler:
         decision, remembered.state = decide(policy, remembered.state, observation, now)
         if service.mode != "Auto":
             # Nobody carries it out: what it would give to pods must not count as asked for and not arrived.
-            remembered.state = msgspec.structs.replace(remembered.state, asked=())
+            remembered.state = msgspec.structs.replace(
+                remembered.state, sizes=msgspec.structs.replace(remembered.state.sizes, pending=())
+            )
         return decision
 
     async def _resize(self, key: Key, service: Service, found: Result, remembered: ResourceState) -> Result:
