@@ -9,7 +9,9 @@ from corefit_core import naming
 from corefit_core.environment import PREFIX, Variable
 from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_core.service import decode
-from corefit_operator.children.manifests import Defaults, desired, injection_template
+from corefit_operator.children.defaults import Defaults
+from corefit_operator.children.registry import desired
+from corefit_operator.workload.target import injection_template
 from corefit_runtime import options, settings
 
 TENSOR = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}

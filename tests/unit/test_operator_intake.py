@@ -13,7 +13,7 @@ from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
 from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_PAUSED, FIELD_MANAGER
 from corefit_operator.cache.view import Key, View, spec_version
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.kube import transform
 from corefit_operator.kube.pods import decode_pod
 from corefit_operator.kube.transform import BASE, NAMESPACE_MAX, RESOURCE_MAX, TOO_LARGE

@@ -9,7 +9,8 @@ import pytest
 from corefit_core import naming
 from corefit_core.manifest import fingerprint
 from corefit_core.service import decode
-from corefit_operator.children.manifests import Defaults, desired
+from corefit_operator.children.defaults import Defaults
+from corefit_operator.children.registry import desired
 from corefit_operator.kube.paths import CHILD_KINDS
 from corefit_runtime.admin import HOLD_S
 

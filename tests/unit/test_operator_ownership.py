@@ -7,9 +7,10 @@ import pytest
 from corefit_core import naming
 from corefit_core.service import decode
 from corefit_operator.cache.view import Key, View
-from corefit_operator.children import apply
+from corefit_operator.children import apply, ownership
 from corefit_operator.children.apply import ApplyState
-from corefit_operator.children.manifests import Defaults, desired
+from corefit_operator.children.defaults import Defaults
+from corefit_operator.children.registry import desired
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.kube.workloads import Child, decode_child
@@ -104,8 +105,8 @@ def test_a_child_without_an_owner_is_mended_for_the_resource_that_it_was_made_fo
     def blocked(uid: str) -> bool:
         meta = {"name": "digits", "namespace": "n", "uid": "c"}
         written = annotations | ({naming.ANNOTATION_OWNER: uid} if uid else {})
-        found = apply._blocked(decode_child(kind, {"metadata": {**meta, "annotations": written}}), service)
-        return found is not None and found.refused is not None
+        found = ownership.taken(decode_child(kind, {"metadata": {**meta, "annotations": written}}), service)
+        return found is not None
 
     assert [blocked(uid) for uid in (service.uid, "another", "")] == [False, True, True]
     made = next(m for m in desired(service, Defaults(image="i")) if m["kind"] == kind)

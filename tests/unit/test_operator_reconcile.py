@@ -14,7 +14,7 @@ from corefit_core.service import decode
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import apply
 from corefit_operator.children.apply import REFUSED_S
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.upgrades import Upgrades
 from corefit_operator.collect.attention import Attention
 from corefit_operator.kube.api_error import ApiError

@@ -9,13 +9,13 @@ from corefit_core import naming
 from corefit_core.pods import sidecar
 from corefit_core.service import Service, decode
 from corefit_operator.cache.view import Key, View
-from corefit_operator.children import manifests
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.diagnosis.problem import Problem
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster, Listed
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.status import target_conditions
+from corefit_operator.workload import target
 from corefit_operator.workload.injection import FRESH_S, LIST_MAX, Sidecars, names
 from corefit_operator.workload.target import ObservedTarget
 
@@ -39,7 +39,7 @@ def _pod(stamp: str) -> Pod:
 
 
 def _stamp(service: Service) -> str:
-    return sidecar.stamp_of(manifests.injection_template(service, DEFAULTS))
+    return sidecar.stamp_of(target.injection_template(service, DEFAULTS))
 
 
 class _Api:

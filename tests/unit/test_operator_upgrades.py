@@ -7,7 +7,8 @@ import pytest
 from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_SPEC_HASH
 from corefit_core.service import decode
 from corefit_operator.cache.view import Key
-from corefit_operator.children.manifests import Defaults, desired
+from corefit_operator.children.defaults import Defaults
+from corefit_operator.children.registry import desired
 from corefit_operator.children.upgrades import Upgrades
 from corefit_operator.kube.workloads import Child, decode_child
 

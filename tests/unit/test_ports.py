@@ -6,8 +6,9 @@ import pytest
 
 from corefit_core.pods.ports import named
 from corefit_core.service import decode
-from corefit_operator.children.manifests import Defaults, desired
-from corefit_operator.children.service_port import reachable
+from corefit_operator.children.defaults import Defaults
+from corefit_operator.children.registry import desired
+from corefit_operator.children.service import reachable
 from corefit_operator.kube.pods import Pod, decode_pod
 
 HTTP = {"name": "http", "containerPort": 9000, "protocol": "TCP"}

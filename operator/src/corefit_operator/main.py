@@ -17,7 +17,7 @@ import uvloop
 from corefit_core.errors import CorefitError, InvalidInput
 from corefit_core.platform_policy import PlatformPolicy
 from corefit_core.quantity import parse_millicores
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.kube import connection
 from corefit_operator.process import logs
 

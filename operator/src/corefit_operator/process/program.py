@@ -17,7 +17,7 @@ from corefit_operator.cache.informer import Informer
 from corefit_operator.cache.namespaces import Namespaces
 from corefit_operator.cache.resync import Resync
 from corefit_operator.cache.view import Key, View
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.upgrades import Upgrades
 from corefit_operator.collect import collector
 from corefit_operator.collect.attention import Attention

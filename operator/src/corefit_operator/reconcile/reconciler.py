@@ -20,8 +20,9 @@ from corefit_core.recommender import Decision, decide
 from corefit_core.service import Service
 from corefit_operator.cache.freshness import confirm
 from corefit_operator.cache.view import Key, View
-from corefit_operator.children import apply, manifests, service_port
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children import apply, deployment
+from corefit_operator.children import service as child_service
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.upgrades import Upgrades
 from corefit_operator.collect import burst_window
 from corefit_operator.collect.attention import Attention
@@ -41,6 +42,7 @@ from corefit_operator.status import conditions, events, gauges, resource_status
 from corefit_operator.status.result import Result
 from corefit_operator.telemetry.metrics import Metrics
 from corefit_operator.telemetry.recorder import Event, Recorder
+from corefit_operator.workload import scale
 from corefit_operator.workload.injection import Sidecars
 from corefit_operator.workload.target import ObservedTarget
 
@@ -134,7 +136,7 @@ class Reconciler:
         self, key: Key, raw: Mapping[str, Any], desired: Desired, remembered: ResourceState
     ) -> float:
         service = desired.service
-        wanted = service_port.reachable(service, desired.wanted, self._pods(key, service))
+        wanted = child_service.reachable(service, desired.wanted, self._pods(key, service))
         if not wanted:
             self._upgrades.forget(key)
         waits = bool(wanted) and self._upgrades.waits(key, wanted[-1], self._deployment(key, service))
@@ -237,7 +239,7 @@ class Reconciler:
 
     async def _resize(self, key: Key, service: Service, found: Result, remembered: ResourceState) -> Result:
         """Makes the pods have the CPU that they are to have; CPU before replicas, since it is there at once."""
-        start = manifests.start_millicores(service, self._defaults)
+        start = deployment.start_millicores(service, self._defaults)
         if service.policy.cpu_range is None and start == service.millicores:
             return found
         pods = sizes.started(found.pods, found.reports)
@@ -270,7 +272,7 @@ class Reconciler:
             await confirm(self._cluster, self._view, key, raw)
         remembered.contention.doubt()
         try:
-            await apply.rescale(self._cluster, self._view, service, found.deployment, found.desired)
+            await scale.rescale(self._cluster, self._view, service, found.deployment, found.desired)
         except ApiError as error:
             if not error.refused:
                 raise

@@ -18,8 +18,8 @@ from corefit_core.recommender import State
 from corefit_core.report import Report
 from corefit_core.service import Service
 from corefit_operator.cache.view import Key, spec_version
-from corefit_operator.children import apply, manifests
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children import apply, registry
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.collect import burst_window
 from corefit_operator.diagnosis.problem import Problem, described
 from corefit_operator.kube.transform import TOO_LARGE
@@ -91,7 +91,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
         if self.asked is None or self.asked.words != words:
             service = services.decode(raw)
             violation = _violation(service, defaults)
-            wanted = manifests.desired(service, defaults) if violation is None else ()
+            wanted = registry.desired(service, defaults) if violation is None else ()
             self.asked = Desired(words=words, service=service, wanted=wanted, violation=violation)
             self.settling.until = -math.inf
         return self.asked

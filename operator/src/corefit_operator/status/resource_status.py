@@ -24,7 +24,7 @@ from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
 from corefit_core.service import Service
 from corefit_core.sizing import SizingPlan
-from corefit_operator.children import manifests
+from corefit_operator.children import metadata
 from corefit_operator.kube import pod_cpu
 from corefit_operator.resize import sizes
 from corefit_operator.status import conditions, cost
@@ -53,7 +53,7 @@ def of(service: Service, found: Result, before: InferenceServiceStatus, now: str
         sidecar=(found.beside.template if found.beside else None) or UNSET,
         stale_replicas=found.beside.stale if found.beside else UNSET,
         recommended_replicas=decision.replicas if decision else UNSET,
-        selector=manifests.selector_text(service),
+        selector=metadata.selector_text(service),
         model=_model(service, found),
         plan=plan,
         cpu=_cpu(service, found),

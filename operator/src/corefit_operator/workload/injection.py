@@ -16,8 +16,7 @@ from corefit_core.naming import ANNOTATION_INJECTABLE, child_name
 from corefit_core.pods import sidecar
 from corefit_core.service import Service
 from corefit_operator.cache.view import Key, View
-from corefit_operator.children import manifests
-from corefit_operator.children.manifests import Defaults
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.pods import Pod
@@ -73,7 +72,7 @@ class Sidecars:
         found = await self._workload(service)
         consents = found is None or target.consents(found, service)
         workload = found if consents else None
-        template = manifests.injection_template(service, self._defaults)
+        template = target.injection_template(service, self._defaults)
         return ObservedTarget(
             template=template,
             offer=await self._offer(),

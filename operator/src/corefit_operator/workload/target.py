@@ -7,7 +7,9 @@ import msgspec
 
 from corefit_core import naming
 from corefit_core.manifest import Manifest
+from corefit_core.pods import sidecar
 from corefit_core.service import Service
+from corefit_operator.children.defaults import Defaults
 from corefit_operator.kube.pods import Pod
 from corefit_operator.kube.workloads import Child
 
@@ -46,6 +48,13 @@ def consents(workload: Child, service: Service) -> bool:
     """
     injects = workload.spec.template.metadata.labels.get(naming.LABEL_INJECT) == naming.label_value(service.name)
     return injects or workload.metadata.annotations.get(naming.ANNOTATION_SCALED_BY) == service.name
+
+
+def injection_template(service: Service, defaults: Defaults) -> Manifest:
+    """What goes into pods of others, as a pod template."""
+    return sidecar.stamped(
+        sidecar.rendered(service, defaults.image, link_local=defaults.allow_link_local), defaults.version
+    )
 
 
 def stale(pods: Sequence[Pod], stamp: str) -> int:

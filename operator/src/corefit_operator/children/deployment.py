@@ -1,0 +1,105 @@
+"""The Deployment of the runtime's pods.
+
+The pod template is a function of the resource and the operator's configuration alone: nothing that pods report or that
+the operator remembers may enter it, or a restart of the operator would roll pods. No replicas either: the scale
+subresource is their only writer.
+"""
+
+from typing import Any, Final
+
+from corefit_core import naming
+from corefit_core.api.application import Application
+from corefit_core.manifest import Manifest
+from corefit_core.pods import container, ports, sidecar
+from corefit_core.service import Service
+from corefit_operator.children import metadata
+from corefit_operator.children.defaults import Defaults
+
+GRACE_MARGIN_S: Final = 30
+"""Seconds on top of the drain for what is in flight; objectives are below 60 s and most below 1 s."""
+PROGRESS_DEADLINE_S: Final = 600
+"""The Deployment's own default, stated since a condition speaks of it."""
+MIN_READY_S: Final = 2
+"""Seconds that a pod is ready before it counts: by then every kube-proxy has its endpoint, so that a rollout takes
+the old pod away, and we say Ready, only when requests do arrive; without it the first ones were refused."""
+
+
+def manifest(service: Service, defaults: Defaults) -> Manifest:
+    """The Deployment."""
+    spec = {
+        "selector": {"matchLabels": naming.selector(service.name)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
+        "minReadySeconds": MIN_READY_S,
+        "revisionHistoryLimit": 3,
+        "template": _template(service, defaults),
+    }
+    made = metadata.manifest(service, "apps/v1", "Deployment", {"spec": spec})
+    # On the Deployment alone, whose pods roll when it changes: `upgrades` tells by it on whose account.
+    made["metadata"]["annotations"][naming.ANNOTATION_SPEC_HASH] = service.spec_hash
+    return made
+
+
+def start_millicores(service: Service, defaults: Defaults) -> int:
+    """CPU that the template gives to new pods: what the resource grants, or more while they start.
+
+    Beside an application it grants what it says: how long that takes to start is the application's affair. A pod that
+    may burst has its limit from the start.
+    """
+    if service.application is not None or service.injected or service.burst_millicores is not None:
+        return service.millicores
+    boost = service.startup_millicores
+    return max(service.millicores, defaults.startup_millicores if boost is None else boost)
+
+
+def _template(service: Service, defaults: Defaults) -> Manifest:
+    application, template = service.application, service.template
+    meta = {
+        "labels": {**template.labels, **metadata.labels(service)},
+        "annotations": {
+            **template.annotations,
+            **naming.model_annotations(service.source_uri, service.model_revision),
+        },
+    }
+    if application is None:
+        return {"metadata": meta, "spec": _runtime_alone(service, defaults)}
+    return sidecar.injected(
+        {"metadata": meta, "spec": _application_pod(service, application)},
+        sidecar.rendered(service, defaults.image, link_local=defaults.allow_link_local),
+    )
+
+
+def _runtime_alone(service: Service, defaults: Defaults) -> dict[str, Any]:
+    grace = container.DRAIN_S + GRACE_MARGIN_S + round(service.objective.latency_s)
+    runtime = container.container(
+        service, defaults.image, start_millicores(service, defaults), link_local=defaults.allow_link_local
+    )
+    volumes = container.volumes(service, container.OWN_POD)
+    return {**_pod(service, grace), "containers": [runtime], "volumes": volumes}
+
+
+def _application_pod(service: Service, application: Application) -> dict[str, Any]:
+    containers = ports.named(application.containers, application.port) or list(application.containers)
+    pod = _pod(service, application.termination_grace_period_seconds)
+    return {**pod, "containers": containers, "volumes": list(application.volumes)}
+
+
+def _pod(service: Service, grace: int) -> dict[str, Any]:
+    """What pods of both kinds have around their containers."""
+    template = service.template
+    scheduling = {
+        "nodeSelector": template.node_selector,
+        "tolerations": list(template.tolerations),
+        "affinity": template.affinity or None,
+        "topologySpreadConstraints": list(template.topology_spread_constraints),
+        "priorityClassName": template.priority_class_name or None,
+        "imagePullSecrets": [{"name": secret.name} for secret in template.image_pull_secrets],
+    }
+    return {
+        "serviceAccountName": template.service_account_name or service.child_name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        **{key: value for key, value in scheduling.items() if value},
+    }

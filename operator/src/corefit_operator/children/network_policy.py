@@ -1,0 +1,49 @@
+"""The NetworkPolicy: clients reach the serving port, the operator and the monitoring the admin port. Pure."""
+
+from typing import Any
+
+from corefit_core import naming
+from corefit_core.manifest import Manifest
+from corefit_core.service import Service
+from corefit_operator.children import metadata
+from corefit_operator.children.defaults import Defaults
+
+
+def manifest(service: Service, defaults: Defaults) -> Manifest:
+    """The NetworkPolicy."""
+    serving = [{"port": naming.PORT_NAME, "protocol": "TCP"}] if service.application is None else _all_but_admin()
+    spec = {
+        "podSelector": {"matchLabels": metadata.own_pods(service)},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"ports": serving}, _to_admin(service, defaults)],
+    }
+    return metadata.manifest(service, "networking.k8s.io/v1", "NetworkPolicy", {"spec": spec})
+
+
+def _to_admin(service: Service, defaults: Defaults) -> dict[str, Any]:
+    # Those of an application that went are there until they are replaced, and report until then.
+    names = ["admin"] if service.application is None else []
+    ports = [{"port": port, "protocol": "TCP"} for port in (*names, naming.SIDECAR_PORT_ADMIN)]
+    return {"ports": ports, **({"from": _readers(defaults)} if defaults.operator_namespace else {})}
+
+
+def _readers(defaults: Defaults) -> list[dict[str, Any]]:
+    operator = {
+        "namespaceSelector": _namespace(defaults.operator_namespace),
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "corefit-operator"}},
+    }
+    return [operator, *({"namespaceSelector": _namespace(name)} for name in defaults.monitoring_namespaces)]
+
+
+def _all_but_admin() -> list[dict[str, Any]]:
+    """The ports of an application are its own affair: only the runtime's admin port is closed to others."""
+    admin = naming.SIDECAR_PORT_ADMIN
+    return [
+        {"port": 1, "endPort": admin - 1, "protocol": "TCP"},
+        {"port": admin + 1, "endPort": 65535, "protocol": "TCP"},
+        {"port": 1, "endPort": 65535, "protocol": "UDP"},
+    ]
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"matchLabels": {"kubernetes.io/metadata.name": name}}

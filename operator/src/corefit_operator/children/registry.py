@@ -1,0 +1,32 @@
+"""All children of a resource. A new kind of child is a module of this package and a line of `CHILDREN`. Pure."""
+
+from collections.abc import Callable
+from typing import Final
+
+from corefit_core.manifest import Manifest
+from corefit_core.service import Service
+from corefit_operator.children import (
+    deployment,
+    disruption_budget,
+    metadata,
+    network_policy,
+    service_account,
+)
+from corefit_operator.children import service as child_service
+from corefit_operator.children.defaults import Defaults
+
+CHILDREN: Final[tuple[Callable[[Service, Defaults], Manifest], ...]] = (
+    service_account.manifest,
+    network_policy.manifest,
+    child_service.manifest,
+    disruption_budget.manifest,
+    deployment.manifest,
+)
+"""Their manifests, in the order in which they are written: the pods' surroundings before the pods."""
+
+
+def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
+    """The children of a resource, each with its hash; mode Sidecar has none."""
+    if service.injected:
+        return ()
+    return tuple(metadata.hashed(child(service, defaults)) for child in CHILDREN)
