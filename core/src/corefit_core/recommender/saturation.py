@@ -7,7 +7,7 @@ May not know what is done with a trial.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +27,13 @@ IDLE_WORKERS: Final = 0.5
 waiting, while clients in a closed loop leave none idle whatever their number."""
 
 
+class Work(msgspec.Struct, frozen=True):
+    """The work of pods with idle time before some of them went: when, and in Erlangs. It was all of the load."""
+
+    at: float
+    erlangs: float
+
+
 class Trial(msgspec.Struct, frozen=True):
     """One replica more for pods that have no idle time: when, their work then in Erlangs, and how many it makes."""
 
@@ -35,27 +42,68 @@ class Trial(msgspec.Struct, frozen=True):
     replicas: int
 
 
-def full(samples: Sequence[Sample], seen: Observation, measured: Measured) -> bool:
+class There(NamedTuple):
+    """What is there in this round."""
+
+    samples: Sequence[Sample]
+    seen: Observation
+    measured: Measured
+
+    @property
+    def now(self) -> float:
+        """Of the last sample, seconds."""
+        return self.samples[-1].at
+
+    @property
+    def work(self) -> float:
+        """The mean of the last seconds, Erlangs."""
+        return predictors.mean(self.samples, self.now, predictors.FAST_S)
+
+    def busy(self, sample: Sample) -> bool:
+        """Whether the pods had no idle time at that load."""
+        capacity = self.measured.capacity
+        return sample.erlangs >= max(slo.FULL * capacity, capacity - IDLE_WORKERS)
+
+
+def full(there: There) -> bool:
     """Whether all replicas are ready and have had no idle time lately."""
-    now = samples[-1].at
+    samples, seen, measured = there
+    now = there.now
     recent = [s for s in samples if s.at > now - predictors.FAST_S]
     all_there = 0 < measured.ready == seen.replicas and not measured.missing
     enough = len(recent) >= LEAST_ROUNDS and recent[0].at < now - predictors.FAST_S / 2
-    least = max(slo.FULL * measured.capacity, measured.capacity - IDLE_WORKERS)
-    return all_there and enough and all(s.erlangs >= least for s in recent)
+    return all_there and enough and all(map(there.busy, recent))
 
 
-def tried(
-    policy: Policy, last: Trial | None, samples: Sequence[Sample], there: tuple[Observation, Measured], needed: int
-) -> Trial | None:
-    """The last trial, or a new one where full pods are all that the known load needs."""
-    (seen, measured), now = there, samples[-1].at
-    if needed > seen.replicas or seen.replicas >= policy.max_replicas or not full(samples, seen, measured):
+def tried(policy: Policy, last: Trial | None, fell: Work | None, there: There, needed: int) -> Trial | None:
+    """The last trial, or a new one where full pods are all that the known load needs.
+
+    What more pods did before they went is as good as a trial.
+    """
+    now, work, replicas = there.now, there.work, there.seen.replicas
+    if needed > replicas or replicas >= policy.max_replicas or not full(there):
         return last
-    work = predictors.mean(samples, now, predictors.FAST_S)
-    if last is not None and now - last.at < AGAIN_S and work < MORE * last.erlangs:
+    if any(each is not None and now - each.at < AGAIN_S and work < MORE * each.erlangs for each in (last, fell)):
         return last
-    return Trial(now, work, seen.replicas + 1)
+    return Trial(now, work, replicas + 1)
+
+
+def fallen(before: Work | None, there: There, replicas: int) -> Work | None:
+    """The work of the pods before some of them went, as long as those that stay have had no idle time since.
+
+    Once they have had some, whatever fills them is other load. Reports of the moment of the fall are of before and
+    after it: they do not tell.
+
+    Args:
+        before: what was known up to the last round.
+        there: this round.
+        replicas: that are decided.
+    """
+    if there.busy(there.samples[-1]):
+        return before
+    if replicas < there.seen.replicas:
+        return Work(there.now, there.work)
+    return before if before is not None and there.now - before.at < predictors.FAST_S else None
 
 
 def goes_on(trial: Trial | None, now: float, horizon_s: float) -> bool:

@@ -13,7 +13,7 @@ from corefit_core.recommender.capacity import Demand
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.placement import Size
 from corefit_core.recommender.predictors import Sample
-from corefit_core.recommender.saturation import Trial
+from corefit_core.recommender.saturation import There, Trial, Work
 from corefit_core.recommender.transients import Transients
 from corefit_core.recommender.types import Observation, Policy, Reason
 from corefit_core.window import Timed
@@ -32,6 +32,7 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
         replicas: that the load needed last, from where they are looked for the next time.
         transients: bursts that ended before a pod for them could serve, and the burst of now.
         trial: the last replica that was added to see whether there is more load; None before one was.
+        fell: the work of the pods before some of them went; None where those that stay have had idle time since.
     """
 
     known_since: float | None = None
@@ -40,6 +41,7 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 0
     transients: Transients = Transients()
     trial: Trial | None = None
+    fell: Work | None = None
 
 
 class Situation(NamedTuple):
@@ -56,6 +58,11 @@ class Situation(NamedTuple):
     def now(self) -> float:
         """Of the last sample, seconds."""
         return self.samples[-1].at
+
+    @property
+    def there(self) -> There:
+        """What tells whether pods have idle time."""
+        return There(self.samples, self.seen, self.measured)
 
 
 class Outcome(NamedTuple):
@@ -92,7 +99,7 @@ def ignorance(seen: Observation, measured: Measured) -> Reason | None:
 def stabilized(here: Situation, before: WindowState, demand: Demand, known: Transients) -> tuple[Outcome, WindowState]:
     """The replicas within bounds and window, and the state for the next round."""
     needed = demand.replicas if demand.withheld is None else demand.withheld.replicas
-    trial = saturation.tried(here.policy, before.trial, here.samples, (here.seen, here.measured), needed)
+    trial = saturation.tried(here.policy, before.trial, before.fell, here.there, needed)
     if trial is not None and saturation.goes_on(trial, here.now, here.horizon_s):
         replicas, down = max(demand.replicas, trial.replicas), max(demand.scale_down, trial.replicas)
         demand = demand._replace(replicas=replicas, scale_down=down)
@@ -105,7 +112,9 @@ def stabilized(here: Situation, before: WindowState, demand: Demand, known: Tran
         trial=trial,
     )
     outcome = _short(here, demand) or _choice(here, after, demand)
-    return (outcome if demand.sized is None else _sized(here, outcome, demand)), after
+    outcome = outcome if demand.sized is None else _sized(here, outcome, demand)
+    fell = saturation.fallen(before.fell, here.there, outcome.replicas)
+    return outcome, msgspec.structs.replace(after, fell=fell)
 
 
 def _known_since(here: Situation, before: WindowState) -> float:
@@ -131,7 +140,7 @@ def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
     trial = after.trial
     if trial is not None and bounded == trial.replicas and saturation.goes_on(trial, here.now, here.horizon_s):
         return Outcome(bounded, "Saturated", demand, tried=True)
-    if bounded == current == needed and saturation.full(here.samples, here.seen, here.measured):
+    if bounded == current == needed and saturation.full(here.there):
         return Outcome(current, "Saturated", demand)
     if bounded != needed:
         return Outcome(bounded, "AtMaximum" if needed > policy.max_replicas else "AtMinimum", demand)
