@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.wire import LIMITS, Wire, fed
 
-from corefit_runtime.http.connection import SMALL_BODY, Connection
+from corefit_runtime.http.chunks import SMALL_CHUNKS, ChunkedBody
+from corefit_runtime.http.connection import SCRATCH, SMALL_BODY, Connection
 from corefit_runtime.http.exchange import Exchange
-from corefit_runtime.http.messages import Head, Response, parse_head
+from corefit_runtime.http.inbox import KEPT
+from corefit_runtime.http.messages import BadHead, Head, Response, parse_head
 from corefit_runtime.http.server import Server
 
 
@@ -178,3 +181,43 @@ def test_whatever_comes_is_answered_or_refused_and_leaves_nothing(pieces: list[b
     assert b"HTTP/1.1 500" not in sent
     assert server.memory.held == 0
     assert not server.connections
+
+
+async def test_a_client_that_runs_ahead_is_read_no_further_than_is_kept() -> None:
+    """What was kept grew with each read while requests were answered at once, and was charged to nobody."""
+    server = Server(echo, LIMITS, error_body=lambda message: message.encode())
+    connection, wire = Connection(server), Wire()
+    connection.connection_made(cast("asyncio.Transport", wire))
+    one, count = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 20_000
+    steps, most = fed(connection, wire, one * count), 0
+    for _ in range(2 * count):
+        if wire.reading:
+            next(steps, None)
+        most = max(most, len(connection._inbox.pending))
+        await asyncio.sleep(0)
+    assert most <= KEPT + SCRATCH
+    assert wire.sent.count(b"HTTP/1.1 200 OK") == count
+    assert wire.reading
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("size", [1, 10, 63])
+def test_a_body_of_many_tiny_chunks_is_refused(size: int) -> None:
+    """A chunk takes 3 us, however small it is: those of one byte in one read stopped the event loop for 30 ms."""
+    chunks, limit = (b"%x\r\n%b\r\n" % (size, b"a" * size)) * 100_000, 10_000_000
+    with pytest.raises(BadHead, match="fewer than 64 bytes on average: send larger chunks"):
+        ChunkedBody(limit, 1000).feed(chunks)
+    some = ChunkedBody(limit, 1000)
+    some.feed((b"%x\r\n%b\r\n" % (size, b"a" * size)) * SMALL_CHUNKS)
+    many = ChunkedBody(limit, 1000)
+    many.feed((b"40\r\n%b\r\n" % (b"a" * 64)) * 100_000 + b"0\r\n\r\n")
+    assert many.complete
+
+
+@pytest.mark.parametrize(("version", "interim"), [(b"1.1", 1), (b"1.0", 0)])
+async def test_only_a_client_that_knows_interim_answers_gets_one(version: bytes, interim: int) -> None:
+    """Behind a proxy of HTTP/1.0 the interim answer was taken for the answer, and the answer for the next one."""
+    head = b"POST / HTTP/%b\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n" % version
+    sent, _ = await converse([head, b"ab"])
+    assert sent.count(b"HTTP/1.1 100 Continue\r\n\r\n") == interim
+    assert sent.endswith(b"<ab>")

@@ -89,13 +89,17 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(error.status, str(error))
 
     def _receive(self, nbytes: int) -> None:
+        self._take(nbytes)
+        if self._inbox.full and self._transport is not None:
+            self._transport.pause_reading()
+
+    def _take(self, nbytes: int) -> None:
         if self._body.active:
             self._body.received(nbytes)
             self._read_body()
         elif self._exchange is not None or (self._paused and self._head is None):
             # The client sends its next request before it has this answer: it is kept, up to a bound.
-            if not self._inbox.keep(bytes(self._server.view[:nbytes])) and self._transport is not None:
-                self._transport.pause_reading()
+            self._inbox.pending += bytes(self._server.view[:nbytes])
         elif self._chunks is not None:
             self._read_chunked(self._chunks, bytes(self._server.view[:nbytes]))
         else:
@@ -148,8 +152,13 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self, transport: asyncio.Transport) -> None:
         """To what came while we were busy, unless the client doesn't take our answers."""
         if not self._paused and not transport.is_closing():
-            transport.resume_reading()
+            self._read_on()
             self._loop.call_soon(self._read_pending)
+
+    def _read_on(self) -> None:
+        """More from the client, unless it is ahead of us by as much as is kept."""
+        if not self._inbox.full and self._transport is not None:
+            self._transport.resume_reading()
 
     @property
     def activity(self) -> Activity:
@@ -195,6 +204,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._read_gathered(data)
             except BadHead as error:
                 self._refuse(error.status, str(error))
+            if not self._paused:
+                self._read_on()
 
     def _begin(self, raw: bytes, rest: memoryview) -> None:
         """A head is complete: checks it, and makes room for its body."""

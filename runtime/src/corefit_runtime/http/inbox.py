@@ -6,7 +6,7 @@ from corefit_runtime.http.messages import BadHead
 
 END: Final = b"\r\n\r\n"
 KEPT: Final = 65536
-"""Bytes of a next request after which no more of it is read."""
+"""Bytes of next requests after which no more of them is read."""
 
 
 class Inbox:
@@ -25,10 +25,10 @@ class Inbox:
         self._limit = limit
         self.pending = b""
 
-    def keep(self, data: bytes) -> bool:
-        """Bytes of the next request, before this one has its answer; False when it should be enough."""
-        self.pending += data
-        return len(self.pending) <= KEPT
+    @property
+    def full(self) -> bool:
+        """Whether no more should be read, however fast the requests in it are answered."""
+        return len(self.pending) > KEPT
 
     def head(self, data: bytes) -> tuple[bytes, memoryview] | None:
         """The head that `data` completes, with what came behind it; None, and it is kept, where none is complete.

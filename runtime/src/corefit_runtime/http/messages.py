@@ -161,6 +161,8 @@ def parse_head(data: bytes) -> Head:
     closing = b"close" in head.headers.get(b"connection", b"").lower()
     head.keep_alive = not closing and version != "1.0"
     head.chunked = _chunked(head.headers, version)
+    if version == "1.0":  # RFC 9110, 10.1.1: such a client would take the interim answer for the answer.
+        head.headers.pop(b"expect", None)
     head.length = int(head.headers.get(b"content-length", b"0") or b"0")
     return head
 
