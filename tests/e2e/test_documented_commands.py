@@ -54,6 +54,7 @@ PAGES: Final = {
             r"file:///mnt/my-model/model.onnx +2 ",
         )
     ),
+    "docs/devcluster.md": Page(says=(r"digits +1/1 +Serving",)),
     "docs/model-sources.md": Page(claims=True, says=("digits-from-claim condition", "digits-from-file condition")),
     "docs/operations.md": Page((*SERVED, WAIT), says=("Progressing", r"http://models/digits.onnx", "condition met")),
     "docs/security.md": Page(says=("secret/models created",)),
