@@ -72,7 +72,7 @@ bench-mlperf: setup ## MLPerf's load generator judges p99 within the objective a
 	$(RUN) python bench/mlperf/run.py
 
 bench-mutation: setup ## mutation testing of core: 400 mutants against its quick tests (SAMPLE=..., MODULE=recommender)
-	$(UV) run --no-sync --with cosmic-ray==8.7.0 python bench/mutation/run.py --sample $(or $(SAMPLE),400) $(if $(MODULE),--module $(MODULE))
+	$(UV) run --no-sync --with cosmic-ray==8.7.0 --with pytest-cov==7.0.0 python bench/mutation/run.py --sample $(or $(SAMPLE),400) $(if $(MODULE),--module $(MODULE))
 
 bench-sidecar: setup ## a prediction by socket, loopback address and Service (N=rounds), on a real cluster
 	ROUNDS=$(or $(N),16) $(RUN) pytest tests/e2e/test_sidecar_transport.py -s

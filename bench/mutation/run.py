@@ -4,12 +4,15 @@
 
 cosmic-ray (https://cosmic-ray.readthedocs.io) knows the mutations. A sample takes places in the code at random and one
 mutation at each, so that an expression with twelve possible mutations counts as often as one with one. Unions in
-annotations are left out: such a mutant ends with the import and says nothing of the tests. Each mutant meets the tests
-of its module only (`TESTS`). Survivors are listed with their difference, to be looked at: a test is missing, or the two
-programs are the same.
+annotations are left out: such a mutant ends with the import and says nothing of the tests.
+
+coverage.py says once which test runs which line. A mutant meets the tests that run its line, the quickest first, for
+`QUICK_S` seconds of tests at most. Survivors are listed with their difference, to be looked at: a test is missing, or
+the two programs are the same.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -18,9 +21,11 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from coverage import CoverageData
 from rich.console import Console
 from rich.progress import Progress
 
@@ -29,19 +34,40 @@ RESULTS: Final = ROOT / "bench/results/mutation"
 PACKAGE: Final = "core/src/corefit_core"
 LEFT_OUT: Final = ("api/reference.py", "api/status.py")
 """Modules that hold no decisions: text and declarations."""
-TESTS: Final = {
-    "api": ("api", "crd"),
-    "recommender": ("recommender*",),
-    "pods": ("sidecar", "ports", "operator_manifests", "environment"),
-    "service": ("api", "operator_manifests", "platform_policy"),
-    "environment": ("environment", "operator_manifests"),
-    "manifest": ("operator_manifests", "api"),
-    "errors": ("runtime_api",),
-    "window": ("window", "recommender*"),
-}
-"""By the first part of a module's path: the test files in tests/unit. A module that is not here has one of its name."""
-TIMEOUT_S: Final = 300
-QUICK: Final = "from hypothesis import settings; settings.register_profile('mutants', max_examples=25, deadline=None)"
+TESTS: Final = (
+    *(
+        "api",
+        "batching",
+        "burst",
+        "crd",
+        "election",
+        "environment",
+        "figures",
+        "memory",
+        "naming",
+        "operator_manifests",
+    ),
+    *("platform_policy", "ports", "quantity", "recommender*", "report", "runtime_api", "sidecar", "sizing", "text"),
+    "window",
+)
+"""Of tests/unit: the files that test core."""
+QUICK_S: Final = 60.0
+"""Seconds of tests that one mutant meets, as long as they take without it."""
+SLOWER: Final = 5
+"""A mutant whose tests take so many times as long as without it hangs: it counts as found."""
+PLUGIN: Final = """
+import json, os
+from hypothesis import Phase, settings
+settings.register_profile(
+    "mutants", max_examples=25, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(__import__("hypothesis").HealthCheck),
+)
+settings.load_profile("mutants")
+def pytest_runtest_logreport(report):
+    if report.when == "call" and "DURATIONS" in os.environ:
+        with open(os.environ["DURATIONS"], "a") as file:
+            print(json.dumps([report.nodeid, report.duration]), file=file)
+"""
 
 
 class Mutant(NamedTuple):
@@ -58,7 +84,7 @@ def mutants(copy: Path, only: set[str]) -> list[Mutant]:
     """All that cosmic-ray knows, in the modules that were named, or in all."""
     config, session = copy / "mutation.toml", copy / "mutation.sqlite"
     config.write_text(
-        f'[cosmic-ray]\nmodule-path = ["{PACKAGE}"]\ntimeout = {TIMEOUT_S}.0\nexcluded-modules = []\n'
+        f'[cosmic-ray]\nmodule-path = ["{PACKAGE}"]\ntimeout = 300.0\nexcluded-modules = []\n'
         'test-command = "true"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
     subprocess.run(["cosmic-ray", "init", config.name, session.name], cwd=copy, check=True)
@@ -86,14 +112,50 @@ def sampled(all_of_them: list[Mutant], count: int, seed: int) -> list[Mutant]:
     return [draw.choice(places[place]) for place in chosen]
 
 
-def tests_of(module: str) -> list[str]:
-    """The test files that the mutant of a module meets."""
-    first = module.removesuffix(".py").split("/")[0]
-    names = TESTS.get(first, (first,))
-    return sorted({str(path.relative_to(ROOT)) for n in names for path in ROOT.glob(f"tests/unit/test_{n}.py")})
+class Coverage:
+    """Which tests run which line of core, and how long they take.
+
+    Args:
+        copy: the tree, without a mutation.
+    """
+
+    def __init__(self, copy: Path) -> None:
+        paths = [path for name in TESTS for path in (copy / "tests/unit").glob(f"test_{name}.py")]
+        data, durations = copy / "mutation.coverage", copy / "durations.jsonl"
+        command = ["--cov=corefit_core", "--cov-context=test", "--cov-report=", *map(str, sorted(set(paths)))]
+        done = _pytest(copy, command, None, COVERAGE_FILE=str(data), DURATIONS=str(durations))
+        if done.returncode:
+            raise SystemExit(f"the tests fail without a mutation:\n{done.stdout.decode()[-3000:]}")
+        self._seconds: dict[str, float] = dict(json.loads(line) for line in durations.read_text().splitlines())
+        self._data = CoverageData(str(data))
+        self._data.read()
+        self._copy = copy
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """The tests that run the mutant's line, the quickest first; those of the whole file where none does.
+
+        A line that the import runs (a constant, a default) belongs to no test.
+        """
+        lines = self._data.contexts_by_lineno(str(self._copy / PACKAGE / mutant.module))
+        tests = _test_names(lines.get(mutant.place[0], [])) or _test_names([*chain.from_iterable(lines.values())])
+        chosen, total = [], 0.0
+        for name in sorted(tests & self._seconds.keys(), key=self._seconds.__getitem__):
+            total += self._seconds[name]
+            if total > QUICK_S:
+                break
+            chosen.append(name)
+        return chosen
+
+    def seconds(self, tests: list[str]) -> float:
+        """How long these take together."""
+        return sum(self._seconds[name] for name in tests)
 
 
-def outcome(copy: Path, mutant: Mutant) -> tuple[bool, str]:
+def _test_names(contexts: list[str]) -> set[str]:
+    return {context.rsplit("|", 1)[0] for context in contexts if context}
+
+
+def outcome(copy: Path, mutant: Mutant, coverage: Coverage) -> tuple[bool, str]:
     """Whether the tests find it, and the difference that it makes."""
     path = copy / PACKAGE / mutant.module
     before = path.read_text()
@@ -102,26 +164,28 @@ def outcome(copy: Path, mutant: Mutant) -> tuple[bool, str]:
         subprocess.run(command, cwd=copy, check=True, capture_output=True)
         if path.read_text() == before:
             return True, ""
-        return _found(copy, mutant.module), _difference(before, path.read_text(), mutant.module)
+        return _found(copy, coverage, mutant), _difference(before, path.read_text(), mutant.module)
     finally:
         path.write_text(before)
 
 
-def _found(copy: Path, module: str) -> bool:
-    environment = {**os.environ, "PYTHONPATH": f"{copy / 'core/src'}:{copy / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+def _found(copy: Path, coverage: Coverage, mutant: Mutant) -> bool:
+    tests = coverage.tests_of(mutant)
+    if not tests:
+        return False
     try:
-        done = subprocess.run(
-            [*command, *tests_of(module)],
-            cwd=copy,
-            env=environment,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        return _pytest(copy, ["-x", *tests], 60 + SLOWER * coverage.seconds(tests)).returncode != 0
     except subprocess.TimeoutExpired:
         return True
-    return done.returncode != 0
+
+
+def _pytest(
+    copy: Path, arguments: list[str], timeout: float | None, **variables: str
+) -> "subprocess.CompletedProcess[bytes]":
+    paths = f"{copy / 'core/src'}:{copy / 'tests'}"
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=timeout, check=False)
 
 
 def _difference(before: str, after: str, module: str) -> str:
@@ -143,12 +207,13 @@ def main() -> None:
         copy = Path(folder) / "tree"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".uv", ".*cache*"))
         conftest = copy / "tests/conftest.py"
-        conftest.write_text(f"{conftest.read_text()}\n{QUICK}\nsettings.load_profile('mutants')\n")
+        conftest.write_text(f"{conftest.read_text()}\n{PLUGIN}")
         chosen = sampled(mutants(copy, set(options.module)), options.sample, options.seed)
+        coverage = Coverage(copy)
         with Progress(console=console) as progress:
             task = progress.add_task("mutants", total=len(chosen))
             for mutant in chosen:
-                found, difference = outcome(copy, mutant)
+                found, difference = outcome(copy, mutant, coverage)
                 if difference:
                     tried += 1
                     survivors += [] if found else [f"{mutant.module} {mutant.function}\n{difference}"]
