@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from store import RESULTS, Case, Row, append, row
 
-from corefit.simulate.corefit import Flaws
+from corefit.simulate.flaws import Flaws
 from corefit.simulate.outcome import Setting
 from corefit.simulate.run import simulate
 from corefit.simulate.traces import Trace

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corefit.simulate import traces
-from corefit.simulate.corefit import Corefit
+from corefit.simulate.corefit import Corefit, policy_of
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.outcome import Setting
 from corefit.simulate.requests import Requests, services
-from corefit.simulate.run import corefit_policy, simulate
+from corefit.simulate.run import simulate
 from corefit.simulate.scalers import View
 from corefit_core.recommender import Decision, State
 from corefit_core.recommender.stabilization import WindowState
@@ -44,7 +44,7 @@ def replay(counts: np.ndarray, service: Service = SERVICE) -> tuple[list[Round],
     trace = traces.from_counts("counts", counts, 1)
     work = services(len(trace.arrivals), service.service_s, service.service_cv, 1)
     fleet = Fleet(service, Requests(trace.arrivals, work, trace.duration_s, service.balancing), 1)
-    corefit, rounds, now = Corefit(corefit_policy(Setting(service=service))), [], 0.0
+    corefit, rounds, now = Corefit(policy_of(Setting(service=service))), [], 0.0
     while now < trace.duration_s:
         before = len(View(fleet, now).pods)
         replicas = corefit.replicas(View(fleet, now))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from corefit.simulate import synthetic, traces
-from corefit.simulate.corefit import Flaws
+from corefit.simulate.flaws import Flaws
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.hpa import Hpa
 from corefit.simulate.kernel import Floats
 from corefit.simulate.kpa import Kpa
 from corefit.simulate.outcome import Setting
+from corefit.simulate.policies import POLICIES, PolicyEntry, usage
 from corefit.simulate.requests import Balancing, Requests, services
 from corefit.simulate.run import simulate
 from corefit.simulate.scalers import View
@@ -293,3 +294,10 @@ def trace_peak(arrivals: Floats, span_s: float) -> float:
     """The highest rate over so many seconds."""
     counts, _ = np.histogram(arrivals, np.arange(0.0, arrivals[-1] + span_s, span_s))
     return float(counts.max() / span_s)
+
+
+@pytest.mark.parametrize("entry", POLICIES, ids=lambda entry: entry.name)
+def test_each_policy_of_the_table_runs(entry: PolicyEntry) -> None:
+    trace = synthetic.trace("constant", 5.0, 60)
+    assert simulate(entry.name, trace, Setting()).policy == entry.name
+    assert entry.usage in usage()

@@ -5,17 +5,13 @@ May not be compared as if anyone could run it.
 """
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from corefit.simulate.kernel import Ints
-from corefit.simulate.outcome import Case, Outcome
-from corefit.simulate.scalers import Fixed, Scaler, needs, offered
-
-Run = Callable[[Case, Scaler, int], Outcome]
-"""Simulates a case under a scaler that begins with so many replicas."""
+from corefit.simulate.outcome import Case, Outcome, Run
+from corefit.simulate.scalers import Fixed, needs, offered
 
 STEP_S: Final = 5.0
 """Seconds of load that a plan is made for at a time: less is noise, and no pod starts faster."""
@@ -31,7 +27,7 @@ MARGINS: Final = (0.0, 0.25, 0.5, 1.0)
 """By how much more than the load of the moment the reactive bound may size for."""
 
 
-def clairvoyant(case: Case, run: Run) -> Outcome:
+def clairvoyant(case: Case, _argument: str, run: Run) -> Outcome:
     """Knows all arrivals, asks one start-up ahead, and plans for the most misses that still keep the objective."""
     low, high = ALLOWED
     best: Outcome | None = None
@@ -45,7 +41,7 @@ def clairvoyant(case: Case, run: Run) -> Outcome:
     return best or _planned(case, run, _ahead(case, low))
 
 
-def static(case: Case, run: Run) -> Outcome:
+def static(case: Case, _argument: str, run: Run) -> Outcome:
     """The fewest replicas that keep the objective over the whole trace, never changed."""
     service = case.setting.service
     least = case.work.sum() / case.trace.duration_s / service.workers
@@ -61,7 +57,7 @@ def static(case: Case, run: Run) -> Outcome:
     return best
 
 
-def reactive(case: Case, run: Run) -> Outcome:
+def reactive(case: Case, _argument: str, run: Run) -> Outcome:
     """Knows the load of the moment exactly and at once, and nothing of the next: what is had without foresight.
 
     It holds a floor at all times, and above that what the load asked for lately, with a margin: floor, time and margin
@@ -88,14 +84,7 @@ def reactive(case: Case, run: Run) -> Outcome:
                     high = floor - 1
                 else:
                     low = floor + 1
-    return best or closest or static(case, run)
-
-
-BOUNDS: Final[dict[str, Callable[[Case, Run], Outcome]]] = {
-    "clairvoyant": clairvoyant,
-    "static": static,
-    "reactive": reactive,
-}
+    return best or closest or static(case, "", run)
 
 
 def _ahead(case: Case, allowed: float) -> Ints:

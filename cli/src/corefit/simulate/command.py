@@ -12,11 +12,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from corefit.checks import output, percentile, positive
-from corefit.simulate import traces
-from corefit.simulate.corefit import Flaws
+from corefit.simulate import policies, traces
+from corefit.simulate.flaws import Flaws
 from corefit.simulate.fleet import Service
 from corefit.simulate.outcome import Outcome, Setting
-from corefit.simulate.run import ALL, check, simulate
+from corefit.simulate.run import simulate
 from corefit_core import sizing
 from corefit_core.errors import ConfigError
 from corefit_core.recommender import CpuRange, Policy
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     setting = _setting(arguments)
     names = _names(arguments.policy)
     for name in names:
-        check(name, setting)
+        policies.named(name)
     _check_outputs(arguments.json, arguments.plot)
     trace = traces.read(arguments.trace, positive("--scale", arguments.scale), arguments.seed)
     console = Console(stderr=True)
@@ -135,7 +135,7 @@ def _ms(seconds: float | None) -> str:
 
 
 def _names(wanted: Sequence[str] | None) -> list[str]:
-    names = [each for name in wanted or ["corefit"] for each in (ALL if name == "all" else (name,))]
+    names = [each for name in wanted or ["corefit"] for each in (policies.ALL if name == "all" else (name,))]
     return list(dict.fromkeys(names))
 
 

@@ -1,33 +1,46 @@
-"""Corefit's own `decide` on the simulated pods' reports, and the ways in which reports can be wrong or late.
+"""Corefit's own `decide` on the simulated pods' reports.
 
 The same function runs in the operator; nothing of it is repeated here. May not correct what `decide` decides.
 """
 
 import random
 from collections import deque
+from typing import Final
 
 import msgspec
 
+from corefit.simulate.flaws import Flaws
+from corefit.simulate.outcome import Case, Outcome, Run, Setting
 from corefit.simulate.scalers import View
 from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
 from corefit_core.report import Histogram, Report
 
 NODE = "node"
 """All pods are simulated on one: what it has free is what the service's nodes have free together."""
+RANGED_ROUND_S: Final = 1.0
+"""With a range of CPU the round is what answers a surge: longer than a resize takes, it is the larger half."""
 
 
-class Flaws(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong with the reports.
+def run(case: Case, argument: str, run_case: Run) -> Outcome:
+    """Corefit; with the argument `pods` without resizes."""
+    setting = case.setting
+    return run_case(case, Corefit(policy_of(setting, resizes=argument != "pods"), setting.flaws, setting.seed))
 
-    Attributes:
-        late_s: each report is so many seconds old when it is read.
-        silent: the share of pods that does not answer, another draw for each pod and round.
-        service_factor: the measured service time over the true one.
-    """
 
-    late_s: float = 0.0
-    silent: float = 0.0
-    service_factor: float = 1.0
+def policy_of(setting: Setting, *, resizes: bool = True) -> Policy:
+    """Corefit's policy for the simulated service; without its range of CPU where nothing is resized."""
+    service = setting.service
+    ranged = service.cpu_range is not None and resizes
+    return msgspec.structs.replace(
+        setting.policy,
+        objective=service.objective,
+        max_replicas=setting.max_replicas,
+        workers_per_pod=service.workers,
+        millicores_per_pod=service.millicores,
+        cpu_range=service.cpu_range if ranged else None,
+        resize_s=service.resize_s,
+        round_s=RANGED_ROUND_S if ranged else setting.policy.round_s,
+    )
 
 
 class Corefit:

@@ -9,7 +9,10 @@ down-stabilisation, up by +4 pods or +100 % a 15 s whichever is more. May not kn
 import math
 from typing import Final
 
+import msgspec
+
 from corefit.simulate.fleet import Pod
+from corefit.simulate.outcome import Case, Outcome, Run
 from corefit.simulate.scalers import View
 
 SYNC_S: Final = 15.0
@@ -21,6 +24,23 @@ CPU_INITIALISATION_S: Final = 300.0
 INITIAL_READINESS_DELAY_S: Final = 30.0
 METRIC_WINDOW_S: Final = 15.0
 """metrics-server scrapes each 15 s and gives the CPU used between two scrapes."""
+
+
+DEFAULT_TARGET: Final = 70.0
+"""Percent of CPU, what most examples of Kubernetes use."""
+
+
+def run(case: Case, argument: str, run_case: Run) -> Outcome:
+    """The HPA; the argument is its target in percent."""
+    return run_case(case, Hpa(float(argument or DEFAULT_TARGET), case.setting.max_replicas))
+
+
+def run_unsized(case: Case, argument: str, run_case: Run) -> Outcome:
+    """The same over pods whose threads nobody sized, so that each request takes them longer."""
+    share, service = case.setting.unsized, case.setting.service
+    slower = msgspec.structs.replace(service, service_s=service.service_s / share)
+    setting = msgspec.structs.replace(case.setting, service=slower)
+    return run(case._replace(setting=setting, work=case.work / share), argument, run_case)
 
 
 class Hpa:

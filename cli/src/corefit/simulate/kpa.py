@@ -8,6 +8,7 @@ the defaults of config-autoscaler: windows of 60 s and 6 s, panic at 200 %, 70 %
 import math
 from typing import Final
 
+from corefit.simulate.outcome import Case, Outcome, Run
 from corefit.simulate.scalers import View
 
 TICK_S: Final = 2.0
@@ -16,6 +17,15 @@ PANIC_S: Final = 6.0
 PANIC_THRESHOLD: Final = 2.0
 MAX_UP: Final = 1000.0
 MAX_DOWN: Final = 2.0
+
+
+DEFAULT_TARGET: Final = 70.0
+
+
+def run(case: Case, argument: str, run_case: Run) -> Outcome:
+    """The KPA; the argument is its target in percent."""
+    workers, most = case.setting.service.workers, case.setting.max_replicas
+    return run_case(case, Kpa(float(argument or DEFAULT_TARGET), workers, most))
 
 
 class Kpa:

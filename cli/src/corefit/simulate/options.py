@@ -4,6 +4,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from corefit.simulate import policies
 from corefit_core.recommender import NAIVE_THROUGHPUT
 
 
@@ -23,8 +24,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--policy",
         action="append",
         metavar="NAME",
-        help="corefit, corefit:pods (without resizes), hpa:70, kpa:70, ray, ray:70, static, clairvoyant, "
-        "reactive (the load of the moment, known exactly), naive or all (but reactive); repeatable (corefit)",
+        help=f"{policies.usage()} (all but reactive); repeatable (corefit)",
     )
     add("--json", type=Path, metavar="OUT", help="write the outcomes as JSON ('-': to standard output)")
     add("--plot", type=Path, metavar="OUT.png", help="draw load, capacity, p99 and cost")

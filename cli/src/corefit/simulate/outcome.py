@@ -1,14 +1,15 @@
 """What a run depends on and what came of it: settings, cases and outcomes. May not simulate."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
-from corefit.simulate.corefit import Flaws
+from corefit.simulate.flaws import Flaws
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.kernel import Floats, Singles
+from corefit.simulate.scalers import Scaler
 from corefit.simulate.traces import Trace
 from corefit_core.recommender import NAIVE_THROUGHPUT, Policy
 
@@ -70,6 +71,13 @@ class Case(NamedTuple):
     trace: Trace
     work: Floats
     setting: Setting
+
+
+class Run(Protocol):
+    """Simulates a case under a scaler."""
+
+    def __call__(self, case: Case, scaler: Scaler, first: int | None = None) -> Outcome:
+        """Begin with `first` replicas; without it, with what the first minute of the trace needs."""
 
 
 def outcome(case: Case, fleet: Fleet, steps: Sequence[tuple[float, int]]) -> Outcome:

@@ -8,6 +8,7 @@ the target, looked back over 30 s, up after 30 s and down after 600 s of the sam
 import math
 from typing import Final
 
+from corefit.simulate.outcome import Case, Outcome, Run
 from corefit.simulate.scalers import View
 
 LOOK_BACK_S: Final = 30.0
@@ -17,6 +18,12 @@ DEFAULT_TARGET: Final = 2.0
 """`target_ongoing_requests`."""
 CONTROL_S: Final = 1.0
 """Serve's loop runs each 0.1 s on metrics that change each 10 s: a second tells nothing apart."""
+
+
+def run(case: Case, argument: str, run_case: Run) -> Outcome:
+    """Ray Serve; the argument is its target in percent of a pod's workers, without it Ray's own default."""
+    workers, most = case.setting.service.workers, case.setting.max_replicas
+    return run_case(case, Ray(float(argument) / 100 * workers if argument else DEFAULT_TARGET, most))
 
 
 class Ray:
