@@ -1,6 +1,6 @@
 """One central queue against a queue for each worker with stealing: the same arrivals, the same runs, two disciplines.
 
-Both are earliest-due-first and hand work over as `corefit_runtime.pool` does: a heap under a lock, a token that wakes.
+Both are earliest-due-first and hand work over as the runtime's pool does: a heap under a lock, a token that wakes.
 What differs is where a request waits and who may take it.
 """
 

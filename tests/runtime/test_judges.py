@@ -14,7 +14,7 @@ import tritonclient.http as triton
 from onnx import TensorProto, helper, save
 from tritonclient.utils import InferenceServerException
 
-from corefit_runtime.datatypes import NUMPY
+from corefit_runtime.tensors.datatypes import NUMPY
 
 ONNX = {
     "BOOL": TensorProto.BOOL,

@@ -19,23 +19,24 @@ from runtime.onnx_cases import Case, Feeds, Judge, cases, freed, same
 from corefit_core.batching import Line
 from corefit_core.errors import ModelError
 from corefit_core.sizing import Grant
-from corefit_runtime import datatypes, settings
-from corefit_runtime.api import InferenceApi
-from corefit_runtime.facts import HEADER_LENGTH
-from corefit_runtime.grant import Cgroup
+from corefit_runtime.concurrency.offload import Offload
+from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.messages import HttpLimits, error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.limits import Limits
-from corefit_runtime.meter import Meter
-from corefit_runtime.offload import Offload
-from corefit_runtime.pool import Pool
-from corefit_runtime.rooms import Rooms
-from corefit_runtime.service import Service
-from corefit_runtime.serving import Serving
+from corefit_runtime.memory.buffers import Rooms
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.pool import Pool
+from corefit_runtime.rest.api import InferenceApi
+from corefit_runtime.rest.headers import HEADER_LENGTH
+from corefit_runtime.serving.lifecycle import Serving
+from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
+from corefit_runtime.tensors import datatypes
 
 SAMPLE_EVERY = 24
 SHARED_NOISE = 1e-3
-"""Of a row's largest value: kernels for other row counts sum in another order (`coupling.FLOAT_NOISE`)."""
+"""Of a row's largest value: kernels for other row counts sum in another order (`comparison.FLOAT_NOISE`)."""
 CLIENTS = 4
 
 

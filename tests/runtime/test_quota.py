@@ -22,7 +22,7 @@ ROW = [1.0, 2.0, 3.0, 4.0]
 
 LOOK = """
 import json
-from corefit_runtime.grant import Cgroup, current
+from corefit_runtime.grant.cgroups import Cgroup, current
 cgroup = Cgroup.of_process()
 print(json.dumps([current(cgroup).quota_millicores, cgroup.unknown]))
 """

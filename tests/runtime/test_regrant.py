@@ -11,14 +11,14 @@ import numpy as np
 from corefit_core.batching import Line
 from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant
-from corefit_runtime.calibrate import Findings
-from corefit_runtime.grant import Cgroup
-from corefit_runtime.limits import Limits
-from corefit_runtime.meter import Meter
-from corefit_runtime.pool import Pool
-from corefit_runtime.service import Service
-from corefit_runtime.serving import Serving
-from corefit_runtime.settings import load
+from corefit_runtime.calibration.calibrate import Findings
+from corefit_runtime.grant.cgroups import Cgroup
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.pool import Pool
+from corefit_runtime.serving.lifecycle import Serving
+from corefit_runtime.settings.settings import load
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
 
 ROW = [1.0, 2.0, 3.0, 4.0]
 

@@ -13,20 +13,23 @@ from runtime.products import products
 from corefit_core.batching import Line
 from corefit_core.errors import TooLarge
 from corefit_core.memory import Shares
-from corefit_runtime import memory, runs
-from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.jobs import GROWN_AFTER, Job, Model, Outputs
-from corefit_runtime.limits import Limits
-from corefit_runtime.meter import Meter
-from corefit_runtime.pool import Pool
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
+from corefit_runtime.memory import container
+from corefit_runtime.pool import runs
+from corefit_runtime.pool.jobs import Job, Outputs
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.model import GROWN_AFTER, Model
+from corefit_runtime.pool.pool import Pool
+from corefit_runtime.telemetry.meter import Meter
 
 MIB = 1 << 20
 SHARES = Shares(runs=32 * MIB, bodies=32 * MIB)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return Engine(products(tmp_path), Threads(), shares=SHARES)
+def engine(tmp_path: Path) -> OnnxRuntimeEngine:
+    return OnnxRuntimeEngine(products(tmp_path), Threads(), shares=SHARES)
 
 
 def rows(count: int, size: int) -> "np.ndarray[Any, Any]":
@@ -66,20 +69,20 @@ class Bench:
         return got if isinstance(got, Exception) else [float(y) for y in got[0]]
 
 
-def test_a_run_that_finds_no_memory_says_what_it_needs(engine: Engine) -> None:
+def test_a_run_that_finds_no_memory_says_what_it_needs(engine: OnnxRuntimeEngine) -> None:
     """One request of 4 MB took 2.1 GB, and the kernel ended the pod with all that were in it."""
-    before = memory.resident()
+    before = container.resident_memory()
     with pytest.raises(
         TooLarge, match=r"operator Mul needs 244 MiB for this input, and of the 32 MiB .* 3\d MiB are free"
     ):
         engine.run(None, {"x": rows(1, 8000)})
-    assert memory.resident() - before < 100 * MIB
+    assert container.resident_memory() - before < 100 * MIB
     assert engine.starved
     [y] = engine.run(None, {"x": rows(1, 10)})
     assert list(y) == [100.0]
 
 
-def test_a_session_of_other_threads_has_the_same_bound(engine: Engine) -> None:
+def test_a_session_of_other_threads_has_the_same_bound(engine: OnnxRuntimeEngine) -> None:
     with pytest.raises(TooLarge):
         engine.with_threads(Threads(intra=2)).run(None, {"x": rows(1, 8000)})
     engine.with_shares(Shares(runs=600 * MIB, bodies=MIB)).run(None, {"x": rows(1, 8000)})
@@ -87,7 +90,7 @@ def test_a_session_of_other_threads_has_the_same_bound(engine: Engine) -> None:
         engine.run(None, {"x": rows(1, 8000)})
 
 
-async def test_rows_that_do_not_fit_together_run_one_after_the_other(engine: Engine) -> None:
+async def test_rows_that_do_not_fit_together_run_one_after_the_other(engine: OnnxRuntimeEngine) -> None:
     model = Model(engine, name="m", version="1", sha256="")
     model.allow_sharing(True)
     bench = Bench(model)
@@ -99,7 +102,7 @@ async def test_rows_that_do_not_fit_together_run_one_after_the_other(engine: Eng
     await bench.pool.close()
 
 
-async def test_memory_that_others_have_for_a_moment_makes_no_run_small(engine: Engine) -> None:
+async def test_memory_that_others_have_for_a_moment_makes_no_run_small(engine: OnnxRuntimeEngine) -> None:
     """Two workers on one arena cut runs to a hundredth of what fits alone, until the model was loaded anew."""
     model = Model(engine, name="m", version="1", sha256="")
     model.allow_sharing(True)
@@ -112,7 +115,7 @@ async def test_memory_that_others_have_for_a_moment_makes_no_run_small(engine: E
     await bench.pool.close()
 
 
-def test_a_check_that_finds_no_memory_shows_nothing_of_rows(engine: Engine) -> None:
+def test_a_check_that_finds_no_memory_shows_nothing_of_rows(engine: OnnxRuntimeEngine) -> None:
     """It was taken for a contradiction, and no request was joined or cut from then on."""
     model = Model(engine, name="m", version="1", sha256="")
     model.allow_sharing(True)
@@ -130,7 +133,7 @@ def test_a_check_that_finds_no_memory_shows_nothing_of_rows(engine: Engine) -> N
     assert model.rows_independent
 
 
-def test_runs_may_be_as_large_as_before_once_many_have_had_memory(engine: Engine) -> None:
+def test_runs_may_be_as_large_as_before_once_many_have_had_memory(engine: OnnxRuntimeEngine) -> None:
     model = Model(engine, name="m", version="1", sha256="")
     model.lacked_memory(1000)
     assert model.most_elements == 500
@@ -139,13 +142,13 @@ def test_runs_may_be_as_large_as_before_once_many_have_had_memory(engine: Engine
     assert model.most_elements == 1000
 
 
-async def test_without_independent_rows_it_is_refused(engine: Engine) -> None:
+async def test_without_independent_rows_it_is_refused(engine: OnnxRuntimeEngine) -> None:
     bench = Bench(Model(engine, name="m", version="1", sha256=""))
     assert isinstance(await bench.answer(rows(64, 1000)), TooLarge)
     await bench.pool.close()
 
 
-async def test_what_fits_alone_waits_for_its_turn(engine: Engine) -> None:
+async def test_what_fits_alone_waits_for_its_turn(engine: OnnxRuntimeEngine) -> None:
     """Each needs more than half of the arena; none is refused, however many come at once."""
     bench = Bench(Model(engine, name="m", version="1", sha256=""))
     answers = await asyncio.gather(*(bench.answer(rows(5, 1000)) for _ in range(20)))

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from corefit_core import report
-from corefit_runtime import store
+from corefit_runtime.models import store
 
 ROW = [1.0, 2.0, 3.0, 4.0]
 SLOW_ROW = np.zeros((1, 810_000), np.float32)
@@ -425,7 +425,7 @@ def test_a_profile_shows_the_model_down_to_onnxruntime(start: Any, slow: str) ->
     frames = profile["shared"]["frames"]
     workers = [p for p in profile["profiles"] if "corefit-worker" in p["name"]]
     stacks = [[frames[index]["file"] or "" for index in sample] for worker in workers for sample in worker["samples"]]
-    runs = [files for files in stacks if any(file.endswith("corefit_runtime/engine.py") for file in files)]
+    runs = [files for files in stacks if any(file.endswith("corefit_runtime/engine/onnxruntime.py") for file in files)]
     assert any("onnxruntime_pybind11_state" in file for files in runs for file in files)
 
 

@@ -11,23 +11,24 @@ from onnx import helper
 from unit.wire import LIMITS, Wire, fed
 
 from corefit_core.batching import Line
-from corefit_runtime import settings
-from corefit_runtime.api import InferenceApi
-from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.facts import HEADER_LENGTH
-from corefit_runtime.grant import Cgroup
+from corefit_runtime.concurrency.offload import Offload
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
+from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.messages import Head, error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.jobs import Model
-from corefit_runtime.limits import Limits
-from corefit_runtime.meter import Meter
-from corefit_runtime.offload import Offload
-from corefit_runtime.pool import Pool
-from corefit_runtime.protocol import Codec
-from corefit_runtime.rooms import Rooms
-from corefit_runtime.service import Service
-from corefit_runtime.signature import Signature
+from corefit_runtime.memory.buffers import Rooms
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.model import Model
+from corefit_runtime.pool.pool import Pool
+from corefit_runtime.protocol.codec import Codec
+from corefit_runtime.protocol.signature import Signature
+from corefit_runtime.rest.api import InferenceApi
+from corefit_runtime.rest.headers import HEADER_LENGTH
+from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
 
 PATIENCE_S = 60.0
 LARGE = 1 << 20
@@ -48,7 +49,7 @@ class Told(Wire):
 class Port:
     """An inference port, and what it told its access log."""
 
-    def __init__(self, engine: Engine, memory: int) -> None:
+    def __init__(self, engine: OnnxRuntimeEngine, memory: int) -> None:
         loop = asyncio.get_running_loop()
         sizes = {"max_body": LARGE, "max_body_memory": memory}
         given = replace(settings.load(["--model", "x", "--name", "m:v2"], {}), **sizes)
@@ -94,7 +95,7 @@ class Port:
 
 
 @contextlib.asynccontextmanager
-async def port(engine: Engine, memory: int = 1 << 24) -> AsyncIterator[Port]:
+async def port(engine: OnnxRuntimeEngine, memory: int = 1 << 24) -> AsyncIterator[Port]:
     made = Port(engine, memory)
     yield made
     await asyncio.wait_for(made.pool.idle(), PATIENCE_S)
@@ -102,13 +103,13 @@ async def port(engine: Engine, memory: int = 1 << 24) -> AsyncIterator[Port]:
     await made.pool.close()
 
 
-def identity(folder: Any, kind: int) -> Engine:
+def identity(folder: Any, kind: int) -> OnnxRuntimeEngine:
     x, y = (helper.make_tensor_value_info(name, kind, ["n"]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path = folder / "m.onnx"
     path.write_bytes(model.SerializeToString())
-    return Engine(path, Threads())
+    return OnnxRuntimeEngine(path, Threads())
 
 
 def request(body: bytes, *headers: bytes, target: bytes = b"/v2/models/m:v2/infer") -> bytes:

@@ -5,14 +5,15 @@ from typing import Any
 
 from onnx import TensorProto, helper, numpy_helper
 
-from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
 
 F, I = TensorProto.FLOAT, TensorProto.INT64  # noqa: E741 - onnx's own letters
 
 
 def engine(
     folder: Path, nodes: list[Any], *, x: Any = ("n", 4), y: Any = ("n", 4), kind: int = F, **weights: Any
-) -> Engine:
+) -> OnnxRuntimeEngine:
     graph = helper.make_graph(
         nodes,
         "g",
@@ -23,4 +24,4 @@ def engine(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path = folder / "m.onnx"
     path.write_bytes(model.SerializeToString())
-    return Engine(path, Threads())
+    return OnnxRuntimeEngine(path, Threads())

@@ -13,7 +13,7 @@ from corefit_operator.telemetry.metrics import Metrics
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.messages import Response
 from corefit_runtime.http.server import Server
-from corefit_runtime.options import OPTIONS
+from corefit_runtime.settings.options import OPTIONS
 
 ADDRESSES = ("127.0.0.1", "::1")
 

@@ -10,7 +10,7 @@ import pytest
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import CpuRange, Policy
 from corefit_core.service import SOURCE_MOUNT, Service, decode
-from corefit_runtime import store
+from corefit_runtime.models import store
 
 MODEL = {"uri": "http://models/a.onnx"}
 

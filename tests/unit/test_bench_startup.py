@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from corefit_runtime.logs import JsonFormatter
+from corefit_runtime.process.logs import JsonFormatter
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def startup(bench: Callable[[str], ModuleType]) -> ModuleType:
 
 
 def _line(message: str, at: float) -> dict[str, Any]:
-    record = logging.LogRecord("corefit_runtime.app", logging.INFO, "", 0, message, None, None)
+    record = logging.LogRecord("corefit_runtime.process.app", logging.INFO, "", 0, message, None, None)
     record.created, record.msecs = at, 1000 * (at % 1)
     line: dict[str, Any] = json.loads(JsonFormatter().format(record))
     return line

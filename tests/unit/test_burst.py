@@ -8,7 +8,7 @@ from corefit_core.report import Burst, ModelIdentity, PlanInForce, Report
 from corefit_operator.collect import burst_window
 from corefit_operator.reconcile.state import ResourceState
 from corefit_operator.status import conditions
-from corefit_runtime.burst import BurstMeter
+from corefit_runtime.telemetry.burst import BurstMeter
 
 NOTHING = Burst(request_millicores=500)
 

@@ -12,7 +12,7 @@ from corefit_core.service import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
 from corefit_operator.workload.target import injection_template
-from corefit_runtime import options, settings
+from corefit_runtime.settings import options, settings
 
 TENSOR = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}
 SPEC: dict[str, Any] = {

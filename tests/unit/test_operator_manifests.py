@@ -12,7 +12,7 @@ from corefit_core.service import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
 from corefit_operator.kube.paths import CHILD_KINDS
-from corefit_runtime.admin import HOLD_S
+from corefit_runtime.admin.endpoints import HOLD_S
 
 DEFAULTS = Defaults(image="corefit/runtime:test", operator_namespace="corefit-system")
 

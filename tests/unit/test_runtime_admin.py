@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from corefit_core.report import ATTENTION_PATH, LONG, LONG_WAIT, Gauges
-from corefit_runtime import admin, metrics, settings
-from corefit_runtime.admin import AdminApi
-from corefit_runtime.grant import Cgroup
-from corefit_runtime.hierarchies import parse_hierarchies
+from corefit_runtime.admin import endpoints
+from corefit_runtime.admin.endpoints import AdminApi
+from corefit_runtime.grant.cgroups import Cgroup
+from corefit_runtime.grant.hierarchies import parse_hierarchies
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.messages import Response, parse_head
-from corefit_runtime.meter import Meter
-from corefit_runtime.service import Service
+from corefit_runtime.settings import settings
+from corefit_runtime.telemetry import metrics
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
 
 if TYPE_CHECKING:
-    from corefit_runtime.pool import Pool
+    from corefit_runtime.pool.pool import Pool
 
 
 class Client:
@@ -65,7 +67,7 @@ async def test_the_question_is_held_until_the_state_is_another(
 
 
 async def test_it_is_held_no_longer_than_a_probe_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "HOLD_S", 0.0)
+    monkeypatch.setattr(endpoints, "HOLD_S", 0.0)
     client = Client(AdminApi(service()))
     await asyncio.wait_for(client.answered.wait(), 60)
     assert client.said == [(503, b"Loading\n")]
@@ -133,7 +135,7 @@ async def test_a_queue_that_was_long_when_somebody_was_to_be_told_is_said_to_be_
 
 
 async def test_a_quiet_queue_is_said_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "ATTENTION_S", 0.0)
+    monkeypatch.setattr(endpoints, "ATTENTION_S", 0.0)
     client = Client(AdminApi(queueing(1e-3)[0]), ATTENTION_PATH)
     await asyncio.wait_for(client.answered.wait(), 60)
     assert client.said == [(200, b"quiet\n")]

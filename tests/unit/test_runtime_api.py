@@ -9,22 +9,22 @@ from unit.port import identity, numbers, port, request, status
 from unit.wire import LIMITS, Wire
 
 from corefit_core.errors import Shed
-from corefit_runtime import settings
-from corefit_runtime.admin import AdminApi, Routes
-from corefit_runtime.engine import Engine
-from corefit_runtime.grant import Cgroup
+from corefit_runtime.admin.endpoints import AdminApi, Routes
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.messages import Response, error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.meter import Meter
-from corefit_runtime.service import Service
+from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
 
 if TYPE_CHECKING:
     import asyncio
 
 
 @pytest.fixture(scope="module")
-def floats(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def floats(tmp_path_factory: pytest.TempPathFactory) -> OnnxRuntimeEngine:
     return identity(tmp_path_factory.mktemp("floats"), TensorProto.FLOAT)
 
 
@@ -37,7 +37,7 @@ def floats(tmp_path_factory: pytest.TempPathFactory) -> Engine:
         b"http://host:80/v2/models/m%3av2/versions/1/infer",
     ],
 )
-async def test_the_path_may_be_written_in_other_ways(floats: Engine, target: bytes) -> None:
+async def test_the_path_may_be_written_in_other_ways(floats: OnnxRuntimeEngine, target: bytes) -> None:
     async with port(floats) as made:
         assert status(await made.ask(request(numbers(3), target=target))) == 200
 
@@ -57,14 +57,16 @@ async def test_the_path_may_be_written_in_other_ways(floats: Engine, target: byt
         (b"POST /v2/models/m:v2/config", 405, b"allow: GET, HEAD"),
     ],
 )
-async def test_what_is_not_asked_for_so_is_told_how(floats: Engine, line: bytes, code: int, says: bytes) -> None:
+async def test_what_is_not_asked_for_so_is_told_how(
+    floats: OnnxRuntimeEngine, line: bytes, code: int, says: bytes
+) -> None:
     async with port(floats) as made:
         answer = await made.ask(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status(answer) == code
     assert says in answer
 
 
-async def test_head_is_answered_like_get_without_the_body(floats: Engine) -> None:
+async def test_head_is_answered_like_get_without_the_body(floats: OnnxRuntimeEngine) -> None:
     """With a body, the next answer on the connection was read from the middle of it."""
     async with port(floats) as made:
         tail = b" /v2/models/m:v2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -89,7 +91,7 @@ async def test_the_admin_port_has_the_same_manners(line: bytes, code: int, allow
     assert (b"allow: %b\r\n" % allow in wire.sent) if allow else wire.sent.endswith(b"\r\n\r\n")
 
 
-async def test_a_wrong_header_is_named_in_a_crowd_as_well(floats: Engine) -> None:
+async def test_a_wrong_header_is_named_in_a_crowd_as_well(floats: OnnxRuntimeEngine) -> None:
     """The connection was reset: it is looked at before there is an exchange to answer."""
     async with port(floats) as made:
         wrong = request(bytes(5000), b"Inference-Header-Content-Length: abc")
@@ -106,7 +108,9 @@ async def test_a_wrong_header_is_named_in_a_crowd_as_well(floats: Engine) -> Non
 
 
 @pytest.mark.parametrize(("cause", "calls"), [("deadline", 2), ("queue-full", 2), ("memory", 0)])
-async def test_who_asks_for_a_long_queue_hears_of_refusals_for_it(floats: Engine, cause: str, calls: int) -> None:
+async def test_who_asks_for_a_long_queue_hears_of_refusals_for_it(
+    floats: OnnxRuntimeEngine, cause: str, calls: int
+) -> None:
     """A crowd under a quota was refused by a full queue, of which as little time was expected as without the quota."""
     heard: list[str] = []
     async with port(floats) as made:
@@ -125,7 +129,7 @@ async def test_who_asks_for_a_long_queue_hears_of_refusals_for_it(floats: Engine
     assert len(heard) == calls
 
 
-async def test_the_access_log_has_every_request(floats: Engine) -> None:
+async def test_the_access_log_has_every_request(floats: OnnxRuntimeEngine) -> None:
     async with port(floats) as made:
         for data in (
             request(numbers(3)),
@@ -140,7 +144,7 @@ async def test_the_access_log_has_every_request(floats: Engine) -> None:
         assert made.seen == [(infer, 200), (infer, 400), ("/v2", 200), ("", 400), ("/", 413), ("", 400)]
 
 
-async def test_the_model_is_described_as_triton_does_it(floats: Engine) -> None:
+async def test_the_model_is_described_as_triton_does_it(floats: OnnxRuntimeEngine) -> None:
     """It was "no such model"."""
     async with port(floats) as made:
         for path in (b"/v2/models/m:v2/config", b"/v2/models/m:v2/versions/1/config"):
@@ -151,7 +155,7 @@ async def test_the_model_is_described_as_triton_does_it(floats: Engine) -> None:
     assert said["output"] == [{"name": "y", "data_type": "TYPE_FP32", "dims": [-1]}]
 
 
-async def test_the_openapi_description_is_there_before_the_model_is(floats: Engine) -> None:
+async def test_the_openapi_description_is_there_before_the_model_is(floats: OnnxRuntimeEngine) -> None:
     async with port(floats) as made:
         line = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         loaded = json.loads((await made.ask(line)).partition(b"\r\n\r\n")[2])

@@ -11,23 +11,24 @@ import pytest
 from onnx import TensorProto
 from unit.port import PATIENCE_S, identity, numbers, port, request, status
 
-from corefit_runtime import datatypes, json_data
-from corefit_runtime.engine import Engine
-from corefit_runtime.protocol import Codec
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.protocol import json_data
+from corefit_runtime.protocol.codec import Codec
+from corefit_runtime.tensors import datatypes
 
 
 @pytest.fixture(scope="module")
-def floats(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def floats(tmp_path_factory: pytest.TempPathFactory) -> OnnxRuntimeEngine:
     return identity(tmp_path_factory.mktemp("floats"), TensorProto.FLOAT)
 
 
 @pytest.fixture(scope="module")
-def strings(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def strings(tmp_path_factory: pytest.TempPathFactory) -> OnnxRuntimeEngine:
     return identity(tmp_path_factory.mktemp("strings"), TensorProto.STRING)
 
 
 async def test_whatever_fails_aside_is_answered_and_holds_nothing(
-    floats: Engine, monkeypatch: pytest.MonkeyPatch
+    floats: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody answered what was raised after the parsing, and its body was charged for ever."""
 
@@ -41,7 +42,7 @@ async def test_whatever_fails_aside_is_answered_and_holds_nothing(
         assert status(await made.ask(request(numbers(100_000)))) == 200
 
 
-async def test_a_client_that_hangs_up_while_it_is_parsed_aside_gets_no_run(floats: Engine) -> None:
+async def test_a_client_that_hangs_up_while_it_is_parsed_aside_gets_no_run(floats: OnnxRuntimeEngine) -> None:
     async with port(floats) as made:
         gate = threading.Event()
         held = made.offload.run(gate.wait, PATIENCE_S)
@@ -56,7 +57,7 @@ async def test_a_client_that_hangs_up_while_it_is_parsed_aside_gets_no_run(float
 
 
 async def test_a_client_that_hangs_up_meanwhile_has_nothing_more_made_of_what_it_sent(
-    floats: Engine, monkeypatch: pytest.MonkeyPatch
+    floats: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It isn't charged any more."""
     gate, begun = threading.Event(), threading.Event()
@@ -80,7 +81,7 @@ async def test_a_client_that_hangs_up_meanwhile_has_nothing_more_made_of_what_it
         assert made.service.meter.arrivals == 0
 
 
-async def test_what_a_body_expands_to_is_charged(floats: Engine) -> None:
+async def test_what_a_body_expands_to_is_charged(floats: OnnxRuntimeEngine) -> None:
     body = numbers(100)
     packed = request(gzip.compress(body + b" " * 400_000), b"Content-Encoding: gzip")
     async with port(floats, memory=500_000) as made:
@@ -94,7 +95,7 @@ async def test_what_a_body_expands_to_is_charged(floats: Engine) -> None:
         assert made.service.meter.rejected["memory"] == 1
 
 
-async def test_what_json_takes_when_it_is_decoded_is_charged(floats: Engine) -> None:
+async def test_what_json_takes_when_it_is_decoded_is_charged(floats: OnnxRuntimeEngine) -> None:
     """`[0,0,...` takes 16 bytes for each of its own, so that one request of 64 MB took more than a pod has."""
     async with port(floats, memory=2 << 20) as made:
         answer = await made.ask(request(numbers(200_000)))
@@ -105,7 +106,7 @@ async def test_what_json_takes_when_it_is_decoded_is_charged(floats: Engine) -> 
         assert status(await made.ask(request(numbers(200_000, [1])))) == 400
 
 
-async def test_what_the_loaded_model_leaves_no_room_for_is_too_large(floats: Engine) -> None:
+async def test_what_the_loaded_model_leaves_no_room_for_is_too_large(floats: OnnxRuntimeEngine) -> None:
     """It got 503 and Retry-After for ever: only what --max-body-memory never has room for was too large."""
     async with port(floats) as made:
         made.server.memory.limit = 2 << 20
@@ -115,7 +116,7 @@ async def test_what_the_loaded_model_leaves_no_room_for_is_too_large(floats: Eng
 
 @pytest.mark.parametrize("count", [100, 10_000])
 async def test_many_strings_are_not_made_on_the_event_loop(
-    strings: Engine, monkeypatch: pytest.MonkeyPatch, count: int
+    strings: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """50,000 of them held it for tens of milliseconds."""
     threads = []

@@ -9,9 +9,9 @@ import pytest
 from onnx import helper
 from unit.sessions import I, engine
 
-from corefit_runtime import calibrate, probes, profiles
-from corefit_runtime.engine import Engine
-from corefit_runtime.probes import made_up
+from corefit_runtime.calibration import calibrate, profiles, synthetic_inputs
+from corefit_runtime.calibration.synthetic_inputs import made_up
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
 
 
 def test_free_dimensions_are_guessed_until_the_model_runs(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_what_is_guessed_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], x=free, y=("n", "a", "b", "c", 4), w=weights
     )
     sizes: list[int] = []
-    monkeypatch.setattr(probes, "made_up", lambda *given: sizes.append(given[2]) or made_up(*given))
+    monkeypatch.setattr(synthetic_inputs, "made_up", lambda *given: sizes.append(given[2]) or made_up(*given))
     assert calibrate.warm_up(made).line is None
     assert sizes == [16, 1, 32]
 
@@ -85,7 +85,7 @@ def test_a_calibration_covers_rows_and_threads_and_is_kept(tmp_path: Path) -> No
 class _Slow:
     """An engine whose rows cost CPU time, on a thread that is stopped for three times as long after each run."""
 
-    def __init__(self, real: Engine, row_s: float, run_s: float = 0.0) -> None:
+    def __init__(self, real: OnnxRuntimeEngine, row_s: float, run_s: float = 0.0) -> None:
         self.inputs, self.outputs, self.threads = real.inputs, real.outputs, real.threads
         self._real, self._row_s, self._run_s = real, row_s, run_s
         self.rows: list[int] = []

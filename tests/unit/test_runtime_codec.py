@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime import datatypes, json_data
-from corefit_runtime.engine import TensorSpec
-from corefit_runtime.forms import Form
-from corefit_runtime.protocol import Codec, feeds
-from corefit_runtime.rooms import ALIGN, Rooms, _measured
-from corefit_runtime.signature import Signature
+from corefit_runtime.memory.buffers import ALIGN, Rooms, _measured
+from corefit_runtime.protocol import json_data
+from corefit_runtime.protocol.codec import Codec, feeds
+from corefit_runtime.protocol.forms import Form
+from corefit_runtime.protocol.signature import Signature
+from corefit_runtime.tensors import datatypes
+from corefit_runtime.tensors.tensor_spec import TensorSpec
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 DATATYPES = sorted(datatypes.NUMPY)

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corefit_core.errors import ChecksumMismatch, ModelInvalid, ModelUnavailable
-from corefit_runtime import content, store
-from corefit_runtime.content import Decoder
+from corefit_runtime.models import content, store
+from corefit_runtime.models.content import Decoder
 
 MODEL = b"\x08\x08" + bytes(range(256)) * 40
 DIGEST = hashlib.sha256(MODEL).hexdigest()

@@ -10,10 +10,10 @@ from onnx import TensorProto, helper
 from unit.sessions import F, I, engine
 
 from corefit_core.errors import InvalidInput
-from corefit_runtime import probes
-from corefit_runtime.coupling import row_independence
-from corefit_runtime.engine import TensorSpec
-from corefit_runtime.probes import uneven
+from corefit_runtime.calibration import synthetic_inputs
+from corefit_runtime.calibration.row_independence import row_independence
+from corefit_runtime.calibration.synthetic_inputs import uneven
+from corefit_runtime.tensors.tensor_spec import TensorSpec
 
 INDEPENDENT = (True, "whole and row by row, a batch gave the same answers")
 KINDS = [
@@ -121,7 +121,7 @@ def test_rows_that_take_from_those_before_are_found_in_any_order(
     monkeypatch: pytest.MonkeyPatch, most: int, seed: int
 ) -> None:
     """Rows that happen to go up, which four of 0 and 1 often do, hide it; backwards they don't."""
-    monkeypatch.setattr(probes, "SEED", seed)
+    monkeypatch.setattr(synthetic_inputs, "SEED", seed)
     batch = uneven(Running.inputs, 16, numbers=most > 1)["x"]
     independent, _ = row_independence(cast("Any", Running(most)), 16)
     assert independent == (len(set(batch)) == 1)

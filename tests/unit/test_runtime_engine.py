@@ -11,10 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from corefit_core.errors import InvalidInput, ModelInvalid, TooLarge
-from corefit_runtime import locales
-from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.protocol import Codec, feeds
-from corefit_runtime.signature import Signature
+from corefit_runtime.engine import locales
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
+from corefit_runtime.protocol.codec import Codec, feeds
+from corefit_runtime.protocol.signature import Signature
 
 
 def refers_to(location: str, folder: Path) -> Path:
@@ -34,24 +35,26 @@ def test_weights_may_lie_beside_the_model_and_nowhere_else(tmp_path: Path) -> No
     folder.mkdir()
     for place in (folder, tmp_path):
         (place / "w.bin").write_bytes(np.ones(4, np.float32).tobytes())
-    [y] = Engine(refers_to("w.bin", folder), Threads()).run(None, {"x": np.zeros((1, 4), np.float32)})
+    [y] = OnnxRuntimeEngine(refers_to("w.bin", folder), Threads()).run(None, {"x": np.zeros((1, 4), np.float32)})
     assert y.tolist() == [[1.0] * 4]
     for outside in ("../w.bin", str(tmp_path / "w.bin")):
         with pytest.raises(ModelInvalid, match=r"m\.onnx"):
-            Engine(refers_to(outside, folder), Threads())
+            OnnxRuntimeEngine(refers_to(outside, folder), Threads())
 
 
 F, N, S = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 ONES = np.ones((2, 2), np.float32)
 
 
-def of_one_node(folder: Path, operator: str, kinds: dict[str, int], kind: int = F, **attributes: Any) -> Engine:
+def of_one_node(
+    folder: Path, operator: str, kinds: dict[str, int], kind: int = F, **attributes: Any
+) -> OnnxRuntimeEngine:
     inputs = [helper.make_tensor_value_info(name, kind, ["n", "m"][: 1 + (kind == F)]) for name, kind in kinds.items()]
     node = helper.make_node(operator, list(kinds), ["y"], **attributes)
     graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", kind, None)])
     path = folder / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return Engine(path, Threads())
+    return OnnxRuntimeEngine(path, Threads())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,9 @@ def test_a_text_model_of_scikit_learn_answers_as_it_does_there(tmp_path: Path) -
         target_opset=17,
     )
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
-    labels, scores = Engine(tmp_path / "m.onnx", Threads()).run(None, {"x": np.array(texts, object).reshape(-1, 1)})
+    labels, scores = OnnxRuntimeEngine(tmp_path / "m.onnx", Threads()).run(
+        None, {"x": np.array(texts, object).reshape(-1, 1)}
+    )
     assert labels.tolist() == model.predict(texts).tolist()
     assert np.allclose(scores, model.predict_proba(texts), atol=1e-5)
 
@@ -125,7 +130,7 @@ def test_without_anything_that_stands_in_it_is_said_what_to_install(monkeypatch:
         locales.provide("en_US.UTF-8")
 
 
-def classifier(folder: Path, **options: Any) -> Engine:
+def classifier(folder: Path, **options: Any) -> OnnxRuntimeEngine:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.linear_model import LogisticRegression
@@ -133,7 +138,7 @@ def classifier(folder: Path, **options: Any) -> Engine:
     model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
     made = convert_sklearn(model, initial_types=[("x", FloatTensorType([None, 1]))], target_opset=17, **options)
     (folder / "m.onnx").write_bytes(made.SerializeToString())
-    return Engine(folder / "m.onnx", Threads())
+    return OnnxRuntimeEngine(folder / "m.onnx", Threads())
 
 
 def test_outputs_that_no_tensor_carries_are_left_out(tmp_path: Path) -> None:
@@ -152,14 +157,14 @@ def test_outputs_that_no_tensor_carries_are_left_out(tmp_path: Path) -> None:
         only(cast("Path", engine.origin), "output_probability")
 
 
-def only(path: Path, output: str) -> Engine:
+def only(path: Path, output: str) -> OnnxRuntimeEngine:
     """The model with no other output than that."""
     model = onnx.load(path)
     kept = [value for value in model.graph.output if value.name == output]
     del model.graph.output[:]
     model.graph.output.extend(kept)
     onnx.save(model, path)
-    return Engine(path, Threads())
+    return OnnxRuntimeEngine(path, Threads())
 
 
 def test_an_initializer_that_inputs_may_override_is_an_optional_input(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_an_initializer_that_inputs_may_override_is_an_optional_input(tmp_path: 
     )
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    engine = Engine(path, Threads())
+    engine = OnnxRuntimeEngine(path, Threads())
     codec = Codec("m", "1", Signature.of(engine), max_tensors=8, max_depth=8)
     assert [tensor["name"] for tensor in json.loads(codec.metadata())["inputs"]] == ["x", "w"]
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime import compression, json_data
+from corefit_runtime.protocol import json_data
+from corefit_runtime.rest import compression
 
 
 @pytest.mark.parametrize("data", [[0] * 5000, ["ab"] * 5000, [[]] * 5000, [{"a": 1}] * 5000, [1.5, 1e300] * 3000])

@@ -15,16 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.wire import LIMITS
 
-from corefit_runtime import app, settings
-from corefit_runtime.admin import AdminApi
-from corefit_runtime.coalescing import Coalescing
-from corefit_runtime.grant import Cgroup
+from corefit_runtime.admin.endpoints import AdminApi
+from corefit_runtime.concurrency.coalescing import Coalescing
+from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.crowd import Activity, Crowd
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.messages import Response
 from corefit_runtime.http.server import Server
-from corefit_runtime.meter import Meter
-from corefit_runtime.service import Service
+from corefit_runtime.process import app
+from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
 
 FLOOD = 300
 """Connections; the admin port keeps LIMITS' four."""

@@ -13,33 +13,34 @@ from onnx import TensorProto, helper
 from unit.wire import LIMITS, Wire, fed
 
 from corefit_core.batching import Line
-from corefit_runtime import settings
-from corefit_runtime.api import InferenceApi
-from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.grant import Cgroup
+from corefit_runtime.concurrency.offload import Offload
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
+from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.messages import error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.jobs import Model
-from corefit_runtime.limits import Limits
-from corefit_runtime.meter import Meter
-from corefit_runtime.offload import Offload
-from corefit_runtime.pool import Pool
-from corefit_runtime.protocol import Codec
-from corefit_runtime.rooms import Rooms
-from corefit_runtime.service import Service
-from corefit_runtime.signature import Signature
+from corefit_runtime.memory.buffers import Rooms
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.model import Model
+from corefit_runtime.pool.pool import Pool
+from corefit_runtime.protocol.codec import Codec
+from corefit_runtime.protocol.signature import Signature
+from corefit_runtime.rest.api import InferenceApi
+from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
 
 
 @pytest.fixture(scope="module")
-def negate(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def negate(tmp_path_factory: pytest.TempPathFactory) -> OnnxRuntimeEngine:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
     path = tmp_path_factory.mktemp("model") / "m.onnx"
     path.write_bytes(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
     )
-    return Engine(path, Threads())
+    return OnnxRuntimeEngine(path, Threads())
 
 
 def request(*, binary: bool) -> bytes:
@@ -73,7 +74,7 @@ def damaged(data: bytes, changes: list[tuple[float, int, bytes, bool]]) -> bytes
 @hypothesis_settings(max_examples=150)
 @given(binary=st.booleans(), changes=damage, inline=st.booleans())
 def test_a_damaged_request_is_answered_or_refused_and_leaves_nothing(
-    negate: Engine, binary: bool, changes: list[tuple[float, int, bytes, bool]], inline: bool
+    negate: OnnxRuntimeEngine, binary: bool, changes: list[tuple[float, int, bytes, bool]], inline: bool
 ) -> None:
     sent = asyncio.run(converse(negate, damaged(request(binary=binary), changes), 1e-6 if inline else 1e-2))
     assert b"HTTP/1.1 500" not in sent
@@ -81,7 +82,7 @@ def test_a_damaged_request_is_answered_or_refused_and_leaves_nothing(
         assert sent.startswith(b"HTTP/1.1 200 OK")
 
 
-async def converse(engine: Engine, data: bytes, run_s: float) -> bytes:
+async def converse(engine: OnnxRuntimeEngine, data: bytes, run_s: float) -> bytes:
     """What the port answers; nothing of the request may be left when the client has gone."""
     given = settings.load(["--model", "m.onnx", "--name", "m"], {})
     service, loop = Service(given, Cgroup([], str), Meter()), asyncio.get_running_loop()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_runtime import grant
-from corefit_runtime.grant import Cgroup
+from corefit_runtime.grant import cgroups
+from corefit_runtime.grant.cgroups import Cgroup
 
 V2_CGROUP = "0::/kubepods.slice/pod1/c1\n"
 V2_MOUNTS = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -32,7 +32,7 @@ def reader(files: dict[str, str]) -> Callable[[str], str]:
 
 
 def of(cgroup: str, mounts: str, files: dict[str, str]) -> Cgroup:
-    return Cgroup(grant.parse_hierarchies(cgroup, mounts), reader(files))
+    return Cgroup(cgroups.parse_hierarchies(cgroup, mounts), reader(files))
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def of(cgroup: str, mounts: str, files: dict[str, str]) -> Cgroup:
     [("max 100000\n", None), ("150000 100000\n", 1500), ("25000 50000", 500), ("100 100000", 1), ("50000", 500)],
 )
 def test_cpu_max(text: str, millicores: int | None) -> None:
-    assert grant.parse_cpu_max(text) == millicores
+    assert cgroups.parse_cpu_max(text) == millicores
 
 
 @pytest.mark.parametrize(("quota", "millicores"), [("-1\n", None), ("0", None), ("250000\n", 2500)])
 def test_cfs_quota(quota: str, millicores: int | None) -> None:
-    assert grant.parse_cfs(quota, "100000\n") == millicores
+    assert cgroups.parse_cfs(quota, "100000\n") == millicores
 
 
 def test_the_smallest_of_nested_v2_limits_wins() -> None:
@@ -66,7 +66,7 @@ def test_v1_on_the_host_and_in_a_container() -> None:
 
 def test_files_that_stay_open_are_read_anew_and_those_that_come_later_are_found_at_once(tmp_path: Path) -> None:
     path = tmp_path / "cpu.max"
-    read = grant.KeptFiles()
+    read = cgroups.KeptFiles()
     for _ in range(2):
         with pytest.raises(FileNotFoundError):
             read(str(path))
@@ -83,7 +83,7 @@ def test_a_file_whose_controller_went_and_came_back_is_opened_anew(
     """The kernel answers ENODEV on the old descriptor; the new quota must not be missed for even one look."""
     path = tmp_path / "cpu.max"
     path.write_text("150000 100000")
-    read = grant.KeptFiles()
+    read = cgroups.KeptFiles()
     read(str(path))
     pread, stale = os.pread, set(read._descriptors.values())
 
@@ -117,9 +117,9 @@ def test_a_broken_file_is_as_no_limit() -> None:
 
 
 def test_throttling_of_both_versions() -> None:
-    v2 = grant.parse_throttling("usage_usec 5\nnr_periods 10\nnr_throttled 4\nthrottled_usec 2500000\n")
-    v1 = grant.parse_throttling("nr_periods 10\nnr_throttled 4\nthrottled_time 2500000000\n")
-    assert v1 == v2 == grant.Throttling(periods=4, seconds=2.5, counted=True)
+    v2 = cgroups.parse_throttling("usage_usec 5\nnr_periods 10\nnr_throttled 4\nthrottled_usec 2500000\n")
+    v1 = cgroups.parse_throttling("nr_periods 10\nnr_throttled 4\nthrottled_time 2500000000\n")
+    assert v1 == v2 == cgroups.Throttling(periods=4, seconds=2.5, counted=True)
 
 
 OWN_STAT = "/sys/fs/cgroup/kubepods.slice/pod1/c1/cpu.stat"
@@ -135,9 +135,9 @@ def test_throttling_is_never_that_of_a_parent() -> None:
     """The siblings' throttling is in it: a pod's other containers, or all of a machine's services."""
     files = {OWN_STAT: NOT_COUNTED, PARENTS_STAT: stat(40, 9_000_000)}
     limited = of(V2_CGROUP, V2_MOUNTS, files)
-    assert limited.throttling() == grant.Throttling()
+    assert limited.throttling() == cgroups.Throttling()
     del files[OWN_STAT]
-    assert limited.throttling() == grant.Throttling()
+    assert limited.throttling() == cgroups.Throttling()
 
 
 def test_throttling_is_not_read_where_only_other_cgroups_are_mounted() -> None:
@@ -191,11 +191,11 @@ def test_throttling_on_a_hybrid_system_is_that_of_the_hierarchy_with_the_cpu_con
         "/sys/fs/cgroup/cpu/k/cpu.stat": "nr_periods 10\nnr_throttled 7\nthrottled_time 3000000000\n",
     }
     found = of("4:cpu,cpuacct:/k\n0::/k\n", mounts, files).throttling()
-    assert found == grant.Throttling(periods=7, seconds=3.0, counted=True)
+    assert found == cgroups.Throttling(periods=7, seconds=3.0, counted=True)
 
 
 def test_the_mount_point_may_have_a_space() -> None:
-    [found] = grant.parse_hierarchies("0::/\n", "30 24 0:26 / /my\\040cg\\134roups rw - cgroup2 none rw\n")
+    [found] = cgroups.parse_hierarchies("0::/\n", "30 24 0:26 / /my\\040cg\\134roups rw - cgroup2 none rw\n")
     assert found.mount == PurePosixPath("/my cg\\roups")
 
 
@@ -279,12 +279,12 @@ def test_v2_alone_says_nothing_where_v1_has_the_cpu_controller(tmp_path: Path) -
     assert machine.cgroup().unknown
 
 
-@pytest.mark.parametrize(("inode", "known"), [(grant.FIRST_NAMESPACE, True), (4026532000, False)])
+@pytest.mark.parametrize(("inode", "known"), [(cgroups.FIRST_NAMESPACE, True), (4026532000, False)])
 def test_the_root_of_the_machine_has_no_quota_but_that_of_a_namespace_may(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inode: int, known: bool
 ) -> None:
     machine = Machine(tmp_path, "0::/\n")
-    monkeypatch.setattr(grant, "_in_first_namespace", lambda _proc: inode == grant.FIRST_NAMESPACE)
+    monkeypatch.setattr(cgroups, "_in_first_namespace", lambda _proc: inode == cgroups.FIRST_NAMESPACE)
     assert (machine.cgroup().unknown == "") == known
 
 
@@ -299,5 +299,5 @@ def test_without_proc_nothing_is_known() -> None:
 def test_what_the_user_asks_for_never_widens_the_grant() -> None:
     files = {"/sys/fs/cgroup/kubepods.slice/pod1/c1/cpu.max": "100000 100000"}
     limited = of(V2_CGROUP, V2_MOUNTS, files)
-    assert grant.current(limited, 64_000).quota_millicores == 1000
-    assert grant.current(limited, 500).quota_millicores == 500
+    assert cgroups.current(limited, 64_000).quota_millicores == 1000
+    assert cgroups.current(limited, 500).quota_millicores == 500

@@ -9,9 +9,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from corefit_core.errors import ModelInvalid, ModelUnavailable
-from corefit_runtime import model_files, onnx_file
-from corefit_runtime.engine import Engine, Threads
-from corefit_runtime.onnx_model import locations
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
+from corefit_runtime.models import model_files
+from corefit_runtime.onnx import reader
+from corefit_runtime.onnx.model import locations
 
 N = helper.make_node
 SECRET = b"token-of-somebody"
@@ -140,12 +142,12 @@ def test_onnxruntime_reads_no_file_for_a_model_in_memory(
     (tmp_path / NAME).write_bytes(SECRET)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelInvalid, match=r"onnxruntime refuses"):
-        Engine(Bytes(hidden()), Threads())
+        OnnxRuntimeEngine(Bytes(hidden()), Threads())
 
 
 def test_a_model_in_one_file_is_served_as_before() -> None:
     weight = helper.make_tensor("w", TensorProto.UINT8, [len(SECRET)], SECRET, raw=True)
-    engine = Engine(Bytes(BASE + field(7, graph([weight]))), Threads())
-    assert locations(onnx_file.parse(memoryview(BASE + field(7, graph([weight]))))) == []
+    engine = OnnxRuntimeEngine(Bytes(BASE + field(7, graph([weight]))), Threads())
+    assert locations(reader.parse(memoryview(BASE + field(7, graph([weight]))))) == []
     y = engine.run(["y"], {"x": np.ones(1, np.float32)})[0]
     assert y.tobytes() == SECRET

@@ -14,15 +14,17 @@ import pytest
 from unit.wire import LIMITS
 
 from corefit_core.errors import ModelTooLarge
-from corefit_core.pods import container
+from corefit_core.pods import container as pod_container
 from corefit_core.quantity import parse_bytes
 from corefit_core.service import decode
-from corefit_runtime import memory, settings, store
-from corefit_runtime.access import Access
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.memory import Memory, Share
 from corefit_runtime.http.messages import BadHead, Response
 from corefit_runtime.http.server import Server
+from corefit_runtime.memory import container
+from corefit_runtime.models import store
+from corefit_runtime.models.access import Access
+from corefit_runtime.settings import settings
 
 MIB = 1 << 20
 
@@ -46,12 +48,12 @@ def test_the_cgroup_says_how_much_there_is(tmp_path: Path, text: str | None, fou
     path = tmp_path / "memory.max"
     if text is not None:
         path.write_text(text)
-    assert memory.limit((tmp_path / "none", path)) == found
+    assert container.memory_limit((tmp_path / "none", path)) == found
 
 
 def test_the_pods_own_limit_wins_over_the_cgroups() -> None:
     assert settings.load(["--model", "m", "--memory", "128Mi"], {}).access.max_bytes == 128 * MIB
-    assert 10 * MIB < memory.resident() < 10_000 * MIB
+    assert 10 * MIB < container.resident_memory() < 10_000 * MIB
 
 
 class _Models(http.server.BaseHTTPRequestHandler):
@@ -95,8 +97,8 @@ def test_every_volume_of_ours_has_a_size() -> None:
     service = decode(
         {"metadata": {"name": "a"}, "spec": {"model": {"uri": "http://m/a"}, "resources": {"memory": "1Gi"}}}
     )
-    for place in (container.OWN_POD, container.AS_SIDECAR):
-        for volume in container.volumes(service, place):
+    for place in (pod_container.OWN_POD, pod_container.AS_SIDECAR):
+        for volume in pod_container.volumes(service, place):
             size = parse_bytes(volume["emptyDir"]["sizeLimit"])
             assert 0 < size <= 2 * service.memory_bytes + 64 * MIB
             if volume["name"].endswith("models"):

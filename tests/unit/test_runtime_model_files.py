@@ -12,8 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from corefit_core.errors import ChecksumMismatch, ModelInvalid, ModelUnavailable
-from corefit_runtime import model_files
-from corefit_runtime.engine import Engine, Threads
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
+from corefit_runtime.models import model_files
 
 ROWS = 64
 
@@ -61,7 +62,7 @@ def weights(value: float) -> bytes:
     return np.full((ROWS, 256), value, np.float32).tobytes()
 
 
-def answer(engine: Engine) -> Any:
+def answer(engine: OnnxRuntimeEngine) -> Any:
     return engine.run(None, {"i": np.array([5, ROWS - 1])})[0].tolist()
 
 
@@ -69,7 +70,7 @@ def test_weights_that_are_changed_or_cut_stay_what_was_checked(tmp_path: Path) -
     """A file that was cut ended the process with SIGBUS; half overwritten, two models answered as one."""
     path = external(tmp_path / "model")
     files = model_files.take(path, "m", "", tmp_path / "held")
-    engine = Engine(files, Threads())
+    engine = OnnxRuntimeEngine(files, Threads())
     with (path.parent / "e.data").open("r+b") as file:
         file.write(weights(7.0))
     assert answer(engine) == [1.0, 1.0]
@@ -135,7 +136,7 @@ def test_a_link_out_of_the_models_folder_is_refused_and_one_within_it_followed(t
     (tmp_path / "e.data").write_bytes(weights(1.0))
     (path.parent / "e.data").rename(path.parent / "..data")
     (path.parent / "e.data").symlink_to("..data")
-    assert answer(Engine(model_files.take(path, "m", "", tmp_path / "held"), Threads())) == [1.0, 1.0]
+    assert answer(OnnxRuntimeEngine(model_files.take(path, "m", "", tmp_path / "held"), Threads())) == [1.0, 1.0]
     (path.parent / "e.data").unlink()
     (path.parent / "e.data").symlink_to("../e.data")
     with pytest.raises(ModelInvalid, match="outside its own folder"):
@@ -172,7 +173,7 @@ def test_a_model_in_one_file_is_made_from_the_bytes_that_were_checked(tmp_path: 
     path = in_one_file(tmp_path / "m.onnx")
     files = model_files.take(path, "m", "", tmp_path / "held")
     path.write_bytes(b"another")
-    engine = Engine(files, Threads())
+    engine = OnnxRuntimeEngine(files, Threads())
     assert engine.run(None, {"x": np.ones(1, np.float32)})[0].tolist() == [-1.0]
     with pytest.raises(ChecksumMismatch, match="was changed since it was loaded"):
         engine.with_threads(Threads(intra=2))
@@ -198,6 +199,6 @@ def test_what_lies_on_a_disk_in_place_of_a_model_is_named(tmp_path: Path, data: 
 def test_what_is_no_model_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(data)
     with pytest.raises(ModelInvalid):
-        Engine(model_files.take(tmp_path / "m.onnx", "m", "", tmp_path), Threads())
+        OnnxRuntimeEngine(model_files.take(tmp_path / "m.onnx", "m", "", tmp_path), Threads())
     with pytest.raises(ChecksumMismatch):
         model_files.take(tmp_path / "m.onnx", "m", "0" * 64, tmp_path)

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from corefit_core.batching import Line
 from corefit_core.errors import DeadlineExceeded, Shed
-from corefit_runtime import schedule
-from corefit_runtime.jobs import Job, Model
-from corefit_runtime.limits import Limits
-from corefit_runtime.meter import Meter
-from corefit_runtime.pool import Pool
+from corefit_runtime.pool import schedule
+from corefit_runtime.pool.jobs import Job
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.model import Model
+from corefit_runtime.pool.pool import Pool
+from corefit_runtime.telemetry.meter import Meter
 
 
 class Doubler:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from corefit_core.errors import ModelInvalid
-from corefit_runtime import onnx_file
-from corefit_runtime.engine import Engine, TensorSpec, Threads
-from corefit_runtime.row_analysis import Proof, analyse
+from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine.types import Threads
+from corefit_runtime.onnx import reader
+from corefit_runtime.rows.analysis import Proof, analyse
+from corefit_runtime.tensors.tensor_spec import TensorSpec
 
 F, I = TensorProto.FLOAT, TensorProto.INT64  # noqa: E741 - onnx's own letters
 N = helper.make_node
@@ -35,8 +37,8 @@ def prove(
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     path = folder / "m.onnx"
     path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString())
-    made = Engine(path, Threads())
-    return analyse(onnx_file.parse(memoryview(path.read_bytes())), made.inputs, made.outputs)
+    made = OnnxRuntimeEngine(path, Threads())
+    return analyse(reader.parse(memoryview(path.read_bytes())), made.inputs, made.outputs)
 
 
 def ints(*values: int) -> Any:
@@ -284,7 +286,7 @@ def test_operators_that_a_file_defines_itself_prove_nothing(tmp_path: Path) -> N
         [helper.make_tensor_value_info("y", F, ["n", 4])],
     )
     model = helper.make_model(graph, functions=[function], opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    parsed = onnx_file.parse(memoryview(model.SerializeToString()))
+    parsed = reader.parse(memoryview(model.SerializeToString()))
     assert not analyse(parsed, (), ()).independent
 
 
@@ -299,7 +301,7 @@ def test_a_file_is_read_as_onnx_itself_reads_it(tmp_path: Path) -> None:
     node = N("Conv", ["x", "large"], ["y"], pads=[1, -1], group=-3, auto_pad="VALID")
     graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", F, ["n"])], [], weights)
     data = helper.make_model(graph, opset_imports=[helper.make_opsetid("ai.onnx", 17)]).SerializeToString()
-    parsed = onnx_file.parse(memoryview(data))
+    parsed = reader.parse(memoryview(data))
     assert parsed.opsets == {"": 17}
     assert [(w.name, w.dims, w.values) for w in parsed.graph.weights] == [
         ("packed", (3,), (1, -2, 3)),
@@ -321,7 +323,7 @@ def test_long_lists_are_not_read(tmp_path: Path) -> None:
     """A forest of 50 MB took 20 s of CPU."""
     node = N("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", nodes_treeids=[7] * 5000, n_targets=2)
     graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", F, ["n"])], [])
-    [read] = onnx_file.parse(memoryview(helper.make_model(graph).SerializeToString())).graph.nodes
+    [read] = reader.parse(memoryview(helper.make_model(graph).SerializeToString())).graph.nodes
     assert read.attributes["nodes_treeids"].unread
     assert not read.attributes["nodes_treeids"].ints
     assert read.attributes["n_targets"].i == 2
@@ -346,7 +348,7 @@ def test_a_broken_file_is_refused_or_read_and_nothing_else(data: st.DataObject) 
     x = TensorSpec(name="x", datatype="FP32", shape=(-1, 1, 4))
     z = TensorSpec(name="z", datatype="FP32", shape=(-1, 4))
     with contextlib.suppress(ModelInvalid):
-        analyse(onnx_file.parse(memoryview(bytes(broken))), (x,), (z,))
+        analyse(reader.parse(memoryview(bytes(broken))), (x,), (z,))
 
 
 def int32(*values: int) -> Any:
@@ -424,8 +426,8 @@ def test_pictures_that_keep_their_form_change_the_number_of_rows(tmp_path: Path)
         )
         opsets = [helper.make_opsetid("", 19)]
         path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString())
-        made = Engine(path, Threads())
-        found = analyse(onnx_file.parse(memoryview(path.read_bytes())), made.inputs, made.outputs)
+        made = OnnxRuntimeEngine(path, Threads())
+        found = analyse(reader.parse(memoryview(path.read_bytes())), made.inputs, made.outputs)
         assert found.independent == (policy == "stretch")
 
 
@@ -453,7 +455,7 @@ def test_a_description_hides_no_attribute(tmp_path: Path) -> None:
     # As onnx writes it the type comes last; here it comes before the description.
     last = data.replace(LIST_LIKE + b"\xa0\x01\x02", b"\xa0\x01\x02" + LIST_LIKE)
     for each in (data, last):
-        [read] = onnx_file.parse(memoryview(each)).graph.nodes
+        [read] = reader.parse(memoryview(each)).graph.nodes
         assert (read.attributes["axis"].i, read.attributes["axis"].unread) == (0, False)
 
 
@@ -464,7 +466,7 @@ def test_an_attribute_of_another_type_proves_nothing(kind: Any) -> None:
     node.attribute.append(given)
     data = helper.make_model(helper.make_graph([node], "g", [], [])).SerializeToString()
     x, y = (TensorSpec(name=name, datatype="FP32", shape=(-1, 4)) for name in "xy")
-    assert not analyse(onnx_file.parse(memoryview(data)), (x,), (y,)).independent
+    assert not analyse(reader.parse(memoryview(data)), (x,), (y,)).independent
 
 
 def test_an_attribute_that_parsers_may_read_differently_is_refused() -> None:
@@ -476,7 +478,7 @@ def test_an_attribute_that_parsers_may_read_differently_is_refused() -> None:
         node = bytes([5 << 3 | 2, len(data)]) + data
         graph = bytes([1 << 3 | 2, len(node)]) + node
         with pytest.raises(ModelInvalid, match=r"field 5 twice|field 1 is of another type"):
-            onnx_file.parse(memoryview(bytes([7 << 3 | 2, len(graph)]) + graph))
+            reader.parse(memoryview(bytes([7 << 3 | 2, len(graph)]) + graph))
 
 
 def test_a_model_of_countless_empty_nodes_is_refused() -> None:
@@ -485,4 +487,4 @@ def test_a_model_of_countless_empty_nodes_is_refused() -> None:
     size = len(graph)
     wire = bytes([7 << 3 | 2, size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127])
     with pytest.raises(ModelInvalid, match=r"more than 300,000 nodes"):
-        onnx_file.parse(memoryview(wire + graph))
+        reader.parse(memoryview(wire + graph))

@@ -1,14 +1,17 @@
 import itertools
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
 from corefit_core.batching import Line
 from corefit_core.errors import Shed
-from corefit_runtime.jobs import Job, Model
-from corefit_runtime.limits import Limits
-from corefit_runtime.schedule import MAX_PARTS, Schedule
+from corefit_runtime.pool.jobs import Job
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.schedule import MAX_PARTS, Schedule
+
+if TYPE_CHECKING:
+    from corefit_runtime.pool.model import Model
 
 
 class FakeModel:

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from corefit_core.errors import ConfigError
-from corefit_runtime import options, settings
-from corefit_runtime.service import VERSION
+from corefit_runtime.settings import options, settings
+from corefit_runtime.telemetry.service import VERSION
 
 
 def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:

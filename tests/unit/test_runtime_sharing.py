@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from unit.test_runtime_pool import Bench, FakeModel, limits
 
-from corefit_runtime import loading
-from corefit_runtime.calibrate import Findings
-from corefit_runtime.jobs import CHECKED_AT_FIRST, CHECKED_EVERY, CHECKED_FIRST
+from corefit_runtime.calibration.calibrate import Findings
+from corefit_runtime.pool.model import CHECKED_AT_FIRST, CHECKED_EVERY, CHECKED_FIRST
+from corefit_runtime.serving import loading
 
 
 class Filter:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from corefit_core.errors import ChecksumMismatch, ConfigError, ModelUnavailable
-from corefit_runtime import store
-from corefit_runtime.access import Access
+from corefit_runtime.models import store
+from corefit_runtime.models.access import Access
 
 CONTENT = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

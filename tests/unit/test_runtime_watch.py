@@ -15,17 +15,20 @@ from corefit_core.batching import Line
 from corefit_core.errors import ChecksumMismatch, InvalidInput, ModelUnavailable
 from corefit_core.report import ServiceTime
 from corefit_core.sizing import Grant
-from corefit_runtime import app, debug, loading, settings
-from corefit_runtime.calibrate import Findings
-from corefit_runtime.grant import Cgroup
+from corefit_runtime.admin import debug
+from corefit_runtime.calibration.calibrate import Findings
+from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.messages import Response, parse_head
-from corefit_runtime.limits import Limits
-from corefit_runtime.meter import Meter
-from corefit_runtime.pool import Pool
-from corefit_runtime.service import Service
-from corefit_runtime.serving import Serving
-from corefit_runtime.watch import Watch
+from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.pool import Pool
+from corefit_runtime.process import app
+from corefit_runtime.serving import loading
+from corefit_runtime.serving.lifecycle import Serving
+from corefit_runtime.serving.watch import Watch
+from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.telemetry.service import Service
 
 SLOW = Findings(profile=(ServiceTime(threads=1, rows=1, seconds=0.15),), line=Line(a=0.05, b=0.1))
 """One thread misses the objective of 100 ms."""
@@ -142,7 +145,7 @@ async def test_what_nobody_foresaw_leaves_the_plan_as_well(bench: Bench, monkeyp
     def broken(*_: Any) -> None:
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr("corefit_runtime.serving.limits_of", broken)
+    monkeypatch.setattr("corefit_runtime.serving.lifecycle.limits_of", broken)
     await bench.grant(1000)
     assert "unforeseen" in bench.service.notes["plan"]
     assert bench.serving.grant == Grant(quota_millicores=2000)
@@ -223,7 +226,7 @@ async def test_more_threads_are_measured_where_those_that_were_miss_the_objectiv
 ) -> None:
     """Started on a quarter of a core and grown to four, a model stayed on the one thread that was measured."""
     bench = Bench(save(tmp_path / "m.onnx", "Neg"), "--calibrate")
-    monkeypatch.setattr("corefit_runtime.calibrate.timed", lambda engine, *_: 0.16 / engine.threads.intra)
+    monkeypatch.setattr("corefit_runtime.calibration.calibrate.timed", lambda engine, *_: 0.16 / engine.threads.intra)
     await bench.serving.load(Grant(quota_millicores=250))
     assert bench.service.plan.threads_per_worker == 1
     await bench.grant(4000)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from corefit_core.errors import ModelUnavailable
-from corefit_runtime import access, store, web
-from corefit_runtime.access import Access
+from corefit_runtime.models import access, download, store
+from corefit_runtime.models.access import Access
 
 METADATA = "169.254.169.254"
 
@@ -158,8 +158,8 @@ def test_a_proxy_is_not_asked_for_a_refused_address(
 def test_what_the_administrator_allows_is_connected_to(monkeypatch: pytest.MonkeyPatch, sites: Any) -> None:
     monkeypatch.setattr(access, "METADATA", (*access.METADATA, access.ipaddress.ip_network("127.0.0.1/32")))
     with pytest.raises(ModelUnavailable, match="unless the administrator allows it"):
-        web.get(f"{sites[0].origin}/end", {}, Access())
-    with web.get(f"{sites[0].origin}/end", {}, Access(link_local=True)) as answer:
+        download.get(f"{sites[0].origin}/end", {}, Access())
+    with download.get(f"{sites[0].origin}/end", {}, Access(link_local=True)) as answer:
         assert answer.status == 200
 
 
@@ -176,21 +176,21 @@ def test_credentials_follow_to_the_same_origin_and_to_no_other(sites: tuple[Site
     (tmp_path / "server").write_text(first.origin.removeprefix("http://") + "\n")
     allowed = Access(credentials=tmp_path)
     first.redirect = f"{first.origin}/end"
-    web.get(f"{first.origin}/m.onnx", {}, allowed).close()
+    download.get(f"{first.origin}/m.onnx", {}, allowed).close()
     assert first.seen == ["Bearer a-token", "Bearer a-token"]
     first.redirect = f"{other.origin}/end"
-    web.get(f"{first.origin}/m.onnx", {}, allowed).close()
+    download.get(f"{first.origin}/m.onnx", {}, allowed).close()
     assert other.seen == [None]
 
 
 def test_credentials_are_read_anew_and_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="token, or username and password"):
-        web.authorization(tmp_path)
+        download.authorization(tmp_path)
     (tmp_path / "username").write_text("me")
     (tmp_path / "password").write_text("a:b")
-    assert web.authorization(tmp_path) == "Basic " + base64.b64encode(b"me:a:b").decode()
+    assert download.authorization(tmp_path) == "Basic " + base64.b64encode(b"me:a:b").decode()
     (tmp_path / "token").write_text("t")
-    assert web.authorization(tmp_path) == "Bearer t"
+    assert download.authorization(tmp_path) == "Bearer t"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_credentials_are_read_anew_and_what_is_missing_is_said(tmp_path: Path) -
 )
 def test_a_secret_names_the_server_that_it_is_for(server: str, uri: str, tmp_path: Path) -> None:
     (tmp_path / "server").write_text(server)
-    web._check_server(tmp_path, web._origin(uri))
+    download._check_server(tmp_path, download._origin(uri))
 
 
 @pytest.mark.parametrize(
@@ -221,16 +221,16 @@ def test_a_secret_names_the_server_that_it_is_for(server: str, uri: str, tmp_pat
 def test_credentials_go_to_no_other_server(server: str, uri: str, tmp_path: Path) -> None:
     (tmp_path / "server").write_text(server)
     with pytest.raises(ModelUnavailable, match="is for"):
-        web._check_server(tmp_path, web._origin(uri))
+        download._check_server(tmp_path, download._origin(uri))
 
 
 def test_a_server_that_the_secret_does_not_name_gets_nothing(sites: tuple[Site, Site], tmp_path: Path) -> None:
     (tmp_path / "token").write_text("a-token")
     with pytest.raises(ModelUnavailable, match="add the key server"):
-        web.get(f"{sites[0].origin}/end", {}, Access(credentials=tmp_path))
+        download.get(f"{sites[0].origin}/end", {}, Access(credentials=tmp_path))
     (tmp_path / "server").write_text("models.example")
     with pytest.raises(ModelUnavailable, match=r"is for models\.example"):
-        web.get(f"{sites[0].origin}/end", {}, Access(credentials=tmp_path))
+        download.get(f"{sites[0].origin}/end", {}, Access(credentials=tmp_path))
     assert sites[0].seen == []
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from corefit_core.text import one_line
 from corefit_operator.process.logs import OneLineFormatter
-from corefit_runtime import logs
 from corefit_runtime.http.messages import parse_head
-from corefit_runtime.logs import JsonFormatter, TextFormatter
+from corefit_runtime.process import logs
+from corefit_runtime.process.logs import JsonFormatter, TextFormatter
 
 
 @given(st.text())

@@ -15,8 +15,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import uvloop  # noqa: E402 - see above
 
 from corefit_core.errors import ConfigError, CorefitError  # noqa: E402
-from corefit_runtime import heap, logs, settings  # noqa: E402
-from corefit_runtime.app import App  # noqa: E402
+from corefit_runtime.memory import heap  # noqa: E402
+from corefit_runtime.process import logs  # noqa: E402
+from corefit_runtime.process.app import App  # noqa: E402
+from corefit_runtime.settings import settings  # noqa: E402
 
 
 def main() -> None:

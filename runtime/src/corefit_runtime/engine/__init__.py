@@ -1,0 +1,1 @@
+"""Inference engines: what the runtime wants of one, and one module for each that it knows."""

@@ -1,0 +1,271 @@
+"""onnxruntime, and nothing else of the process knows it: sessions, their options, the model's signature.
+
+A session's threads can't change while it lives, so a new plan means a new session. `run` releases the GIL and
+may be called by many threads at once: W workers share one session and one copy of the weights.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+# Before the import: its telemetry thread would start with it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+from corefit_core.errors import InvalidInput, ModelInvalid, TooLarge
+from corefit_core.figures import figure
+from corefit_core.memory import Shares
+from corefit_runtime.engine import locales
+from corefit_runtime.engine.types import Origin, Threads
+from corefit_runtime.memory import container
+from corefit_runtime.tensors import datatypes
+from corefit_runtime.tensors.tensor_spec import Tensors, TensorSpec
+
+WARNING: Final = 2
+FATAL: Final = 4
+"""onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
+
+ONLY_TENSORS: Final = f"the protocol carries tensors of {', '.join(datatypes.NUMPY)} only"
+NO_ZIPMAP: Final = "a scikit-learn classifier gives a tensor if it is converted with options={'zipmap': False}"
+NOWHERE: Final = os.devnull
+"""Where onnxruntime looks for the weights in other files (ONNX external data) of a model that it gets as bytes: on its
+own it takes the working directory, and whoever writes a model could read the container's files. As this is no folder,
+nobody can put a file into it. A model with such weights is opened by its path (`model_files`), and has its folder."""
+_NO_MEMORY: Final = re.compile(r"[Ff]ailed to allocate memory|bad_alloc|Available memory of \d+ is smaller than")
+_OVER_ARENA: Final = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
+_REGISTERING: Final = threading.Lock()
+"""Of the allocator that onnxruntime keeps for the whole process: a session takes the one that is there when it is made,
+and keeps it."""
+MIB: Final = 1 << 20
+AS_REQUESTED: Final = 1
+"""How an arena grows: by what a run asks for. By powers of two, the other way, it is full when it is half used."""
+_SAID: Final = {"stod": "a string is not a number", "stoll": "a string is not an integer"}
+"""What the C++ library says of a string that it can't convert, in words."""
+
+
+class OnnxRuntimeEngine:
+    """One loaded model: a session and its signature. Constructing it loads the file: do that off the loop.
+
+    Args:
+        origin: what sessions are made from: a file that nobody changes, or what sees to that.
+        threads: how it computes.
+        source: what people know the file by.
+        trace: where the time of each operator is written to, its beginning; None: nowhere.
+        shares: of the pod's memory; None: there is no limit.
+
+    Attributes:
+        base: bytes that the process took when the session had been made, before its first run.
+        starved: whether a run has found no memory.
+        inputs: what a run needs.
+        optional: what a run may be given as well: initializers that inputs may override (ONNX IR, "Graphs").
+        outputs: what a run gives, as far as tensors can carry it.
+        notes: findings that a person should see, by a short key.
+
+    Raises:
+        ModelInvalid: onnxruntime refuses it, or the protocol can't carry what it takes, or anything of what it gives.
+        ModelError: it can't be read any more, or is no longer what was loaded.
+    """
+
+    def __init__(
+        self,
+        origin: Path | Origin,
+        threads: Threads,
+        *,
+        trace: Path | None = None,
+        source: str = "",
+        shares: Shares | None = None,
+    ) -> None:
+        self.origin = origin
+        self.shares = shares
+        self.starved = False
+        self._source = source or origin.name
+        self.threads = threads
+        self.notes: dict[str, str] = {}
+        self._session = self._loaded(_options(threads, trace))
+        self.base = container.resident_memory()
+        # Behind the wrapper's `run`, which checks again what the protocol has checked: 6 us, as much as a small model.
+        self._run = self._session._sess.run  # noqa: SLF001 - see above
+        self.inputs = tuple(map(_spec, self._session.get_inputs()))
+        self.optional = tuple(_spec(node) for node in self._session.get_overridable_initializers() if _carried(node))
+        self.outputs = tuple(_spec(node) for node in self._session.get_outputs() if _carried(node))
+        self._leave_out([node for node in self._session.get_outputs() if not _carried(node)])
+        self._names = [spec.name for spec in self.outputs]
+        self._quiet = ort.RunOptions()
+        self._quiet.log_severity_level = FATAL  # What an operator refuses is answered to its client, and no fault.
+
+    def _loaded(self, options: ort.SessionOptions) -> ort.InferenceSession:
+        model = self.origin if isinstance(self.origin, Path) else self.origin.open()
+        folder = os.fspath(model.parent) if isinstance(model, Path) else NOWHERE
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        while True:
+            try:
+                return _session(model, options, None if self.shares is None else self.shares.runs)
+            except Exception as error:  # onnxruntime's own classes share no base below Exception
+                locale = locales.missing(str(error))
+                if not locale or "locale" in self.notes:
+                    raise ModelInvalid(f"onnxruntime refuses {self._source}: {_first_line(error)}") from error
+                self.notes["locale"] = locales.provide(locale)
+
+    def _leave_out(self, nodes: list[Any]) -> None:
+        """Notes outputs that no tensor can carry, such as the maps that skl2onnx makes of class probabilities."""
+        if nodes and not self.outputs:
+            raise ModelInvalid(f"output {nodes[0].name!r} is {nodes[0].type}: {ONLY_TENSORS}; {NO_ZIPMAP}")
+        if nodes:
+            names = ", ".join(f"{node.name!r} ({node.type})" for node in nodes)
+            self.notes["outputs"] = f"left out: {names}: {ONLY_TENSORS}; {NO_ZIPMAP}"
+
+    def run(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
+        """The named outputs (None: all of them) for these inputs.
+
+        Raises:
+            InvalidInput: onnxruntime, or an operator, finds the inputs unfit, such as sizes that don't go together.
+            TooLarge: an operator finds no memory for what it makes of them.
+        """
+        try:
+            return self._run(names or self._names, feeds, self._quiet)  # type: ignore[no-any-return]  # onnxruntime ships no types
+        except InvalidArgument as error:
+            raise InvalidInput(f"the model can't take this input: {_first_line(error)}{self._hint(feeds)}") from error
+        except (Fail, RuntimeException) as error:
+            if (text := _of_node(error)) is None:
+                raise
+            if _NO_MEMORY.search(text):
+                self.starved = True
+                raise TooLarge(self._needs(text)) from error
+            raise InvalidInput(f"the model can't take this input: {text}{self._hint(feeds)}") from error
+
+    def _needs(self, text: str) -> str:
+        """What a run that found no memory needed, and what to do about it."""
+        mends = "send fewer rows or a smaller input, or give the pod more memory (resources.memory, --memory)"
+        found = _OVER_ARENA.search(text)
+        if found is None or self.shares is None:
+            return f"the model needs more memory for this input than there is: {mends}. It says: {text}"
+        left, wanted = (figure(int(number) / MIB) for number in found.groups())
+        return (
+            f"the model's operator {text.partition(' node')[0]} needs {wanted} MiB for this input, and of the "
+            f"{figure(self.shares.runs / MIB)} MiB for runs of the model {left} MiB are free: {mends}"
+        )
+
+    def _hint(self, feeds: Tensors) -> str:
+        """Which inputs break what the model declares, where one does: a dimension of one name has one size."""
+        sizes: dict[str, tuple[str, int]] = {}
+        for spec in (*self.inputs, *self.optional):
+            given = feeds[spec.name].shape if spec.name in feeds else ()
+            for name, size in zip(spec.dimensions, given, strict=False):
+                other, known = sizes.setdefault(name, (spec.name, size)) if name else (spec.name, size)
+                if known != size:
+                    return f" (dimension {name!r} is {known} in input {other!r} and {size} in {spec.name!r})"
+        return ""
+
+    def trial(self, feeds: Tensors, limit_s: float) -> None:
+        """Runs the model on inputs that may not suit it: whatever it does is an exception, and it has an end.
+
+        Args:
+            feeds: the inputs.
+            limit_s: seconds after which the run is ended, between two operators.
+        """
+        options = ort.RunOptions()
+        timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            self._run(self._names, feeds, options)
+        except (Fail, RuntimeException) as error:
+            self.starved = self.starved or bool(_NO_MEMORY.search(str(error)))
+            raise
+        finally:
+            timer.cancel()
+
+    def with_threads(self, threads: Threads) -> "OnnxRuntimeEngine":
+        """The same model in a new session."""
+        engine = OnnxRuntimeEngine(self.origin, threads, source=self._source, shares=self.shares)
+        engine.notes = {**self.notes, **engine.notes}
+        return engine
+
+    def traced(self, trace: Path) -> "OnnxRuntimeEngine":
+        """The same model in a new session that writes down the time of each operator."""
+        return OnnxRuntimeEngine(self.origin, self.threads, trace=trace, source=self._source, shares=self.shares)
+
+    def with_shares(self, shares: Shares) -> "OnnxRuntimeEngine":
+        """The same model in a new session with other shares of the memory."""
+        engine = OnnxRuntimeEngine(self.origin, self.threads, source=self._source, shares=shares)
+        engine.notes = {**self.notes, **engine.notes}
+        return engine
+
+    def end_trace(self) -> bytes:
+        """What was written down, in Chrome's trace format; of a `traced` engine, once."""
+        written = Path(self._session.end_profiling())
+        try:
+            return written.read_bytes()
+        finally:
+            written.unlink()
+
+
+def quiet(log: Callable[[int, str, str, str, str], None]) -> None:
+    """Switches telemetry off and sends onnxruntime's warnings to `log`."""
+    ort.disable_telemetry_events()
+    ort.set_default_logger_severity(WARNING)
+    ort.set_default_logger_callback(log, WARNING)
+
+
+def _options(threads: Threads, trace: Path | None) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    if trace is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.fspath(trace)
+    options.intra_op_num_threads = threads.intra
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    spin = "1" if threads.spin else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    options.add_session_config_entry("session.inter_op.allow_spinning", spin)
+    options.log_severity_level = WARNING
+    return options
+
+
+def _session(model: Path | bytes, options: ort.SessionOptions, arena: int | None) -> ort.InferenceSession:
+    """A session. Its runs share an arena of so many bytes, which does not hold its weights."""
+    providers = ["CPUExecutionProvider"]
+    if arena is None:
+        return ort.InferenceSession(model, options, providers=providers)
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    with _REGISTERING:
+        ort.create_and_register_allocator(
+            place, ort.OrtArenaCfg({"max_mem": arena, "arena_extend_strategy": AS_REQUESTED})
+        )
+        return ort.InferenceSession(model, options, providers=providers)
+
+
+def _carried(node: Any) -> bool:
+    """Whether the protocol has tensors of this kind."""
+    return node.type in datatypes.OF_ONNX
+
+
+def _spec(node: Any) -> TensorSpec:
+    if not _carried(node):
+        raise ModelInvalid(f"input {node.name!r} is {node.type}: {ONLY_TENSORS}")
+    datatype = datatypes.OF_ONNX[node.type]
+    shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in node.shape)
+    leading = "" if not node.shape or isinstance(node.shape[0], int) else (node.shape[0] or "?")
+    dimensions = tuple(d if isinstance(d, str) else "" for d in node.shape)
+    return TensorSpec(name=node.name, datatype=datatype, shape=shape, leading=leading, dimensions=dimensions)
+
+
+def _of_node(error: Exception) -> str | None:
+    """What an operator says of the inputs that it got; None for an error of another kind."""
+    _, mark, text = _first_line(error).partition("Non-zero status code returned while running ")
+    if not mark:
+        return None
+    node, _, said = text.partition(". Name:")
+    said = said.partition("Status Message: ")[2]
+    return f"{node}: {_SAID.get(said, said)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__

@@ -1,0 +1,1 @@
+"""The CPU that the kernel really gives this container. Knows no plan."""

@@ -1,0 +1,1 @@
+"""The memory of the process: the container's limit, the heap, buffers for bodies."""

@@ -1,0 +1,1 @@
+"""Where models come from: fetched, read, checked, and held. Knows no engine."""

@@ -1,0 +1,196 @@
+"""A worker, and what it does with the parts that it took: one run of the model, and each part's share of the outputs.
+
+Runs on worker threads. Nothing escapes as an exception: an error is an outcome like another.
+
+A run that is shared by requests, or that is of a part of one, is trusted only while nothing contradicts that rows are
+independent: each output must have a row for each row of the input, and some runs are checked by another one
+(`Model.checks_due`). After a contradiction each request is run alone, those of the contradicting run included.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from corefit_core.errors import CorefitError, Shed, TooLarge
+from corefit_runtime.pool.jobs import Job, Outputs, Part, joined_feeds, split_outputs
+from corefit_runtime.rows import comparison
+
+if TYPE_CHECKING:
+    import threading
+
+log: Final = logging.getLogger(__name__)
+
+Outcome = Outputs | Exception
+TRIES: Final = 50
+"""Of a run that finds no memory while others run: each comes after a run of theirs has ended."""
+
+
+class Worker:
+    """One thread, and what the loop may see of it: since when it runs, and until when it is expected to.
+
+    Attributes:
+        starved: whether it waits for its turn to try again, and runs nothing meanwhile.
+    """
+
+    __slots__ = ("since_s", "starved", "thread", "until_s")
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self.since_s = 0.0
+        self.until_s = 0.0
+        self.starved = False
+
+
+class AloneError(Exception):
+    """The outcome of a part whose request is to be run again, whole."""
+
+
+def _nobody() -> bool:
+    return False
+
+
+def run(parts: list[Part], others_run: Callable[[], bool] = _nobody) -> list[Outcome]:
+    """The outcome of each part. Where a batch of several fails, each is run alone: one may be the culprit.
+
+    Args:
+        parts: what to run at once.
+        others_run: whether other workers run the model. A run that finds no memory says nothing of its size then: its
+            outcome is `TooLarge`, for `again`.
+    """
+    if len(parts) == 1 and parts[0].whole:
+        return [attempt(parts[0], others_run)]
+    job, model, contended = parts[0].job, parts[0].job.model, others_run()
+    try:
+        outputs = model.engine.run(job.outputs, joined_feeds(parts) if len(parts) > 1 else parts[0].feeds())
+    except TooLarge as error:
+        contended = contended or others_run()
+        return [error for _ in parts] if contended else _smaller(parts, error, others_run)
+    except Exception:  # noqa: BLE001 - whatever it was, each of them gets its own answer
+        return _alone(parts)
+    wrong = _wrong(outputs, parts)
+    if wrong:
+        model.contradicted(wrong)
+    if not model.rows_independent:  # By this run, or by one beside it.
+        return _alone(parts)
+    model.had_memory()
+    return list(split_outputs(outputs, parts))
+
+
+def _alone(parts: list[Part]) -> list[Outcome]:
+    if len(parts) == 1:
+        return [AloneError()]
+    return [attempt(part) for part in parts]
+
+
+def _wrong(outputs: Outputs, parts: list[Part]) -> str:
+    """What of these outputs shows that rows are not independent; empty when nothing does."""
+    rows = sum(part.rows for part in parts)
+    for array in outputs:
+        if array.shape[:1] != (rows,):
+            return f"a run of {rows} rows gave an output of shape {list(array.shape)}"
+    model = parts[0].job.model
+    due = model.checks_due()
+    for start, checked in _samples(parts, due) if due else ():
+        try:
+            again = model.engine.run(checked.job.outputs, checked.feeds())
+        except TooLarge:  # Others have the memory at the moment: it shows nothing.
+            continue
+        except Exception:  # noqa: BLE001 - whatever it was
+            return "a request that failed alone was answered in a batch"
+        shares = [array[start : start + checked.rows] for array in outputs]
+        changed = comparison.compared([f"output {i}" for i in range(len(outputs))], shares, again)
+        if changed:
+            return changed
+    return ""
+
+
+def _samples(parts: list[Part], count: int) -> Iterator[tuple[int, Part]]:
+    """What is run again, up to so many requests, or rows of a part, each with its first row in the batch.
+
+    From the last on, since rows that are dropped or added before it move it.
+    """
+    stop = sum(part.rows for part in parts)
+    if len(parts) > 1:
+        for part in parts[: -count - 1 : -1]:
+            stop -= part.rows
+            yield stop, part
+        return
+    [part] = parts
+    for row in range(stop - 1, max(-1, stop - 1 - count), -1):
+        at = part.start + row
+        yield row, Part(part.job, part.index, at, at + 1, whole=False, cost_s=0.0)
+
+
+def answer(job: Job) -> Any:
+    """The job's answer: its first error, or what `finish` makes of its outputs."""
+    failed = next((result for result in job.results if isinstance(result, Exception)), None)
+    if failed is not None:
+        return failed
+    try:
+        return job.finish(job.assembled())
+    except CorefitError as error:
+        return error
+    except Exception as error:
+        log.exception("an answer could not be made")
+        return error
+
+
+def _smaller(parts: list[Part], error: TooLarge, others_run: Callable[[], bool]) -> list[Outcome]:
+    if len(parts) == 1:
+        return [_in_halves(parts[0], error, others_run)]
+    parts[0].job.model.lacked_memory(sum(part.elements for part in parts))
+    return [attempt(part, others_run) for part in parts]
+
+
+def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> Outcome:
+    """The outcome of a part that found no memory, from those of its halves; the error where it has none."""
+    if part.rows < 2 or not part.job.model.rows_independent:
+        return error
+    part.job.model.lacked_memory(part.elements)
+    outcomes: list[Outputs] = []
+    for half in part.halves():
+        [outcome] = run([half], others_run)
+        if isinstance(outcome, AloneError):
+            return error  # Rows are not independent after all, and all of them together find no memory.
+        if isinstance(outcome, Exception):
+            return outcome
+        outcomes.append(outcome)
+    return [np.concatenate(pieces) for pieces in zip(*outcomes, strict=True)]
+
+
+def again(part: Part, refusal: TooLarge, others_run: Callable[[], bool], wait: Callable[[], None]) -> Outcome:
+    """The outcome of a part that found no memory while others ran, once there is more: when they have ended at last.
+
+    Args:
+        part: what to run.
+        refusal: what came of it before.
+        others_run: whether other workers run the model.
+        wait: returns when one of them has ended its run, or after a while.
+    """
+    for _ in range(TRIES):
+        if part.job.closed:
+            return refusal
+        alone = not others_run()
+        [outcome] = run([part], others_run)
+        if alone or not isinstance(outcome, TooLarge):
+            return outcome
+        wait()
+    return Shed("the runs of other requests leave no memory for this one", cause="memory", retry_after_s=1.0)
+
+
+def attempt(part: Part, others_run: Callable[[], bool] = _nobody) -> Outcome:
+    """The outcome of a part that is run by itself; in halves, and these in halves, where alone it finds no memory."""
+    job, contended = part.job, others_run()
+    try:
+        outputs = job.model.engine.run(job.outputs, part.feeds())
+    except TooLarge as error:
+        return error if contended or others_run() else _in_halves(part, error, others_run)
+    except CorefitError as error:
+        return error
+    except Exception as error:
+        log.exception("a run failed")
+        return error
+    job.model.had_memory()
+    return outputs

@@ -1,0 +1,43 @@
+"""The classification extension of the protocol (KServe and Triton: docs/protocol/extension_classification.md).
+
+An output that is asked for with the parameter `classification` of N comes as its N highest values, each a string
+"value:index". May not know messages.
+"""
+
+import numpy as np
+
+from corefit_core.errors import InvalidInput
+from corefit_runtime.tensors.datatypes import NUMPY, Array
+
+
+def count(value: object, datatype: str, what: str) -> int:
+    """How many classes the parameter asks for; 0 for none.
+
+    Raises:
+        InvalidInput: it is no positive number, or the output has no numbers to be compared.
+    """
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"parameter 'classification' of {what} is {value!r:.50}; it must be a positive integer")
+    if NUMPY[datatype].kind not in "fiu":
+        raise InvalidInput(f"{what} is {datatype}: classification needs numbers")
+    return value
+
+
+def highest(array: Array, classes: int) -> Array:
+    """The highest values as strings, highest first; of two that are equal the one that stands first.
+
+    Args:
+        array: of shape [rows, ...]: each row has classes of its own; of fewer dimensions: all of it is one row.
+        classes: how many at most.
+
+    Returns:
+        Strings of shape [rows, N], or [N] where `array` is one row.
+    """
+    rows = array.reshape(array.shape[0], -1) if array.ndim > 1 else array.reshape(1, -1)
+    order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :classes]
+    found = np.empty(order.shape, np.object_)
+    for row, indices in enumerate(order):
+        found[row] = [f"{float(rows[row, index]):f}:{index}" for index in indices]
+    return found if array.ndim > 1 else found[0]

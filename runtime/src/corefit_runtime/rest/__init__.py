@@ -1,0 +1,1 @@
+"""The inference port: the Open Inference Protocol v2 over HTTP."""

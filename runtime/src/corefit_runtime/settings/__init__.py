@@ -1,0 +1,1 @@
+"""What the process is told when it starts: options and environment variables."""

@@ -1,0 +1,1 @@
+"""What the process counts and says of itself: counters, the report, metrics."""

@@ -1,0 +1,1 @@
+"""Tensors: datatypes, shapes, names. Knows neither protocol nor engine."""
