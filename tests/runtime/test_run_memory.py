@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from runtime.products import products
 
 from corefit_core.batching import Line
@@ -164,3 +165,45 @@ def test_a_pod_refuses_what_it_has_no_memory_for_and_serves_on(start: Any, tmp_p
         assert "resources.memory" in body["error"]
         status, body, _ = runtime.infer(rows(2, 100).tolist())
         assert status == 200
+
+
+def expanded(folder: Path) -> Path:
+    """Of one number and a shape, a tensor of that shape: an answer of any size to a request of a few bytes."""
+    graph = helper.make_graph(
+        [helper.make_node("Expand", ["x", "shape"], ["y"])],
+        "expanded",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1]),
+            helper.make_tensor_value_info("shape", TensorProto.INT64, [1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 9
+    path = folder / "expanded.onnx"
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def highest_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_an_answer_takes_no_more_memory_than_there_is(start: Any, tmp_path: Path, binary: bool) -> None:
+    """As JSON, a tensor of 80 MB took 1.4 GB, and the kernel ended a pod of 512 MB with all that were in it."""
+    runtime = start("--memory", "512Mi", "--no-calibrate", model=str(expanded(tmp_path)))
+
+    def asked(count: int) -> int:
+        inputs = [
+            {"name": "x", "datatype": "FP32", "shape": [1], "data": [0.123456]},
+            {"name": "shape", "datatype": "INT64", "shape": [1], "data": [count]},
+        ]
+        parameters = {"binary_data_output": binary}
+        return runtime.call("POST /v2/models/m/infer", {"inputs": inputs, "parameters": parameters})[0]
+
+    statuses = [asked(count) for count in (36_000_000, 5_000_000, 10_000_000)]
+    assert statuses == [200 if binary else 413, 200, 200 if binary else 413]
+    assert highest_mb(runtime.process.pid) < 512
+    assert asked(1_000_000) == 200

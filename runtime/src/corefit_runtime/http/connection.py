@@ -90,8 +90,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _receive(self, nbytes: int) -> None:
         self._take(nbytes)
-        if self._inbox.full and self._transport is not None:
-            self._transport.pause_reading()
+        transport = self._transport
+        if self._inbox.full and transport is not None and not transport.is_closing():
+            transport.pause_reading()
 
     def _take(self, nbytes: int) -> None:
         if self._body.active:
@@ -157,8 +158,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_on(self) -> None:
         """More from the client, unless it is ahead of us by as much as is kept."""
-        if not self._inbox.full and self._transport is not None:
-            self._transport.resume_reading()
+        transport = self._transport
+        if not self._inbox.full and transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     @property
     def activity(self) -> Activity:

@@ -4,10 +4,15 @@ An output that is asked for with the parameter `classification` of N comes as it
 "value:index". May not know messages.
 """
 
+from typing import Final
+
 import numpy as np
 
 from corefit_core.errors import InvalidInput
 from corefit_runtime.tensors.datatypes import NUMPY, Array
+
+STRING_BYTES: Final = 480
+"""Of a string "value:index" and of its text: a value of 1e308 has 309 digits before the point."""
 
 
 def count(value: object, datatype: str, what: str) -> int:
@@ -23,6 +28,12 @@ def count(value: object, datatype: str, what: str) -> int:
     if NUMPY[datatype].kind not in "fiu":
         raise InvalidInput(f"{what} is {datatype}: classification needs numbers")
     return value
+
+
+def weight(array: Array, classes: int) -> int:
+    """Bytes that `highest` takes at most, with its strings as text: of each element three numbers."""
+    rows = len(array) if array.ndim > 1 else 1
+    return 24 * array.size + STRING_BYTES * min(array.size, rows * classes)
 
 
 def highest(array: Array, classes: int) -> Array:

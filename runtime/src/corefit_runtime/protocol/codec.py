@@ -10,8 +10,7 @@ import msgspec
 
 from corefit_core.errors import InvalidInput
 from corefit_runtime.memo import MAX_KEY, Memo
-from corefit_runtime.protocol import descriptions, forms, json_data
-from corefit_runtime.protocol.classification import highest
+from corefit_runtime.protocol import classification, descriptions, forms, json_data
 from corefit_runtime.protocol.forms import Form
 from corefit_runtime.protocol.signature import Signature
 from corefit_runtime.tensors import datatypes
@@ -19,6 +18,8 @@ from corefit_runtime.tensors.datatypes import Array
 
 _ENCODER: Final = msgspec.json.Encoder()
 _NO_DATA: Final = memoryview(b"")
+EMPTY: Final = b'"data":[]'
+"""No name holds it, since a quote in a name is written as \\"."""
 
 
 class Codec:
@@ -69,21 +70,35 @@ class Codec:
         """The response: the length of its JSON part (None without binary data), and its pieces."""
         if form.classified:
             pairs = zip(form.outputs, outputs, strict=True)
-            outputs = [highest(array, wanted.classes) if wanted.classes else array for wanted, array in pairs]
+            outputs = [
+                classification.highest(array, wanted.classes) if wanted.classes else array for wanted, array in pairs
+            ]
         data = [
             datatypes.to_bytes(wanted.datatype, array) if wanted.binary else None
             for wanted, array in zip(form.outputs, outputs, strict=True)
         ]
         binary = [piece for piece in data if piece is not None]
         if not form.all_binary:
-            head = self._response(form, outputs, data)
-            return (len(head) if binary else None), [head, *binary]
+            text = self._text(form, outputs, data)
+            return (sum(map(len, text)) if binary else None), [*text, *binary]
         shapes = tuple([array.shape for array in outputs])
         known = form.heads.get(shapes)
         if known is None:
             known = self._response(form, outputs, data)
             form.heads.put(shapes, known)
         return len(known), [known, *binary]
+
+    def weight(self, form: Form, outputs: list[Array]) -> int:
+        """Bytes that `render` takes at most beside the outputs, without those of a block that are in work."""
+        found = 0
+        for wanted, array in zip(form.outputs, outputs, strict=True):
+            if wanted.classes:
+                found += classification.weight(array, wanted.classes)
+            elif wanted.datatype == "BYTES":
+                found += json_data.strings_weight(array)
+            elif not wanted.binary:
+                found += json_data.MOST_TEXT[wanted.datatype] * array.size
+        return found
 
     def metadata(self) -> bytes:
         """The answer to GET v2/models/NAME."""
@@ -96,10 +111,32 @@ class Codec:
     def _read(self, text: memoryview) -> Form:
         return forms.read(text, self.signature, max_tensors=self._max_tensors, max_depth=self._max_depth)
 
-    def _response(self, form: Form, outputs: list[Array], data: list[memoryview | None]) -> bytes:
+    def _text(self, form: Form, outputs: list[Array], data: list[memoryview | None]) -> list[bytes]:
+        """The JSON part in pieces: elements as Python objects take ten times the tensor, a block at a time."""
+        written = [
+            (wanted, array) for wanted, array, piece in zip(form.outputs, outputs, data, strict=True) if piece is None
+        ]
+        if sum(array.size for _, array in written) <= datatypes.BLOCK:
+            return [self._response(form, outputs, data)]
+        empty = [array[:0] if array.ndim else array.reshape(1)[:0] for array in outputs]
+        shapes = [array.shape for array in outputs]
+        frame, *rest = self._response(form, empty, data, shapes).split(EMPTY)
+        pieces = [frame]
+        for (wanted, array), after in zip(written, rest, strict=True):
+            pieces += (EMPTY[:-1], *json_data.texts(wanted.datatype, array), EMPTY[-1:] + after)
+        return pieces
+
+    def _response(
+        self,
+        form: Form,
+        outputs: list[Array],
+        data: list[memoryview | None],
+        shapes: list[tuple[int, ...]] | None = None,
+    ) -> bytes:
         tensors: list[dict[str, Any]] = []
-        for wanted, array, piece in zip(form.outputs, outputs, data, strict=True):
-            tensor: dict[str, Any] = {"name": wanted.spec.name, "datatype": wanted.datatype, "shape": array.shape}
+        shapes = shapes or [array.shape for array in outputs]
+        for wanted, array, piece, shape in zip(form.outputs, outputs, data, shapes, strict=True):
+            tensor: dict[str, Any] = {"name": wanted.spec.name, "datatype": wanted.datatype, "shape": shape}
             if piece is None:
                 tensor["data"] = datatypes.to_list(wanted.datatype, array)
             else:

@@ -6,17 +6,20 @@ May not know messages. Flat lists are decoded by type (a third of the time of un
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from corefit_core.errors import InvalidInput
+from corefit_runtime.tensors import datatypes
 from corefit_runtime.tensors.datatypes import NUMPY, Array
 
 _KIND: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool, "O": str}
 _FLAT: Final = {kind: msgspec.json.Decoder(list[python]) for kind, python in _KIND.items()}  # type: ignore[valid-type]  # a type made at run time
 _ANY: Final = msgspec.json.Decoder()
+_ENCODER: Final = msgspec.json.Encoder()
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _WEIGHTS: Final = {b",": 40, b"[": 80, b"{": 240, b'"': 32}
 """Bytes of memory for each: a number, with its place in a list and in an array; a list; a dict; half of a string."""
@@ -77,6 +80,40 @@ def finite(array: Array) -> bool:
 def written(flat: list[float]) -> list[Any]:
     """Floats as JSON can say them."""
     return [value if math.isfinite(value) else _name(value) for value in flat]
+
+
+MOST_TEXT: Final = {
+    "BOOL": 6,
+    "UINT8": 4,
+    "INT8": 5,
+    "UINT16": 6,
+    "INT16": 7,
+    "UINT32": 11,
+    "INT32": 12,
+    "UINT64": 21,
+    "INT64": 21,
+    **dict.fromkeys(datatypes.FLOATS, 25),
+}
+"""Bytes that an element takes as text at most, its comma included: a float has 17 digits, a sign, a point, e-308."""
+
+
+STRING_BYTES: Final = 120
+"""Memory of a short string while it becomes binary data, beside its characters."""
+
+
+def strings_weight(array: Array) -> int:
+    """Bytes that strings take at most, as text or as binary data: a control character is six as text."""
+    return sum(6 * len(value) + STRING_BYTES for value in array.ravel().tolist())
+
+
+def texts(datatype: str, array: Array) -> Iterator[bytes]:
+    """A tensor's elements as JSON without brackets, in pieces."""
+    flat = array.ravel()
+    for start in range(0, len(flat), datatypes.BLOCK):
+        block = flat[start : start + datatypes.BLOCK]
+        elements = datatypes.to_list(datatype, block)
+        text = _ENCODER.encode(elements if finite(block) else written(elements))
+        yield text[1:-1] if start == 0 else b"," + text[1:-1]
 
 
 def _name(value: float) -> str:

@@ -4,6 +4,7 @@ Maps routes, headers and the error tree to HTTP, and hands requests to the pool.
 event loop; what would hold it for more than about a millisecond is parsed aside.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from corefit_runtime.protocol import descriptions
 from corefit_runtime.protocol.codec import Codec, encoded, feeds
 from corefit_runtime.protocol.forms import COPIED_ASIDE, Form
 from corefit_runtime.rest import compression, openapi, responses
-from corefit_runtime.rest.aside import OFFLOAD_JSON, Aside
+from corefit_runtime.rest.aside import OFFLOAD_JSON, Aside, Unsent
 from corefit_runtime.rest.headers import HEADER_LENGTH, Facts, facts_of
 from corefit_runtime.telemetry.service import VERSION, Service
 from corefit_runtime.tensors.datatypes import Array
@@ -41,6 +42,7 @@ class InferenceApi:
         settings = service.settings
         self._offload = offload
         self._aside = Aside(offload, settings.max_body, settings.max_body_memory)
+        self._unsent = Unsent(asyncio.get_running_loop())
         self._meter = service.meter
         self._name = settings.name
         self._version = settings.model_version
@@ -144,6 +146,7 @@ class InferenceApi:
         seconds = self._seconds(form, facts)
 
         def finish(outputs: list[Any]) -> Response:
+            self._unsent.take(exchange, codec.weight(form, outputs), self._aside.max_memory)
             length, pieces = codec.render(form, outputs)
             if length is None:
                 return compression.compressed(Response(200, pieces), facts.accepts)

@@ -4,6 +4,9 @@ A body is charged while it is read; what is made of it may be many times larger:
 number of two bytes is an object of 40.
 """
 
+import asyncio
+import threading
+from concurrent.futures import Future
 from typing import Final
 
 from corefit_core.errors import Shed, TooLarge
@@ -19,6 +22,8 @@ from corefit_runtime.tensors.datatypes import Array
 OFFLOAD_JSON: Final = 131_072
 """Bytes of JSON above which it is parsed off the loop: at 150 to 300 MB/s that is 0.5 to 1 ms. What smaller ones take
 isn't charged: it is 2 MiB at most, and one at a time."""
+OFFLOAD_ANSWER: Final = 1 << 20
+"""Bytes that an answer may take uncharged while it is made: each worker makes one at a time."""
 RETRY_S: Final = 1.0
 
 
@@ -74,6 +79,42 @@ class Aside:
         expanded = await self._offload.run(compression.expand, body, encoding, self._max_body)
         budget.take((0 if expanded is body else len(expanded)) - most, "what it expands to")
         return expanded
+
+
+class Unsent:
+    """Room for answers before they are made, on the threads that make them: JSON is many times larger than its tensor.
+
+    Args:
+        loop: the event loop, whose thread alone may charge.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+
+    def take(self, exchange: Exchange, count: int, limit: int) -> None:
+        """Takes so many bytes for the answer, of at most `limit`, until it is sent.
+
+        Raises:
+            TooLarge: there could never be room for it.
+            Shed: there is no room for it now.
+        """
+        if count <= OFFLOAD_ANSWER:
+            return
+        if count > limit:
+            raise TooLarge(
+                f"the answer may take {count} bytes, and answers may hold {limit}: ask for binary data "
+                "(binary_data_output), for fewer rows or outputs, or give the pod more memory (resources.memory, "
+                "--memory, --max-body-memory)"
+            )
+        here = threading.get_ident() == self._thread
+        if not (exchange.charge(count) if here else self._charged(exchange, count)):
+            raise Shed("there is no room for the answer (--max-body-memory)", cause="memory", retry_after_s=RETRY_S)
+
+    def _charged(self, exchange: Exchange, count: int) -> bool:
+        found: Future[bool] = Future()
+        self._loop.call_soon_threadsafe(lambda: found.set_result(exchange.charge(count)))
+        return found.result()
 
 
 class _Gone(Exception):
