@@ -26,7 +26,7 @@ from faults.wire import Wire
 
 from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
 from corefit_devcluster.control_plane import PROGRAMS, ControlPlane
-from corefit_operator.reconcile.reconciler import FIGURES_S
+from corefit_operator.reconcile.publish import FIGURES_S
 
 ROOT = Path(__file__).parents[2]
 CONTROLLERS = ("deployment-controller", "replicaset-controller", "garbage-collector-controller")

@@ -1,15 +1,18 @@
 """CPU beyond the request: what is counted, what follows from it, and what is said of it."""
 
 import pytest
+from unit.outcomes import Case
 
 from corefit_core import burst
 from corefit_core.burst import Usage
 from corefit_core.report import Burst, ModelIdentity, PlanInForce, Report
+from corefit_core.service import decode
 from corefit_operator.collect import burst_window
 from corefit_operator.reconcile.state import ResourceState
-from corefit_operator.status import conditions
+from corefit_operator.status.conditions.burst import BURST
 from corefit_runtime.telemetry.burst import BurstMeter
 
+SERVICE = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
 NOTHING = Burst(request_millicores=500)
 
 
@@ -67,7 +70,9 @@ def test_a_verdict_is_over_ten_seconds_and_is_kept_until_the_next(after: Report,
     assert burst_window.look({"a": after}, memory, 105.0) is None
     seen = burst_window.look({"a": after}, memory, 110.0)
     assert seen is not None
-    assert conditions.burst(seen)[:3] == ("Burst", status, reason)
+    said = BURST.value(SERVICE, Case(burst=seen).outcome(SERVICE))
+    assert said is not None
+    assert said[:3] == ("Burst", status, reason)
     assert burst_window.look({}, memory, 111.0) == seen
 
 
@@ -81,4 +86,4 @@ def test_a_process_that_is_new_says_nothing_of_the_time_before_it() -> None:
 
 
 def test_what_is_remembered_of_a_resource_begins_without_a_verdict() -> None:
-    assert ResourceState(uid="u").lent == burst_window.BurstWindow()
+    assert ResourceState(uid="u").observation.burst == burst_window.BurstWindow()

@@ -11,7 +11,7 @@ from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_core.service import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
-from corefit_operator.workload.target import injection_template
+from corefit_operator.workload.target import TargetWorkload
 from corefit_runtime.settings import options, settings
 
 TENSOR = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}
@@ -38,7 +38,7 @@ def _runtime(**spec: Any) -> dict[str, Any]:
     """The runtime's container in a pod of the resource."""
     defaults, service = Defaults(image="i", allow_link_local=True), decode(_resource(**spec))
     template = (
-        injection_template(service, defaults)
+        TargetWorkload(service, defaults).template
         if service.injected
         else desired(service, defaults)[-1]["spec"]["template"]
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from unit.outcomes import Case
 
 from corefit_core import naming, report
 from corefit_core.api.status import InferenceServiceStatus
@@ -26,7 +27,6 @@ from corefit_operator.collect.report_client import ReportAddress, ReportClient
 from corefit_operator.diagnosis.pod_problems import problem
 from corefit_operator.kube.pods import Pod, PodStatus, decode_pod
 from corefit_operator.status import resource_status
-from corefit_operator.status.result import Result
 
 SUBNET = f"127.{os.getpid() % 40 + 20}.{os.getpid() // 40 % 250}"
 """Of this process, so that test runs side by side don't take each other's ports; from 127.64 on are control planes."""
@@ -285,9 +285,9 @@ def test_the_longest_report_leaves_a_status_that_the_api_server_takes() -> None:
     told = report.decode(report.encode(_report("u1", state="Failed", reason=text, message=text, plan=plan)))
     waiting = msgspec.structs.replace(_pod(1), status=msgspec.structs.replace(_pod(1).status, conditions=()))
     trouble = problem([waiting], {"u1": told}, None)
-    found = Result(deployment=None, pods=(waiting,), reports={"u1": told}, decision=None, desired=1, problem=trouble)
+    found = Case(pods=(waiting,), reports={"u1": told}, problem=trouble)
     service = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
-    written = resource_status.of(service, found, InferenceServiceStatus(), "2030-01-01T00:00:00Z")
+    written = found.status(service, InferenceServiceStatus(), "2030-01-01T00:00:00Z")
     encoded = msgspec.json.encode(resource_status.encode(written))
     assert len(encoded) < 8192
     msgspec.json.decode(encoded, type=InferenceServiceStatus)  # by the very limits that the CRD is made from

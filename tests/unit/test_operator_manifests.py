@@ -12,6 +12,7 @@ from corefit_core.service import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
 from corefit_operator.kube.paths import CHILD_KINDS
+from corefit_operator.workload import kinds
 from corefit_runtime.admin.endpoints import HOLD_S
 
 DEFAULTS = Defaults(image="corefit/runtime:test", operator_namespace="corefit-system")
@@ -22,7 +23,7 @@ def _children(name: str = "digits", **spec: Any) -> dict[str, dict[str, Any]]:
         "metadata": {"name": name, "namespace": "n", "uid": "u-1", "generation": 1},
         "spec": {"model": {"uri": "http://models/a.onnx"}, **spec},
     }
-    return {child["kind"]: child for child in desired(decode(resource), DEFAULTS)}
+    return {child["kind"]: child for child in kinds.of(decode(resource), DEFAULTS).children}
 
 
 def _pod(**spec: Any) -> dict[str, Any]:

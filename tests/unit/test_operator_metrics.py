@@ -1,20 +1,19 @@
 """What the operator's series say of a resource: what is there, and nothing that was."""
 
-import msgspec
+from unit.outcomes import Case
 
 from corefit_core.burst import Verdict
 from corefit_core.service import decode
 from corefit_operator.cache.view import Key
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.status import gauges
-from corefit_operator.status.result import Result
 from corefit_operator.telemetry.metrics import Metrics
 
 KEY, OTHER = Key("n", "a"), Key("n", "b")
 SERVICE = decode({"metadata": {"name": "a", "namespace": "n"}, "spec": {"model": {"uri": "http://m/a.onnx"}}})
-NOTHING = Result(deployment=None, pods=(), reports={}, decision=None, desired=1)
+NOTHING = Case().outcome(SERVICE)
 LENT = Verdict(lending="Available", lent_cores=0.5, short_cores=0.0)
-SIZED = msgspec.structs.replace(NOTHING, cpu=Sized(wanted=500, granted=(250, 500)), burst=LENT)
+SIZED = Case(cpu=Sized(wanted=500, granted=(250, 500)), burst=LENT).outcome(SERVICE)
 
 
 def _told(metrics: Metrics, key: Key) -> dict[str, float]:

@@ -21,13 +21,13 @@ from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.metadata import Meta
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.kube.workloads import decode_child
-from corefit_operator.reconcile import reconciler
+from corefit_operator.reconcile import schedule
 from corefit_operator.reconcile.reconciler import Reconciler
 from corefit_operator.resize.node_headroom import Headroom
 from corefit_operator.resize.resizer import Resizer
 from corefit_operator.telemetry.metrics import Metrics
 from corefit_operator.telemetry.recorder import Recorder
-from corefit_operator.workload.injection import Sidecars
+from corefit_operator.workload.sidecars import Sidecars
 
 KEY = Key("n", "a")
 ROUND_S = 2.0
@@ -449,7 +449,7 @@ async def test_a_resource_of_mode_sidecar_with_nothing_to_look_at_is_looked_at_s
     """Three hundred of them that named no workload took the time of others' changes."""
     world = World()
     world.asks(mode="Sidecar", scaling={})
-    assert await world.reconcile() == reconciler.IDLE_S
+    assert await world.reconcile() == schedule.IDLE_S
 
 
 @pytest.mark.parametrize(

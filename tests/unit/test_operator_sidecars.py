@@ -1,6 +1,7 @@
 """What the operator finds and says of resources of mode Sidecar, whose pods belong to others."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -14,10 +15,9 @@ from corefit_operator.diagnosis.problem import Problem
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster, Listed
 from corefit_operator.kube.pods import Pod, decode_pod
-from corefit_operator.status import target_conditions
-from corefit_operator.workload import target
-from corefit_operator.workload.injection import FRESH_S, LIST_MAX, Sidecars, names
-from corefit_operator.workload.target import ObservedTarget
+from corefit_operator.workload.interface import Situation, Sources
+from corefit_operator.workload.sidecars import FRESH_S, LIST_MAX, Sidecars, Surroundings, names
+from corefit_operator.workload.target import ObservedTarget, TargetWorkload
 
 DEFAULTS = Defaults(image="i", version="1", operator_namespace="corefit-system")
 TARGET = {"scaling": {"targetRef": {"kind": "Deployment", "name": "web"}}}
@@ -39,7 +39,7 @@ def _pod(stamp: str) -> Pod:
 
 
 def _stamp(service: Service) -> str:
-    return sidecar.stamp_of(target.injection_template(service, DEFAULTS))
+    return sidecar.stamp_of(TargetWorkload(service, DEFAULTS).template)
 
 
 class _Api:
@@ -79,6 +79,10 @@ def _sidecars(api: _Api, view: View | None = None, at: list[float] | None = None
     return Sidecars(cast("Cluster", api), view or View(), DEFAULTS, account, lambda: now[0])
 
 
+async def _look(sidecars: Sidecars, service: Service, pods: Sequence[Pod] = ()) -> ObservedTarget:
+    return await TargetWorkload(service, DEFAULTS).observe(Sources(View(), sidecars), pods, allowed=True)
+
+
 def _autoscaler(kind: str, name: str) -> dict[str, Any]:
     return {"metadata": {"name": "hpa"}, "spec": {"scaleTargetRef": {"kind": kind, "name": name}}}
 
@@ -88,8 +92,10 @@ def _autoscaler(kind: str, name: str) -> dict[str, Any]:
     [(True, "l", "AtAdmission"), (True, "", "NotInstalled"), (False, "l", "NotServed")],
 )
 async def test_how_pods_come_by_the_sidecar(injects: bool, account: str, offer: str) -> None:
-    found = await _sidecars(_Api(injects=injects), account=account).look(decode(_raw()), [])
-    kind, status, reason, message = target_conditions.injectable(found)
+    found = await _look(_sidecars(_Api(injects=injects), account=account), decode(_raw()))
+    said = found.injectable()
+    assert said is not None
+    kind, status, reason, message = said
     assert (kind, status, reason) == ("Injectable", "True" if offer == "AtAdmission" else "False", offer)
     assert offer == "AtAdmission" or "corefit inject" in message
 
@@ -97,7 +103,7 @@ async def test_how_pods_come_by_the_sidecar(injects: bool, account: str, offer: 
 async def test_pods_of_another_stamp_are_stale() -> None:
     service = decode(_raw())
     pods = [_pod(_stamp(service)), _pod("0.9-other"), _pod("")]
-    assert (await _sidecars(_Api()).look(service, pods)).stale == 2
+    assert (await _look(_sidecars(_Api()), service, pods)).stale == 2
 
 
 @pytest.mark.parametrize(
@@ -106,9 +112,9 @@ async def test_pods_of_another_stamp_are_stale() -> None:
 )
 async def test_a_workload_that_an_hpa_scales_is_left_to_it(autoscaler: tuple[str, str], scalable: bool) -> None:
     service = decode(_raw(**TARGET))
-    found = await _sidecars(_Api(workload=WEB, autoscalers=[_autoscaler(*autoscaler)])).look(service, [])
-    assert found.scalable == scalable
-    said = target_conditions.not_scaling(service, found)
+    found = await _look(_sidecars(_Api(workload=WEB, autoscalers=[_autoscaler(*autoscaler)])), service)
+    assert found.is_scalable == scalable
+    said = found.not_scaling()
     assert (said is None) == scalable
     assert said is None or (said[2] == "OtherAutoscaler" and "hpa" in said[3])
 
@@ -127,10 +133,10 @@ async def test_a_workload_that_an_hpa_scales_is_left_to_it(autoscaler: tuple[str
 async def test_a_workload_is_scaled_only_where_it_names_the_resource(workload: Any, consents: bool) -> None:
     """A stranger's Deployment was scaled to 0, and its replicas were shown."""
     service = decode(_raw(**TARGET))
-    found = await _sidecars(_Api(workload=workload)).look(service, [])
-    assert found.scalable == consents
-    assert (found.workload is not None) == consents
-    said = target_conditions.not_scaling(service, found)
+    found = await _look(_sidecars(_Api(workload=workload)), service)
+    assert found.is_scalable == consents
+    assert (found.scale_target is not None) == consents
+    said = found.not_scaling()
     assert (said is None) == consents
     assert said is None or said[2] == "TargetNotConsenting"
     assert said is None or "serving.corefit.dev/inject: digits" in said[3]
@@ -146,18 +152,18 @@ def test_a_namespace_with_many_names_leaves_room_for_those_of_others() -> None:
 async def test_no_target_and_a_missing_one_are_told_apart() -> None:
     for spec, reason in (({}, "NoTarget"), (TARGET, "TargetNotFound")):
         service = decode(_raw(**spec))
-        found = await _sidecars(_Api()).look(service, [])
-        said = target_conditions.not_scaling(service, found)
+        found = await _look(_sidecars(_Api()), service)
+        said = found.not_scaling()
         assert said is not None
         assert said[2] == reason
-        assert not found.scalable
+        assert not found.is_scalable
 
 
 async def test_what_people_change_is_asked_for_now_and_then_only() -> None:
     api, now = _Api(workload=WEB), [0.0]
     sidecars, service = _sidecars(api, at=now), decode(_raw(**TARGET))
     for now[0] in (0.0, 3.0, FRESH_S + 1):
-        await sidecars.look(service, [])
+        await sidecars.look(service)
     assert api.asked.count("injects") == api.asked.count("HorizontalPodAutoscaler") == 2
     assert api.asked.count("Deployment/n/web") == 3
 
@@ -170,7 +176,7 @@ async def test_the_list_of_names_is_written_when_it_changes() -> None:
     view.put_service({**_raw("other"), "spec": {"mode": "Service"}})
     await sidecars.keep_list()
     await sidecars.keep_list()
-    assert names(view.injectable) == ["n/digits"]
+    assert names(view.of_mode("Sidecar")) == ["n/digits"]
     assert [_listed(manifest) for manifest in api.applied] == [",,", ",n/digits,"]
     view.drop_service(_raw())
     await sidecars.keep_list()
@@ -192,11 +198,11 @@ async def test_a_list_that_is_up_to_date_is_not_made_anew() -> None:
         view.put_service(_raw(f"r{number}"))
     sidecars = _sidecars(api, view)
     await sidecars.keep_list()
-    before, same = view.looked, view.injectable
+    before, same = view.looked, view.of_mode("Sidecar")
     view.put_service({**_raw("r1"), "status": {"replicas": 1}})
     await sidecars.keep_list()
     assert (view.looked, len(api.applied)) == (before, 1)
-    assert view.injectable is same
+    assert view.of_mode("Sidecar") is same
 
 
 async def test_a_resource_that_comes_back_in_another_mode_leaves_the_list() -> None:
@@ -228,31 +234,36 @@ async def test_a_list_that_cannot_be_written_is_no_reason_to_fail_and_is_tried_a
 async def test_what_many_want_to_know_at_the_same_time_is_asked_for_once() -> None:
     api = _Api(workload=WEB)
     sidecars, service = _sidecars(api), decode(_raw(**TARGET))
-    await asyncio.gather(*(sidecars.look(service, []) for _ in range(100)))
+    await asyncio.gather(*(sidecars.look(service) for _ in range(100)))
     assert api.asked.count("injects") == api.asked.count("HorizontalPodAutoscaler") == 1
 
 
 async def test_what_cannot_be_asked_fails_all_who_want_to_know_and_is_asked_again() -> None:
     api = _Api(workload=WEB, injects=ApiError("away", status=503))
     sidecars, service = _sidecars(api), decode(_raw(**TARGET))
-    looks = (sidecars.look(service, []) for _ in range(5))
+    looks = (sidecars.look(service) for _ in range(5))
     assert all(isinstance(each, ApiError) for each in await asyncio.gather(*looks, return_exceptions=True))
     assert api.asked.count("injects") == 1
     api.answers["injects"] = True
-    assert (await sidecars.look(service, [])).offer == "AtAdmission"
+    assert (await sidecars.look(service)).offer == "AtAdmission"
 
 
 def test_ready_and_progressing_of_pods_of_others() -> None:
     service, trouble = decode(_raw()), Problem(reason="ModelUnavailable", message="404")
-    here = ObservedTarget(template={}, offer="AtAdmission", stale=1)
-    assert target_conditions.ready(service, 0, 0, None)[2] == "NoPods"
-    assert "inject: digits" in target_conditions.ready(service, 0, 0, None)[3]
-    assert target_conditions.ready(service, 0, 2, None)[2] == "Starting"
-    assert target_conditions.ready(service, 0, 2, trouble)[1:3] == ("False", "ModelUnavailable")
-    assert target_conditions.ready(service, 1, 2, trouble)[1:3] == ("True", "Serving")
-    assert target_conditions.progressing(here, 2, None)[1:3] == ("True", "StalePods")
-    assert target_conditions.progressing(here, 2, trouble)[1] == "False"
-    assert target_conditions.progressing(ObservedTarget(template={}, offer="AtAdmission"), 2, None)[2] == "Complete"
+    around = Surroundings(offer="AtAdmission")
+    here = ObservedTarget(service=service, around=around, sidecar={}, stale=1)
+    empty, starting = (Situation(present=present, ready=0, desired=present) for present in (0, 2))
+    broken = Situation(present=2, ready=0, desired=2, problem=trouble)
+    serving = Situation(present=2, ready=1, desired=2, problem=trouble)
+    assert here.ready(empty).reason == "NoPods"
+    assert "inject: digits" in here.ready(empty).message
+    assert here.ready(starting).reason == "Starting"
+    assert here.ready(broken)[1:3] == ("False", "ModelUnavailable")
+    assert here.ready(serving)[1:3] == ("True", "Serving")
+    assert here.progressing(starting)[1:3] == ("True", "StalePods")
+    assert here.progressing(broken).status == "False"
+    current = ObservedTarget(service=service, around=around, sidecar={})
+    assert current.progressing(starting).reason == "Complete"
 
 
 def test_a_pod_says_where_its_admin_port_is() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from unit.outcomes import Case
 
 from corefit_core import naming
 from corefit_core.api.status import Condition, CpuStatus, InferenceServiceStatus, LastDecision, ModelStatus
@@ -21,7 +22,6 @@ from corefit_operator.kube.workloads import Child, decode_child
 from corefit_operator.reconcile import recommender_input
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.status import gauges, resource_status
-from corefit_operator.status.result import Result
 from corefit_operator.telemetry.metrics import Metrics
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -49,9 +49,9 @@ def _deployment(replicas: int = 1, **state: Any) -> Child:
     return decode_child("Deployment", raw)
 
 
-def _found(**fields: Any) -> Result:
+def _found(**fields: Any) -> Case:
     given = {"deployment": _deployment(), "pods": (), "reports": {}, "decision": None, "desired": 1, **fields}
-    return Result(**given)
+    return Case(**given)
 
 
 def _report(**fields: Any) -> Report:
@@ -60,16 +60,16 @@ def _report(**fields: Any) -> Report:
     return Report(**given)
 
 
-def _conditions(found: Result, service: Service | None = None) -> dict[str, Condition]:
-    new = resource_status.of(service or _service(), found, InferenceServiceStatus(), NOW)
+def _conditions(found: Case, service: Service | None = None) -> dict[str, Condition]:
+    new = found.status(service or _service(), InferenceServiceStatus(), NOW)
     return {c.type: c for c in new.conditions}
 
 
 def test_a_service_that_serves() -> None:
     pods = (_pod(ready=True),)
     decision = Decision(replicas=1, uncapped=1, reason="Steady", message="all well", latency_s=0.01234)
-    new = resource_status.of(
-        _service(), _found(pods=pods, reports={"p": _report()}, decision=decision), InferenceServiceStatus(), NOW
+    new = _found(pods=pods, reports={"p": _report()}, decision=decision).status(
+        _service(), InferenceServiceStatus(), NOW
     )
     assert [(c.type, c.status) for c in new.conditions] == [
         ("Ready", "True"),
@@ -132,9 +132,7 @@ def test_what_kubectl_get_shows_tells_a_rollout_that_is_stuck_and_the_model_that
     serving = sum(pod.ready for pod in pods)
     deployment = _deployment(replicas=len(pods), updatedReplicas=updated, availableReplicas=serving)
     wrong = Problem(reason="ModelInvalid", message="x.") if problem else None
-    new = resource_status.of(
-        _service(), _found(pods=pods, deployment=deployment, problem=wrong), InferenceServiceStatus(), NOW
-    )
+    new = _found(pods=pods, deployment=deployment, problem=wrong).status(_service(), InferenceServiceStatus(), NOW)
     model = None if new.model is msgspec.UNSET else new.model.uri
     assert (new.ready, new.state, model) == seen
 
@@ -147,7 +145,7 @@ def test_the_revision_and_the_checksum_are_those_of_the_pods_that_serve() -> Non
     )
     reports = {name: _report(model=ModelIdentity(name="a", sha256="5" * 64)) for name in ("a", "b")}
     service = _service(model={"uri": NEW, "revision": "2"})
-    new = resource_status.of(service, _found(pods=pods, reports=reports), InferenceServiceStatus(), NOW)
+    new = _found(pods=pods, reports=reports).status(service, InferenceServiceStatus(), NOW)
     assert new.model == ModelStatus(uri=NEW, revision="1", sha256="5" * 64)
 
 
@@ -160,9 +158,7 @@ def test_the_checksum_is_of_the_revision_that_is_shown() -> None:
     )
     old, new = (_report(model=ModelIdentity(name="a", sha256=digit * 64)) for digit in "56")
     for reports, sha256 in (({"a": old, "b": old, "c": new}, "5" * 64), ({"c": new}, msgspec.UNSET)):
-        said = resource_status.of(
-            _service(model={"uri": NEW}), _found(pods=pods, reports=reports), InferenceServiceStatus(), NOW
-        )
+        said = _found(pods=pods, reports=reports).status(_service(model={"uri": NEW}), InferenceServiceStatus(), NOW)
         assert said.model == ModelStatus(uri=NEW, revision="1", sha256=sha256)
 
 
@@ -170,7 +166,7 @@ def test_pods_without_a_range_are_shown_with_their_cpu_too() -> None:
     """The column was empty."""
     spec = {"containers": [{"name": "runtime", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}]}
     raw = {"metadata": {"name": "p", "uid": "p"}, "spec": spec, "status": {"conditions": [_ready_condition()]}}
-    new = resource_status.of(_service(), _found(pods=(decode_pod(raw),)), InferenceServiceStatus(), NOW)
+    new = _found(pods=(decode_pod(raw),)).status(_service(), InferenceServiceStatus(), NOW)
     assert new.cpu == CpuStatus(wanted="1", granted="1")
 
 
@@ -182,7 +178,7 @@ def test_sized_says_what_the_pods_measured_and_so_does_the_plan() -> None:
     """Sized said a queue of 1 (assumed) for good, the plan the one that was measured."""
     assert "assumed" in _conditions(_found())["Sized"].message
     found = _found(pods=(_pod(ready=True),), reports={"p": _report()})
-    new = resource_status.of(_service(), found, InferenceServiceStatus(), NOW)
+    new = found.status(_service(), InferenceServiceStatus(), NOW)
     assert new.plan is not msgspec.UNSET
     assert {c.type: c.message for c in new.conditions}["Sized"] == new.plan.why == "measured"
 
@@ -190,7 +186,7 @@ def test_sized_says_what_the_pods_measured_and_so_does_the_plan() -> None:
 def test_the_last_decision_is_the_last_with_the_time_since_when_it_is_the_same() -> None:
     def after(before: InferenceServiceStatus, now: str, reason: Reason, message: str) -> InferenceServiceStatus:
         decision = Decision(replicas=1, uncapped=len(message), reason=reason, message=message)
-        return resource_status.of(_service(), _found(decision=decision), before, now)
+        return _found(decision=decision).status(_service(), before, now)
 
     first = after(InferenceServiceStatus(), NOW, "LoadUp", "a")
     again = after(first, LATER, "LoadUp", "bb")
@@ -204,7 +200,7 @@ NEVER_SEEN = _deployment(1, observedGeneration=0, updatedReplicas=0, availableRe
 REPLACED = _deployment(2, updatedReplicas=1, availableReplicas=2)
 TWO = Decision(replicas=2, uncapped=2, millicores=500, reason="LoadUp", message="busy")
 FULL = Problem(reason="Unschedulable", message="full.")
-MESSAGES: list[tuple[str, Result, dict[str, Any], list[str]]] = [
+MESSAGES: list[tuple[str, Case, dict[str, Any], list[str]]] = [
     ("Ready", _found(pods=(_pod(ready=True),)), {}, ["1 of 1 replicas serve requests."]),
     ("Ready", _found(deployment=None, desired=0), {}, ["Corefit has yet to create the Deployment."]),
     ("Ready", _found(desired=0, deployment=NO_PODS), {"mode": "Manual"}, ["spec.scaling.replicas is 0", "Set it to 1"]),
@@ -263,7 +259,7 @@ MESSAGES: list[tuple[str, Result, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("kind", "found", "scaling", "words"), MESSAGES)
-def test_each_message_fits_its_case(kind: str, found: Result, scaling: dict[str, Any], words: list[str]) -> None:
+def test_each_message_fits_its_case(kind: str, found: Case, scaling: dict[str, Any], words: list[str]) -> None:
     message = _conditions(found, _service(scaling=scaling))[kind].message
     assert all(word in message for word in words), message
 
@@ -352,7 +348,7 @@ def test_a_pod_of_another_model_is_diagnosed_by_its_own() -> None:
         (_found(refused=Problem(reason="NameTaken", message="x")), "NameTaken"),
     ],
 )
-def test_why_nothing_serves(found: Result, reason: str) -> None:
+def test_why_nothing_serves(found: Case, reason: str) -> None:
     ready = _conditions(found)["Ready"]
     assert (ready.status, ready.reason) == ("False", reason)
 
@@ -369,31 +365,29 @@ def test_holding_without_reports_is_not_scaling() -> None:
 
 
 def test_transition_times_change_with_the_status_only() -> None:
-    first = resource_status.of(_service(), _found(), InferenceServiceStatus(), NOW)
-    again = resource_status.of(_service(), _found(), first, LATER)
+    first = _found().status(_service(), InferenceServiceStatus(), NOW)
+    again = _found().status(_service(), first, LATER)
     assert again == first
-    served = resource_status.of(_service(), _found(pods=(_pod(ready=True),)), first, LATER)
+    served = _found(pods=(_pod(ready=True),)).status(_service(), first, LATER)
     times = {c.type: c.last_transition_time for c in served.conditions}
     assert (times["Ready"], times["Progressing"]) == (LATER, NOW)
 
 
 def test_figures_and_the_reasons_that_follow_them_alone_are_not_urgent() -> None:
     pods = (_pod(ready=True),)
-    old, new = (
-        resource_status.of(
-            _service(),
-            _found(pods=pods, decision=Decision(replicas=1, uncapped=1, reason=why, message=f"{s}", latency_s=s)),
-            InferenceServiceStatus(),
-            NOW,
-        )
+    decisions = (
+        Decision(replicas=1, uncapped=1, reason=why, message=f"{s}", latency_s=s)
         for why, s in (("Steady", 0.01), ("StabilisationWindow", 0.02))
+    )
+    old, new = (
+        _found(pods=pods, decision=decision).status(_service(), InferenceServiceStatus(), NOW) for decision in decisions
     )
     assert old != new
     assert not resource_status.urgent(new, old)
 
 
 def test_what_cannot_be_read_keeps_what_was_said_of_serving() -> None:
-    before = resource_status.of(_service(), _found(pods=(_pod(ready=True),)), InferenceServiceStatus(), NOW)
+    before = _found(pods=(_pod(ready=True),)).status(_service(), InferenceServiceStatus(), NOW)
     after = resource_status.of_unreadable(InvalidInput("spec.x: wrong"), 5, before, LATER)
     conditions = {c.type: c for c in after.conditions}
     assert conditions["Ready"].status == "True"
@@ -402,7 +396,7 @@ def test_what_cannot_be_read_keeps_what_was_said_of_serving() -> None:
 
 
 def test_a_status_survives_the_api_server_and_a_broken_one_counts_as_none() -> None:
-    new = resource_status.of(_service(), _found(), InferenceServiceStatus(), NOW)
+    new = _found().status(_service(), InferenceServiceStatus(), NOW)
     assert resource_status.parse(resource_status.encode(new)) == new
     assert resource_status.parse({"replicas": "many"}) == InferenceServiceStatus()
 
@@ -508,7 +502,7 @@ def test_ready_pods_have_no_problem() -> None:
 def test_a_pod_that_is_resized_in_place_is_seen_with_its_size_and_why_it_has_not_the_one_wanted() -> None:
     assert "Resized" not in _conditions(_found())  # nor is there a condition where CPU never changes in place
     cpu = Sized(wanted=1000, granted=(250, 1000), waiting=1)
-    new = resource_status.of(_service(), _found(cpu=cpu), InferenceServiceStatus(), NOW)
+    new = _found(cpu=cpu).status(_service(), InferenceServiceStatus(), NOW)
     assert new.cpu == CpuStatus(wanted="1", granted="250m-1")
     assert _conditions(_found(cpu=cpu))["Resized"].reason == "InProgress"
     assert _conditions(_found(cpu=Sized(wanted=250, granted=(250,))))["Resized"].status == "True"
@@ -594,11 +588,9 @@ def test_a_pod_without_a_node_costs_nothing_in_the_status_and_in_the_metrics() -
     )
     service, metrics = _service(resources={"cpu": "1"}), Metrics()
     one, three = (_found(pods=some, desired=3) for some in (pods[:1], pods))
-    costs = [resource_status.of(service, found, InferenceServiceStatus(), NOW).cost_per_hour for found in (one, three)]
+    costs = [found.status(service, InferenceServiceStatus(), NOW).cost_per_hour for found in (one, three)]
     assert costs[0] == costs[1] != "0.0000 USD"
-    gauges.publish(metrics, Key("n", "a"), service, three)
+    gauges.publish(metrics, Key("n", "a"), service, three.outcome(service))
     value = metrics.registry.get_sample_value("corefit_cost_per_hour", {"namespace": "n", "name": "a"})
     assert f"{value:.4f} USD" == costs[0]
-    assert (
-        resource_status.of(service, _found(pods=pods[1:]), InferenceServiceStatus(), NOW).cost_per_hour == "0.0000 USD"
-    )
+    assert _found(pods=pods[1:]).status(service, InferenceServiceStatus(), NOW).cost_per_hour == "0.0000 USD"

@@ -33,8 +33,8 @@ class View:
         self._children: dict[tuple[str, str], dict[tuple[str, str], Child]] = {}
         self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
         self._budget = Budget()
-        self.injectable: frozenset[Key] = frozenset()
-        """The resources of mode Sidecar: another object when there are others, the same one as long as not."""
+        self._modes: dict[Key, str] = {}
+        self._of_mode: dict[str, frozenset[Key]] = {}
 
     def size(self) -> int:
         """Objects of all kinds."""
@@ -95,7 +95,8 @@ class View:
         if known is None or _newer(_version(raw), _version(known)):
             kept = self._services[key] = self._budget.admitted(raw)
             self._owners.setdefault(_bucket(key), {})[key] = None
-            self._inject(key, injects=kept.get("spec", {}).get("mode") == "Sidecar")
+            mode = kept.get("spec", {}).get("mode")
+            self._note_mode(key, mode if isinstance(mode, str) else None)
         return key
 
     def put_status(self, raw: Mapping[str, Any], version: str, status: Mapping[str, Any]) -> None:
@@ -120,12 +121,20 @@ class View:
             del rivals[key]
             if not rivals:
                 del self._owners[_bucket(key)]
-            self._inject(key, injects=False)
+            self._note_mode(key, None)
         return key
 
-    def _inject(self, key: Key, *, injects: bool) -> None:
-        if injects != (key in self.injectable):
-            self.injectable = self.injectable ^ {key}
+    def of_mode(self, mode: str) -> frozenset[Key]:
+        """The resources of a mode: another object when there are others, the same one as long as not."""
+        return self._of_mode.setdefault(mode, frozenset())
+
+    def _note_mode(self, key: Key, mode: str | None) -> None:
+        before = self._modes.pop(key, None)
+        if mode is not None:
+            self._modes[key] = mode
+        for changed in (before, mode):
+            if changed is not None and before != mode:
+                self._of_mode[changed] = self.of_mode(changed) ^ {key}
 
     def put_child(self, child: Child) -> bool:
         """Takes a child in, unless a newer state of it is known; whether that changed anything."""

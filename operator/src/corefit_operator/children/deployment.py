@@ -46,7 +46,7 @@ def start_millicores(service: Service, defaults: Defaults) -> int:
     Beside an application it grants what it says: how long that takes to start is the application's affair. A pod that
     may burst has its limit from the start.
     """
-    if service.application is not None or service.injected or service.burst_millicores is not None:
+    if service.application is not None or service.burst_millicores is not None:
         return service.millicores
     boost = service.startup_millicores
     return max(service.millicores, defaults.startup_millicores if boost is None else boost)

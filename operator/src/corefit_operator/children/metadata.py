@@ -47,12 +47,6 @@ def own_pods(service: Service) -> dict[str, str]:
     return {**naming.selector(service.name), naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
 
 
-def selector_text(service: Service) -> str:
-    """The label selector of the pods as text, for the scale subresource."""
-    pods = naming.selector(service.name) if service.injected else own_pods(service)
-    return ",".join(f"{k}={v}" for k, v in pods.items())
-
-
 def _owner(service: Service) -> dict[str, Any]:
     return {
         "apiVersion": f"{naming.GROUP}/{naming.VERSION}",

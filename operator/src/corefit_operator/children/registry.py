@@ -26,7 +26,5 @@ CHILDREN: Final[tuple[Callable[[Service, Defaults], Manifest], ...]] = (
 
 
 def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
-    """The children of a resource, each with its hash; mode Sidecar has none."""
-    if service.injected:
-        return ()
+    """The children of a resource that has a Deployment of its own, each with its hash."""
     return tuple(metadata.hashed(child(service, defaults)) for child in CHILDREN)

@@ -4,10 +4,15 @@ Another version or configuration of the operator may want another pod template. 
 all of their services roll at once, and a template that doesn't work stops at the first ones. May not do I/O.
 """
 
+from collections.abc import Mapping, Sequence
+
 from corefit_core.manifest import Manifest
 from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_SPEC_HASH
 from corefit_operator.cache.view import Key
 from corefit_operator.kube.workloads import Child
+
+Id = tuple[str, str]
+"""Kind and name of a child."""
 
 
 class Upgrades:
@@ -22,6 +27,16 @@ class Upgrades:
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
         self._rolling: set[Key] = set()
+
+    def due(self, key: Key, wanted: Sequence[Manifest], found: Mapping[Id, Child]) -> Sequence[Manifest]:
+        """The children that may be written now: all but a Deployment that waits for its turn."""
+        if not wanted:
+            self.forget(key)
+        return [
+            child
+            for child in wanted
+            if child["kind"] != "Deployment" or not self.waits(key, child, found.get(_id(child)))
+        ]
 
     def waits(self, key: Key, wanted: Manifest, found: Child | None) -> bool:
         """Whether a Deployment is to stay as it is for now.
@@ -46,6 +61,10 @@ class Upgrades:
     def forget(self, key: Key) -> None:
         """The resource is gone, paused, or may not be rolled as it is: its turn goes to another."""
         self._rolling.discard(key)
+
+
+def _id(manifest: Manifest) -> Id:
+    return manifest["kind"], manifest["metadata"]["name"]
 
 
 def _by_operator(wanted: Manifest, found: Child) -> bool:

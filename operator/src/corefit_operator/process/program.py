@@ -38,7 +38,7 @@ from corefit_operator.resize.node_headroom import Headroom
 from corefit_operator.resize.resizer import Resizer
 from corefit_operator.telemetry.metrics import Metrics
 from corefit_operator.telemetry.recorder import Recorder
-from corefit_operator.workload.injection import Sidecars
+from corefit_operator.workload.sidecars import Sidecars
 
 LOG: Final = logging.getLogger(__name__)
 CRD_RETRY_S: Final = 5.0

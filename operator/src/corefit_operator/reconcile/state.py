@@ -15,17 +15,17 @@ from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
 from corefit_core.platform_policy import PolicyViolation
 from corefit_core.recommender import State
-from corefit_core.report import Report
 from corefit_core.service import Service
 from corefit_operator.cache.view import Key, spec_version
-from corefit_operator.children import apply, registry
+from corefit_operator.children.apply import ApplyState
 from corefit_operator.children.defaults import Defaults
-from corefit_operator.collect import burst_window
 from corefit_operator.diagnosis.problem import Problem, described
 from corefit_operator.kube.transform import TOO_LARGE
-from corefit_operator.resize import resizer
+from corefit_operator.resize.resizer import ResizeState
 from corefit_operator.telemetry.recorder import Budget
-from corefit_operator.workload.contention import Contention
+from corefit_operator.workload import kinds
+from corefit_operator.workload.observe import ObservationState
+from corefit_operator.workload.scale import ScaleState
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,26 +56,23 @@ class ResourceState(msgspec.Struct, kw_only=True):
     Attributes:
         uid: of the resource; another one under the same name starts from nothing.
         asked: what it asked for when it was looked at last.
-        settling: the account of our fields in each child, and when they are tried again.
-        state: the recommender's.
-        reports: the newest of each live pod, with the time at which it came.
-        contention: whether somebody else writes the replicas too.
-        scale_refused: that other replicas are refused, and until when they aren't tried again.
+        children: what was applied, and when refused ones are tried again.
+        observation: what the pods said.
+        recommender: what the recommender remembers.
+        resizes: what was requested for pods, and where there was no room.
+        scaling: whether somebody else writes the replicas too, and whether they are refused.
         status_at: when the status was written last.
-        resizes: what was asked of pods, and where there was no room.
-        lent: what pods said of the CPU beyond their requests.
+        budget: of Events.
     """
 
     uid: str
     asked: Desired | None = None
-    settling: apply.ApplyState = msgspec.field(default_factory=apply.ApplyState)
-    state: State = State()
-    reports: dict[str, tuple[float, Report]] = msgspec.field(default_factory=dict)
-    contention: Contention = msgspec.field(default_factory=Contention)
-    scale_refused: resizer.Blocked | None = None
+    children: ApplyState = msgspec.field(default_factory=ApplyState)
+    observation: ObservationState = msgspec.field(default_factory=ObservationState)
+    recommender: State = State()
+    resizes: ResizeState = msgspec.field(default_factory=ResizeState)
+    scaling: ScaleState = msgspec.field(default_factory=ScaleState)
     status_at: float = 0.0
-    resizes: resizer.ResizeState = msgspec.field(default_factory=resizer.ResizeState)
-    lent: burst_window.BurstWindow = msgspec.field(default_factory=burst_window.BurstWindow)
     budget: Budget = msgspec.field(default_factory=Budget)
 
     def desired(self, raw: Mapping[str, Any], defaults: Defaults) -> Desired:
@@ -91,9 +88,9 @@ class ResourceState(msgspec.Struct, kw_only=True):
         if self.asked is None or self.asked.words != words:
             service = services.decode(raw)
             violation = _violation(service, defaults)
-            wanted = registry.desired(service, defaults) if violation is None else ()
+            wanted = kinds.of(service, defaults).children if violation is None else ()
             self.asked = Desired(words=words, service=service, wanted=wanted, violation=violation)
-            self.settling.until = -math.inf
+            self.children.until = -math.inf
         return self.asked
 
 

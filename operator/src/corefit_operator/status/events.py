@@ -8,9 +8,9 @@ from corefit_core.recommender import Decision
 from corefit_core.service import Service
 from corefit_operator.resize import sizes
 from corefit_operator.resize.sizes import Step
+from corefit_operator.status.conditions import table
 from corefit_operator.telemetry.recorder import Event
 
-_ANNOUNCED: Final = ("Ready", "Progressing")
 _EXPECTED: Final = ("Starting", "ScaledToZero")
 """Not serving yet, or no longer, as was asked for: nothing to warn of."""
 
@@ -19,7 +19,7 @@ def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list
     """What conditions say newly, once for each reason."""
     known = {c.type: (c.status, c.reason) for c in before.conditions}
     changed = {
-        c.reason: c for c in new.conditions if c.type in _ANNOUNCED and known.get(c.type) != (c.status, c.reason)
+        c.reason: c for c in new.conditions if c.type in table.ANNOUNCED and known.get(c.type) != (c.status, c.reason)
     }
     return [
         Event(

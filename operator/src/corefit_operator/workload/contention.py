@@ -9,12 +9,19 @@ from typing import Final
 
 import msgspec
 
+from corefit_core.figures import figure
+from corefit_core.service import Service
 from corefit_operator.kube.workloads import Child
 
 SPOKEN_OF_S: Final = 60.0
 """Seconds that another's write is spoken of in a condition: an HPA writes again within 15 s."""
 EVENT_S: Final = 600.0
 """Seconds between two Events about it."""
+
+_AUTO: Final = (
+    "Delete the autoscaler or script that does it. To scale by hand, set spec.scaling.mode of this "
+    "InferenceService to Manual and spec.scaling.replicas to the number that you want, in one change."
+)
 
 
 class Contention(msgspec.Struct, kw_only=True):
@@ -60,3 +67,23 @@ class Contention(msgspec.Struct, kw_only=True):
         """The workload has these replicas, and whether nobody else may change them."""
         self.settled = (workload.metadata.uid, replicas) if ours else None
         self.changed_back = self.changed_back or replicas == self.before
+
+
+def message(service: Service, workload: Child | None, *, changed_back: bool) -> str:
+    """That somebody else changed the replicas, what becomes of them, and what to do about it."""
+    changed = f"Something else changed the replicas of the {workload.kind if workload is not None else 'Deployment'}"
+    mend = _manual(service) if service.mode == "Manual" else _AUTO
+    if changed_back:
+        return f"{changed}, and Corefit changed them back. {mend}"
+    if service.mode == "Manual":
+        return f"{changed}. {mend}"
+    window_s = service.policy.down_window_s
+    span = "a minute, or two start-ups of a pod if that is longer" if window_s is None else f"{figure(window_s, 6)} s"
+    return f"{changed}. Corefit will let replicas that the load does not need go within {span}. {mend}"
+
+
+def _manual(service: Service) -> str:
+    return (
+        f"Scale this InferenceService instead: kubectl scale cfis/{service.name} --replicas=N, or an autoscaler "
+        "whose scaleTargetRef names it."
+    )

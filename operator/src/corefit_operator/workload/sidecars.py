@@ -8,21 +8,17 @@ import logging
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from corefit_core.naming import ANNOTATION_INJECTABLE, child_name
-from corefit_core.pods import sidecar
+from corefit_core import naming
 from corefit_core.service import Service
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
-from corefit_operator.kube.pods import Pod
 from corefit_operator.kube.workloads import Child, decode_child
-from corefit_operator.workload import target
-from corefit_operator.workload.target import ObservedTarget, Offer
 
 LOG: Final = logging.getLogger(__name__)
 FRESH_S: Final = 30.0
@@ -31,6 +27,25 @@ by people, and a reconcile comes every few seconds."""
 
 LIST_MAX: Final = 200_000
 """Characters of the list of names: annotations of an object may have 256 KiB together."""
+
+
+Offer = Literal["AtAdmission", "NotServed", "NotInstalled"]
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found around a resource of mode Sidecar.
+
+    Attributes:
+        offer: how pods come by the sidecar.
+        workload: what scaling.targetRef names; None when it names none, or one that isn't there or doesn't consent.
+        consents: False when the workload is there and doesn't name the resource.
+        autoscaler: the HorizontalPodAutoscaler that scales it already; empty when there is none.
+    """
+
+    offer: Offer
+    workload: Child | None = None
+    consents: bool = True
+    autoscaler: str = ""
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -63,22 +78,19 @@ class Sidecars:
         self._list_again_at = -math.inf
         self._lock = asyncio.Lock()
 
-    async def look(self, service: Service, pods: list[Pod]) -> ObservedTarget:
+    async def look(self, service: Service) -> Surroundings:
         """What is around one resource.
 
         Raises:
             ApiError: the API server can't be asked.
         """
         found = await self._workload(service)
-        consents = found is None or target.consents(found, service)
-        workload = found if consents else None
-        template = target.injection_template(service, self._defaults)
-        return ObservedTarget(
-            template=template,
+        has_consent = found is None or consents(found, service)
+        workload = found if has_consent else None
+        return Surroundings(
             offer=await self._offer(),
-            stale=target.stale(pods, sidecar.stamp_of(template)),
             workload=workload,
-            consents=consents,
+            consents=has_consent,
             autoscaler=await self._autoscaler(service) if workload is not None else "",
         )
 
@@ -87,7 +99,7 @@ class Sidecars:
         if not (self._account and self._defaults.operator_namespace):
             return
         async with self._lock:
-            wanted = self._view.injectable
+            wanted = self._view.of_mode("Sidecar")
             if wanted is self._listed or self._clock() < self._list_again_at:
                 return  # each reconcile asks, so it must not cost more with more resources
             try:
@@ -105,7 +117,7 @@ class Sidecars:
             "metadata": {
                 "name": self._account,
                 "namespace": self._defaults.operator_namespace,
-                "annotations": {ANNOTATION_INJECTABLE: f",{','.join(names(wanted))},"},
+                "annotations": {naming.ANNOTATION_INJECTABLE: f",{','.join(names(wanted))},"},
             },
         }
 
@@ -148,6 +160,16 @@ class Sidecars:
         return value
 
 
+def consents(workload: Child, service: Service) -> bool:
+    """Whether whoever owns a workload lets the resource scale it.
+
+    Whoever may create a resource could otherwise stop any workload of the namespace, and read its figures.
+    """
+    label = workload.spec.template.metadata.labels.get(naming.LABEL_INJECT)
+    injects = label == naming.label_value(service.name)
+    return injects or workload.metadata.annotations.get(naming.ANNOTATION_SCALED_BY) == service.name
+
+
 def names(keys: Iterable[Key]) -> list[str]:
     """Resources as the admission policy looks them up: NAMESPACE/NAME, by the label's value.
 
@@ -155,7 +177,7 @@ def names(keys: Iterable[Key]) -> list[str]:
     """
     by_namespace: dict[str, list[str]] = {}
     for key in sorted(keys):
-        by_namespace.setdefault(key.namespace, []).append(f"{key.namespace}/{child_name(key.name)}")
+        by_namespace.setdefault(key.namespace, []).append(f"{key.namespace}/{naming.child_name(key.name)}")
     turns = (name for turn in zip_longest(*by_namespace.values()) for name in turn if name is not None)
     kept, left = [], LIST_MAX
     for name in turns:

@@ -1,0 +1,14 @@
+"""One condition as it is said of a resource, before it gets its time. Pure."""
+
+from typing import Literal, NamedTuple
+
+Status = Literal["True", "False", "Unknown"]
+
+
+class ConditionValue(NamedTuple):
+    """Type, status, reason and message, as the Kubernetes API conventions have them."""
+
+    type: str
+    status: Status
+    reason: str
+    message: str

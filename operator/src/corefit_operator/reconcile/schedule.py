@@ -1,0 +1,29 @@
+"""When a resource is looked at again. Pure."""
+
+import math
+from typing import Final
+
+from corefit_core.service import Service
+from corefit_operator.status.outcome import Outcome
+
+IDLE_S: Final = 10.0
+"""Seconds between two looks at a resource of mode Sidecar without pods and without a workload to scale: the first pod
+wakes it, so that only a workload which comes, or begins to consent, is seen so late."""
+VERTICAL_ROUND_S: Final = 1.0
+"""Seconds between two looks at pods that may be grown in place: a resize takes a tenth of that, so a longer round would
+be most of the answer's delay; a shorter one sees too few requests to tell a step from chance."""
+
+
+def round_s(service: Service, ordinary_s: float) -> float:
+    """Seconds between two looks at the reports of a resource's pods."""
+    return ordinary_s if service.policy.cpu_range is None else min(ordinary_s, VERTICAL_ROUND_S)
+
+
+def again_s(service: Service, outcome: Outcome, ordinary_s: float) -> float:
+    """Seconds until the resource is to be looked at again."""
+    retry_s, present = outcome.children.retry_s, len(outcome.observed.pods)
+    if outcome.children.refused and not present and retry_s is not None:
+        return retry_s
+    idle = outcome.observed.workload.is_idle(present)
+    next_s = IDLE_S if idle else round_s(service, ordinary_s)
+    return min(next_s, math.inf if retry_s is None else retry_s)

@@ -1,0 +1,34 @@
+"""Burst: whether nodes lend pods CPU beyond their requests. Pure."""
+
+from typing import Final
+
+from corefit_core.service import Service
+from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.status.conditions.condition_type import ConditionType
+from corefit_operator.status.outcome import Outcome
+
+
+def _value(_: Service, outcome: Outcome) -> ConditionValue | None:
+    seen = outcome.observed.burst
+    if seen is None:
+        return None
+    if seen.lending == "NotNeeded":
+        message = "Pods wanted no more CPU than they request, so nothing was learnt."
+        return ConditionValue("Burst", "Unknown", "NotNeeded", message)
+    lent = f"Pods used {seen.lent_cores:.1f} cores beyond their requests"
+    if seen.lending == "Available":
+        return ConditionValue("Burst", "True", "CPUAvailable", f"{lent}: their nodes have CPU idle.")
+    kept = f"{lent}, and were kept from {seen.short_cores:.1f} more: others use their nodes."
+    return ConditionValue("Burst", "False", "CPUScarce", f"{kept} Raise resources.cpu, or set growth to Resize.")
+
+
+BURST: Final = ConditionType(
+    type="Burst",
+    value=_value,
+    reasons={
+        "CPUAvailable": "nodes lend pods the CPU that they want beyond their requests",
+        "CPUScarce": "others use that CPU",
+        "NotNeeded": "pods wanted no more than they request",
+    },
+    follows_measurements=True,
+)

@@ -1,0 +1,60 @@
+"""ObjectiveMet and ObjectiveReachable: whether requests are answered in time, and could be. Pure."""
+
+from typing import Final
+
+from corefit_core.figures import figure, milliseconds
+from corefit_core.service import Service
+from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.status.conditions.condition_type import ConditionType
+from corefit_operator.status.outcome import Outcome
+
+
+def _met(service: Service, outcome: Outcome) -> ConditionValue:
+    decision = outcome.decision
+    if decision is None or decision.missed is None:
+        message = f"No requests lately, so it is not known whether {_objective(service)} is kept."
+        return ConditionValue("ObjectiveMet", "Unknown", "NoRequests", message)
+    missed, allowed = 100 * decision.missed, max(0.0, 100 - service.objective.percentile)
+    late = f"{figure(missed, 2)} % of the last minute's requests were refused or took more than"
+    limit = milliseconds(service.objective.latency_s)
+    message = f"{late} {limit}; the objective allows {figure(allowed, 4)} %."
+    if missed <= allowed:
+        return ConditionValue("ObjectiveMet", "True", "Met", message)
+    return ConditionValue("ObjectiveMet", "False", "Missed", message)
+
+
+def _reachable(service: Service, outcome: Outcome) -> ConditionValue:
+    decision = outcome.decision
+    if decision is not None and decision.unreachable:
+        return ConditionValue("ObjectiveReachable", "False", "TooShort", decision.unreachable)
+    if decision is None or decision.reason == "NoReports" or not outcome.observed.ready:
+        message = "Corefit has not measured the model yet."
+        return ConditionValue("ObjectiveReachable", "Unknown", "NotMeasured", message)
+    message = f"Nothing is known that keeps pods from {_objective(service)}."
+    return ConditionValue("ObjectiveReachable", "True", "Reachable", message)
+
+
+def _objective(service: Service) -> str:
+    return f"p{figure(service.objective.percentile, 6)} within {milliseconds(service.objective.latency_s)}"
+
+
+OBJECTIVE_MET: Final = ConditionType(
+    type="ObjectiveMet",
+    value=_met,
+    reasons={
+        "Met": "no more of the last minute's requests were refused or late than the objective allows",
+        "Missed": "more of them were",
+        "NoRequests": "there were no requests",
+    },
+    follows_measurements=True,
+)
+OBJECTIVE_REACHABLE: Final = ConditionType(
+    type="ObjectiveReachable",
+    value=_reachable,
+    reasons={
+        "Reachable": "nothing is known that keeps pods from the objective",
+        "TooShort": "no replicas keep it",
+        "NotMeasured": "no pod is ready",
+    },
+    follows_measurements=True,
+)

@@ -1,0 +1,36 @@
+"""Resized: whether pods have the CPU that Corefit wants for them. Pure."""
+
+from typing import Final
+
+from corefit_core.service import Service
+from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.resize import sizes
+from corefit_operator.status.conditions.condition_type import ConditionType
+from corefit_operator.status.outcome import Outcome
+
+
+def _value(_: Service, outcome: Outcome) -> ConditionValue | None:
+    cpu = outcome.cpu
+    if cpu is None:
+        return None
+    if cpu.problem is not None:
+        return ConditionValue("Resized", "False", cpu.problem.reason, cpu.problem.message)
+    if cpu.waiting:
+        waiting = "1 pod waits" if cpu.waiting == 1 else f"{cpu.waiting} pods wait"
+        return ConditionValue("Resized", "Unknown", "InProgress", f"{waiting} for a change of CPU.")
+    if not cpu.granted:
+        message = "No pod serves yet; a pod gets its CPU when it is ready."
+        return ConditionValue("Resized", "True", "AsWanted", message)
+    message = f"Every serving pod has the CPU that Corefit wants for it ({sizes.span_text(cpu.granted)})."
+    return ConditionValue("Resized", "True", "AsWanted", message)
+
+
+RESIZED: Final = ConditionType(
+    type="Resized",
+    value=_value,
+    reasons={
+        "AsWanted": "every serving pod has the CPU that Corefit wants for it",
+        "InProgress": "a change of CPU is not in force yet",
+    },
+    from_problems=True,
+)

@@ -1,0 +1,71 @@
+"""ScalingActive: whether Corefit scales, and why so many replicas. Pure."""
+
+from typing import Final
+
+from corefit_core.quantity import format_millicores
+from corefit_core.recommender import Decision
+from corefit_core.service import Service
+from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.status.conditions.condition_type import ConditionType
+from corefit_operator.status.outcome import Outcome
+from corefit_operator.workload import kinds
+
+_HOLDING: Final = frozenset({"NoReports", "StaleReports"})
+"""Decisions that are none: the recommender doesn't know and therefore holds."""
+_WAITING: Final = _HOLDING | {"RolloutInProgress"}
+"""Decisions that wait for pods; a problem of these says more."""
+
+
+def _value(service: Service, outcome: Outcome) -> ConditionValue:
+    hindered = outcome.observed.workload.not_scaling()
+    if hindered is not None:
+        return hindered
+    decision, problem, contended = outcome.decision, outcome.problem, outcome.scaled.contended
+    if service.mode == "Manual":
+        return ConditionValue("ScalingActive", "False", "Manual", _joined(_manual(service), contended))
+    if service.mode == "Recommend":
+        return ConditionValue("ScalingActive", "False", "RecommendOnly", _recommended(decision))
+    if problem is not None and (decision is None or decision.reason in _WAITING):
+        message = f"Corefit does not scale until this is solved: {problem.message}"
+        return ConditionValue("ScalingActive", "False", problem.reason, message)
+    if decision is None:
+        message = "Corefit decides when the first pod has reported."
+        return ConditionValue("ScalingActive", "Unknown", "NotDecided", message)
+    message = _joined(f"{decision.message}.", contended) if contended else decision.message
+    return ConditionValue("ScalingActive", "False" if decision.reason in _HOLDING else "True", decision.reason, message)
+
+
+def _joined(sentence: str, other: str) -> str:
+    return f"{sentence} {other}" if other else sentence
+
+
+def _manual(service: Service) -> str:
+    return (
+        f"In mode Manual the number of replicas is spec.scaling.replicas ({service.manual_replicas}). "
+        "Set spec.scaling.mode to Auto to let Corefit scale."
+    )
+
+
+def _recommended(decision: Decision | None) -> str:
+    apply = "Set spec.scaling.mode to Auto to apply what Corefit recommends."
+    if decision is None:
+        return f"In mode Recommend Corefit changes nothing, and it has no recommendation yet. {apply}"
+    cpu = f" with {format_millicores(decision.millicores)} of CPU each" if decision.millicores is not None else ""
+    replicas = f"{decision.replicas} replica{'s' * (decision.replicas != 1)}{cpu}"
+    return f"In mode Recommend Corefit changes nothing. It recommends {replicas}: {decision.message}. {apply}"
+
+
+SCALING_ACTIVE: Final = ConditionType(
+    type="ScalingActive",
+    value=_value,
+    reasons={
+        **kinds.reasons("ScalingActive"),
+        "Manual": "the mode leaves the replicas to spec.scaling.replicas",
+        "RecommendOnly": "the mode leaves the replicas to others",
+        "NotDecided": "no pod has reported yet",
+    },
+    from_problems=True,
+    from_decisions=True,
+    unreadable=True,
+    follows_measurements=True,
+)

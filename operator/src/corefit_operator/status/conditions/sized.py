@@ -1,0 +1,22 @@
+"""Sized: the plan that the status names, and no other. Pure."""
+
+from typing import Final
+
+from corefit_core.service import Service
+from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.status import plan
+from corefit_operator.status.conditions.condition_type import ConditionType
+from corefit_operator.status.outcome import Outcome
+
+
+def _value(service: Service, outcome: Outcome) -> ConditionValue:
+    return ConditionValue("Sized", "True", "Planned", plan.of(service.plan, outcome.observed).why)
+
+
+SIZED: Final = ConditionType(
+    type="Sized",
+    value=_value,
+    reasons={"Planned": "workers, threads and queue are known"},
+    unreadable=True,
+    follows_measurements=True,
+)

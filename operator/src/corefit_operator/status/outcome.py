@@ -1,0 +1,37 @@
+"""What one reconcile came to: the result of each of its stages, from which status and metrics are made. Pure."""
+
+import msgspec
+
+from corefit_core.recommender import Decision
+from corefit_operator.children.settle import ChildrenResult
+from corefit_operator.diagnosis.problem import Problem
+from corefit_operator.resize.sizes import Sized
+from corefit_operator.workload.observe import Observed
+from corefit_operator.workload.scale import ScaleResult
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of the stages, in their order.
+
+    Attributes:
+        violation: what the platform's policy forbids of the resource, or who has the name of its children.
+        decision: the recommender's; None where there was nothing to decide of.
+        cpu: of the pods; None where it never changes in place.
+    """
+
+    violation: Problem | None
+    children: ChildrenResult
+    observed: Observed
+    decision: Decision | None
+    cpu: Sized | None
+    scaled: ScaleResult
+
+    @property
+    def refused(self) -> Problem | None:
+        """What the platform's policy or the API server refuses."""
+        return self.violation or self.children.refused or self.scaled.refused
+
+    @property
+    def problem(self) -> Problem | None:
+        """What is refused, else what keeps pods from serving."""
+        return self.refused or self.observed.problem

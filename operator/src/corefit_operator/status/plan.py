@@ -1,0 +1,25 @@
+"""The plan that a status shows: what ready pods report, since they have measured; else what follows from the limit."""
+
+from typing import TYPE_CHECKING, Final
+
+from corefit_core.api.status import PlanStatus
+from corefit_core.sizing import SizingPlan
+from corefit_operator.workload.observe import Observed
+
+if TYPE_CHECKING:
+    from corefit_core.report import PlanInForce
+
+WHY_MAX: Final = 1024
+
+
+def of(computed: SizingPlan, observed: Observed) -> PlanStatus:
+    """The plan of the pods."""
+    reports = (observed.reports.get(pod.metadata.uid) for pod in observed.pods)
+    reported = (report.plan for report in reports if report is not None)
+    plan: PlanInForce | SizingPlan = next((p for p in reported if p.workers), computed)
+    return PlanStatus(
+        workers=plan.workers,
+        threads_per_worker=plan.threads_per_worker,
+        queue_depth=plan.queue_depth,
+        why=plan.why[:WHY_MAX],
+    )
