@@ -39,7 +39,7 @@ from corefit.simulate.run import simulate
 from corefit.simulate.traces import Trace
 from corefit_core.recommender import Policy
 from corefit_core.report import Histogram, Report
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 
 STEPS: Final = (
     Step(rate=8, duration_s=60),

@@ -17,7 +17,8 @@ from unit.test_platform_policy import ALLOWED, FORBIDDEN, RUNTIME, specified
 from corefit_core import platform_policy
 from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
 from corefit_core.platform_policy import PlatformPolicy
-from corefit_core.service import Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 
 STRICT = PlatformPolicy()
 WIDER = PlatformPolicy(
@@ -77,7 +78,7 @@ def _refusal(arena: Arena, namespace: str, spec: dict[str, Any]) -> str:
     return ""
 
 
-def _forbidden(service: Service, policy: PlatformPolicy) -> set[str]:
+def _forbidden(service: ServingSpec, policy: PlatformPolicy) -> set[str]:
     """The chart's values that the operator's check names: the API server names one of them."""
     found = platform_policy._violations(service, policy, RUNTIME)
     return {word.rstrip(".,") for said in found for word in said.split() if word.startswith("policy.")}

@@ -8,7 +8,7 @@ from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.burst import Verdict
 from corefit_core.recommender import Decision
 from corefit_core.report import Report
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.settle import ChildrenResult
 from corefit_operator.diagnosis.problem import Problem
@@ -41,13 +41,13 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Sized | None = None
     burst: Verdict | None = None
 
-    def outcome(self, service: Service) -> Outcome:
+    def outcome(self, service: ServingSpec) -> Outcome:
         other = contention.message(service, self.deployment, changed_back=self.changed_back)
         return Outcome(
             violation=None,
             children=ChildrenResult(refused=self.refused, upgrade_waits=self.upgrade_waits),
             observed=Observed(
-                workload=ObservedDeployment(service=service, scale_target=self.deployment),
+                workload=ObservedDeployment(spec=service, scale_target=self.deployment),
                 pods=self.pods,
                 reports=self.reports,
                 problem=self.problem,
@@ -58,5 +58,5 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             scaled=ScaleResult(desired=self.desired, contended=other if self.contended else ""),
         )
 
-    def status(self, service: Service, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
+    def status(self, service: ServingSpec, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
         return resource_status.of(kinds.of(service, DEFAULTS), self.outcome(service), before, now)

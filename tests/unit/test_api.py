@@ -8,14 +8,16 @@ import msgspec
 import pytest
 
 from corefit_core.errors import InvalidInput
+from corefit_core.naming import SOURCE_MOUNT
 from corefit_core.recommender import CpuRange, Policy
-from corefit_core.service import SOURCE_MOUNT, Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_runtime.models import store
 
 MODEL = {"uri": "http://models/a.onnx"}
 
 
-def _decode(spec: dict[str, Any], **meta: Any) -> Service:
+def _decode(spec: dict[str, Any], **meta: Any) -> ServingSpec:
     return decode({"metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 3, **meta}, "spec": spec})
 
 
@@ -24,7 +26,7 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert (service.millicores, service.memory_bytes) == (1000, 512 * 2**20)
     assert (service.objective.percentile, service.objective.latency_s) == (99, 0.1)
     assert (service.policy.min_replicas, service.policy.max_replicas) == (1, 10)
-    assert (service.mode, service.paused, service.model_name, service.generation) == ("Auto", False, "a", 3)
+    assert (service.mode, service.paused, service.model.name, service.generation) == ("Auto", False, "a", 3)
     assert service.policy.down_window_s == Policy().down_window_s
     assert service.plan.workers == service.policy.workers_per_pod == 1
 
@@ -63,12 +65,12 @@ def test_what_was_emptied_by_server_side_apply_is_as_if_it_had_never_been_there(
 
 def test_a_claim_is_a_file_below_its_mount() -> None:
     service = _decode({"model": {"uri": "pvc://claim/a/b.onnx"}})
-    assert (service.model_uri, service.model_claim) == (f"file://{SOURCE_MOUNT}/a/b.onnx", "claim")
+    assert (service.model.uri, service.model.claim) == (f"file://{SOURCE_MOUNT}/a/b.onnx", "claim")
 
 
 @pytest.mark.parametrize("name", ["a#1.onnx", "a?b.onnx", "a%41.onnx", "\u00e4/b;c.onnx"])
 def test_the_file_on_a_claim_is_the_one_of_that_name(name: str) -> None:
-    assert store.local(_decode({"model": {"uri": f"pvc://claim/{name}"}}).model_uri) == Path(SOURCE_MOUNT, name)
+    assert store.local(_decode({"model": {"uri": f"pvc://claim/{name}"}}).model.uri) == Path(SOURCE_MOUNT, name)
 
 
 def test_the_hash_of_a_spec_is_the_same_by_whatever_decoder_and_whether_defaults_are_written_out() -> None:
@@ -126,11 +128,11 @@ def test_what_cannot_be_read_is_refused_by_name(spec: dict[str, Any], words: str
 def test_calibration_reaches_the_runtime_as_the_protocols_tensors() -> None:
     tensor = {"name": "text", "datatype": "BYTES", "shape": [1, 2], "data": ["a", "$(HOME)"]}
     service = _decode({"model": MODEL, "calibration": {"mode": "Off", "inputs": [tensor]}})
-    assert not service.calibrate
-    assert "$" not in service.calibration_inputs, "Kubernetes would replace $(HOME) in a variable"
-    assert json.loads(service.calibration_inputs) == [tensor]
-    assert _decode({"model": MODEL}).calibrate
-    assert _decode({"model": MODEL, "calibration": None}).calibration_inputs == ""
+    assert not service.model.calibrate
+    assert "$" not in service.model.calibration_inputs, "Kubernetes would replace $(HOME) in a variable"
+    assert json.loads(service.model.calibration_inputs) == [tensor]
+    assert _decode({"model": MODEL}).model.calibrate
+    assert _decode({"model": MODEL, "calibration": None}).model.calibration_inputs == ""
 
 
 @pytest.mark.parametrize(

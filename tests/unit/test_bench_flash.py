@@ -16,7 +16,7 @@ import yaml
 
 from corefit.load import Kind
 from corefit.load.record import Sample
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 
 OBJECTIVE_S = 0.4
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from unit.outcomes import Case
 from corefit_core import burst
 from corefit_core.burst import Usage
 from corefit_core.report import Burst, ModelIdentity, PlanInForce, Report
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.collect import burst_window
 from corefit_operator.reconcile.state import ResourceState
 from corefit_operator.status.conditions.burst import BURST

@@ -8,7 +8,7 @@ import pytest
 from corefit_core import naming
 from corefit_core.environment import PREFIX, Variable
 from corefit_core.quantity import parse_bytes, parse_millicores
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
 from corefit_operator.workload.target import TargetWorkload

@@ -20,7 +20,7 @@ from documented.pages import block_commands
 
 from corefit_core import naming
 from corefit_core.api.inference_service import InferenceService
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 
 VERSION = yaml.safe_load((Path(__file__).parents[2] / "charts/corefit/Chart.yaml").read_text())["appVersion"]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -81,9 +81,9 @@ def test_manifests_are_valid_and_name_the_file_that_is_there(name: str) -> None:
     msgspec.convert({"spec": resource["spec"]}, InferenceService)
     service = decode(resource)
     model = (EXAMPLES / name / "model.onnx").read_bytes()
-    assert service.model_sha256 == hashlib.sha256(model).hexdigest()
+    assert service.model.sha256 == hashlib.sha256(model).hexdigest()
     files = yaml.safe_load((EXAMPLES / "kustomization.yaml").read_text())["configMapGenerator"][0]["files"]
-    assert f"{service.model_uri.rpartition('/')[2]}={name}/model.onnx" in files
+    assert f"{service.model.uri.rpartition('/')[2]}={name}/model.onnx" in files
 
 
 def test_the_models_fit_into_a_config_map() -> None:
@@ -96,8 +96,8 @@ def test_the_sidecars_manifests_are_valid_and_name_the_digits_model(name: str) -
     resource = yaml.safe_load((EXAMPLES / "sidecar" / f"{name}.yaml").read_text())
     msgspec.convert({"spec": resource["spec"]}, InferenceService)
     service = decode(resource)
-    assert service.model_sha256 == hashlib.sha256((EXAMPLES / "digits" / "model.onnx").read_bytes()).hexdigest()
-    assert service.model_name == script(EXAMPLES / "sidecar" / "app.py").MODEL
+    assert service.model.sha256 == hashlib.sha256((EXAMPLES / "digits" / "model.onnx").read_bytes()).hexdigest()
+    assert service.model.name == script(EXAMPLES / "sidecar" / "app.py").MODEL
     assert service.injected == (name == "inferenceservice")
 
 

@@ -10,7 +10,7 @@ import yaml
 from corefit.main import main
 from corefit_core.naming import ANNOTATION_INJECTED, LABEL_INJECT, SIDECAR, child_name
 from corefit_core.pods import sidecar
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 
 SERVICE = {
     "apiVersion": "serving.corefit.dev/v1alpha1",

@@ -21,7 +21,7 @@ from corefit_core import naming, report
 from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.naming import PORT_ADMIN
 from corefit_core.report import ModelIdentity, PlanInForce, Report
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.collect import collector
 from corefit_operator.collect.report_client import ReportAddress, ReportClient
 from corefit_operator.diagnosis.pod_problems import problem

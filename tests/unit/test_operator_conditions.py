@@ -56,6 +56,6 @@ def test_mode_sidecar_is_known_in_one_package() -> None:
     asking = {
         path.relative_to(SOURCE).parts[0]
         for path in SOURCE.rglob("*.py")
-        if "service.injected" in path.read_text() or '"Sidecar"' in path.read_text()
+        if "spec.injected" in path.read_text() or '"Sidecar"' in path.read_text()
     }
     assert asking == {"workload"}

@@ -8,7 +8,7 @@ import pytest
 
 from corefit_core import naming
 from corefit_core.manifest import fingerprint
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
 from corefit_operator.kube.paths import CHILD_KINDS

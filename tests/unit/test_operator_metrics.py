@@ -3,7 +3,7 @@
 from unit.outcomes import Case
 
 from corefit_core.burst import Verdict
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.cache.view import Key
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.status import gauges

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from corefit_core import naming
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import apply, ownership
 from corefit_operator.children.apply import ApplyState
@@ -81,7 +81,7 @@ def test_when_the_one_is_gone_the_other_has_the_name() -> None:
 def test_the_other_one_makes_nothing_scales_nothing_and_says_why() -> None:
     told = ResourceState(uid="u").desired(_raw(RIVAL), Defaults(image="i")).without_names(VICTIM)
     assert told.wanted == ()
-    assert told.service.target is None
+    assert told.spec.target is None
     assert told.violation is not None
     assert told.violation.reason == "NameTaken"
     assert "digits.v2" in told.violation.message

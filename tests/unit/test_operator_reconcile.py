@@ -10,7 +10,7 @@ import pytest
 
 from corefit_core.naming import ANNOTATION_PAUSED, FIELD_MANAGER, LABEL_SERVICE
 from corefit_core.report import LONG, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import apply
 from corefit_operator.children.apply import REFUSED_S

@@ -7,7 +7,8 @@ import pytest
 from corefit_core.naming import CONTAINER
 from corefit_core.recommender import Decision
 from corefit_core.report import ModelIdentity, PlanInForce, Report
-from corefit_core.service import Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, View
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.metadata import Meta
@@ -82,7 +83,7 @@ class World:
 
     async def round(self, grants: dict[str, int], **spec: Any) -> Sized:
         decision = Decision(replicas=1, millicores=500, grants=grants, uncapped=1, reason="LoadUp", message="busy")
-        scene = SizingInput(service=_service(**spec), pods=self.live(), decision=decision, start=250)
+        scene = SizingInput(spec=_service(**spec), pods=self.live(), decision=decision, start=250)
         return await self.resizer.resize(KEY, scene, self.memory)
 
     def counted(self, outcome: str) -> float:
@@ -90,7 +91,7 @@ class World:
         return self.metrics.registry.get_sample_value("corefit_resizes_total", labels) or 0.0
 
 
-def _service(**spec: Any) -> Service:
+def _service(**spec: Any) -> ServingSpec:
     whole = {"model": {"uri": "http://m/a.onnx"}, "resources": {"cpu": "250m", "maxCPU": "2"}, **spec}
     return decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": whole})
 

@@ -8,7 +8,8 @@ import pytest
 
 from corefit_core import naming
 from corefit_core.pods import sidecar
-from corefit_core.service import Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.diagnosis.problem import Problem
@@ -38,7 +39,7 @@ def _pod(stamp: str) -> Pod:
     return decode_pod({"metadata": meta})
 
 
-def _stamp(service: Service) -> str:
+def _stamp(service: ServingSpec) -> str:
     return sidecar.stamp_of(TargetWorkload(service, DEFAULTS).template)
 
 
@@ -79,7 +80,7 @@ def _sidecars(api: _Api, view: View | None = None, at: list[float] | None = None
     return Sidecars(cast("Cluster", api), view or View(), DEFAULTS, account, lambda: now[0])
 
 
-async def _look(sidecars: Sidecars, service: Service, pods: Sequence[Pod] = ()) -> ObservedTarget:
+async def _look(sidecars: Sidecars, service: ServingSpec, pods: Sequence[Pod] = ()) -> ObservedTarget:
     return await TargetWorkload(service, DEFAULTS).observe(Sources(View(), sidecars), pods, allowed=True)
 
 
@@ -251,7 +252,7 @@ async def test_what_cannot_be_asked_fails_all_who_want_to_know_and_is_asked_agai
 def test_ready_and_progressing_of_pods_of_others() -> None:
     service, trouble = decode(_raw()), Problem(reason="ModelUnavailable", message="404")
     around = Surroundings(offer="AtAdmission")
-    here = ObservedTarget(service=service, around=around, sidecar={}, stale=1)
+    here = ObservedTarget(spec=service, around=around, sidecar={}, stale=1)
     empty, starting = (Situation(present=present, ready=0, desired=present) for present in (0, 2))
     broken = Situation(present=2, ready=0, desired=2, problem=trouble)
     serving = Situation(present=2, ready=1, desired=2, problem=trouble)
@@ -262,7 +263,7 @@ def test_ready_and_progressing_of_pods_of_others() -> None:
     assert here.ready(serving)[1:3] == ("True", "Serving")
     assert here.progressing(starting)[1:3] == ("True", "StalePods")
     assert here.progressing(broken).status == "False"
-    current = ObservedTarget(service=service, around=around, sidecar={})
+    current = ObservedTarget(spec=service, around=around, sidecar={})
     assert current.progressing(starting).reason == "Complete"
 
 

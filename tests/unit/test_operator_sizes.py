@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corefit_core.naming import CONTAINER, SIDECAR
 from corefit_core.recommender import Decision
 from corefit_core.report import ModelIdentity, PlanInForce, Report
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.kube import pod_cpu
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.resize import sizes
@@ -49,7 +49,7 @@ def _steps(
     spec = {"model": {"uri": "http://m/a.onnx"}, "resources": resources or RANGE, "scaling": {"mode": mode}}
     service = decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": spec})
     decision = _decision(grants) if grants is not None else None
-    found = sizes.steps(SizingInput(service=service, pods=tuple(pods), decision=decision, start=start))
+    found = sizes.steps(SizingInput(spec=service, pods=tuple(pods), decision=decision, start=start))
     return {step.pod.metadata.name: (step.before, step.millicores) for step in found}
 
 

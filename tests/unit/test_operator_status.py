@@ -10,10 +10,12 @@ from unit.outcomes import Case
 from corefit_core import naming
 from corefit_core.api.status import Condition, CpuStatus, InferenceServiceStatus, LastDecision, ModelStatus
 from corefit_core.errors import InvalidInput
+from corefit_core.naming import SOURCE_MOUNT
 from corefit_core.recommender import Decision
 from corefit_core.recommender.types import Reason
 from corefit_core.report import ModelIdentity, PlanInForce, Report
-from corefit_core.service import SOURCE_MOUNT, Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key
 from corefit_operator.diagnosis import pod_problems
 from corefit_operator.diagnosis.problem import FIXES, MESSAGE_MAX, Problem
@@ -27,7 +29,7 @@ from corefit_operator.telemetry.metrics import Metrics
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
 
-def _service(**spec: Any) -> Service:
+def _service(**spec: Any) -> ServingSpec:
     meta = {"name": "a", "namespace": "n", "uid": "u", "generation": 4}
     return decode({"metadata": meta, "spec": {"model": {"uri": "http://m/a.onnx"}, **spec}})
 
@@ -60,7 +62,7 @@ def _report(**fields: Any) -> Report:
     return Report(**given)
 
 
-def _conditions(found: Case, service: Service | None = None) -> dict[str, Condition]:
+def _conditions(found: Case, service: ServingSpec | None = None) -> dict[str, Condition]:
     new = found.status(service or _service(), InferenceServiceStatus(), NOW)
     return {c.type: c for c in new.conditions}
 

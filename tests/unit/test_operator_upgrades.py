@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from corefit_core.naming import ANNOTATION_APPLIED, ANNOTATION_SPEC_HASH
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_operator.cache.view import Key
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corefit_core.platform_policy import PlatformPolicy, PolicyViolation, check
-from corefit_core.service import Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 
 RUNTIME = "r.example/runtime:1"
 APPLICATION = PlatformPolicy(application=True, image_prefixes=("r.example/",), volume_kinds=("emptyDir", "projected"))
@@ -22,7 +23,7 @@ def specified(**spec: Any) -> dict[str, Any]:
     return {"model": {"uri": "http://models/a.onnx"}, **spec}
 
 
-def _service(**spec: Any) -> Service:
+def _service(**spec: Any) -> ServingSpec:
     return decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": specified(**spec)})
 
 

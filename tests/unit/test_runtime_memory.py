@@ -16,7 +16,7 @@ from unit.wire import LIMITS
 from corefit_core.errors import ModelTooLarge
 from corefit_core.pods import container as pod_container
 from corefit_core.quantity import parse_bytes
-from corefit_core.service import decode
+from corefit_core.spec.decode import decode
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.memory import Memory, Share
 from corefit_runtime.http.messages import BadHead, Response

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from corefit_core import naming
 from corefit_core.errors import InvalidInput
 from corefit_core.pods import sidecar
-from corefit_core.service import Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 VARIABLES = st.lists(
@@ -41,7 +42,7 @@ TEMPLATES = st.fixed_dictionaries(
 )
 
 
-def _service(name: str = "digits", **spec: Any) -> Service:
+def _service(name: str = "digits", **spec: Any) -> ServingSpec:
     return decode(
         {
             "metadata": {"name": name, "namespace": "n", "uid": "u", "generation": 1},

@@ -61,6 +61,11 @@ SIDECAR_PORT_CONTROL: Final = SIDECAR_PORT_ADMIN + 1
 SOCKET_DIR: Final = "/run/corefit"
 SOCKET: Final = f"{SOCKET_DIR}/runtime.sock"
 
+SOURCE_MOUNT: Final = "/mnt/model-source"
+"""Where the claim of a `pvc://` model is mounted in the runtime's container, read-only."""
+CREDENTIALS_MOUNT: Final = "/mnt/model-credentials"
+"""Where the Secret with the credentials for the model's web server is mounted there."""
+
 _VOLUME_PREFIX: Final = "corefit-volume-"
 _LABEL_MAX: Final = 63
 _CHILD_MAX: Final = 46

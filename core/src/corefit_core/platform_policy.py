@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from corefit_core.errors import CorefitError
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 
 ANY: Final = "*"
 """Alone it allows everything; at the end of a name it allows what begins with that name."""
@@ -64,36 +64,36 @@ class PlatformPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     priority_classes: tuple[str, ...] = ()
 
 
-def check(service: Service, policy: PlatformPolicy, image: str) -> None:
+def check(spec: ServingSpec, policy: PlatformPolicy, image: str) -> None:
     """Sees that a resource names nothing that the platform forbids.
 
     Args:
-        service: the resource.
+        spec: the resource.
         policy: what the platform allows.
         image: the platform's own runtime image.
 
     Raises:
         PolicyViolation: it names something forbidden; the message says what, and which value of the chart allows it.
     """
-    for found in _violations(service, policy, image):
+    for found in _violations(spec, policy, image):
         raise PolicyViolation(found)
 
 
-def _violations(service: Service, policy: PlatformPolicy, image: str) -> Iterator[str]:
+def _violations(spec: ServingSpec, policy: PlatformPolicy, image: str) -> Iterator[str]:
     """What is wrong, first things first."""
-    if service.application is not None and not policy.application:
+    if spec.application is not None and not policy.application:
         yield _forbidden("spec.application", "containers of a resource's own", "policy.application")
-    if service.template.volumes and not policy.template_volumes:
+    if spec.template.volumes and not policy.template_volumes:
         yield _forbidden("spec.template.volumes", "volumes of a resource's own", "policy.templateVolumes")
-    yield from _images(service, policy, image)
-    yield from _volumes(service, policy)
-    yield from _variables(service, policy)
-    yield from _names(service, policy)
+    yield from _images(spec, policy, image)
+    yield from _volumes(spec, policy)
+    yield from _variables(spec, policy)
+    yield from _names(spec, policy)
 
 
-def _images(service: Service, policy: PlatformPolicy, own: str) -> Iterator[str]:
-    named = [("spec.image", service.image)] if service.image else []
-    named += [(f"spec.application.containers[{c.get('name')}].image", c.get("image", "")) for c in _containers(service)]
+def _images(spec: ServingSpec, policy: PlatformPolicy, own: str) -> Iterator[str]:
+    named = [("spec.image", spec.image)] if spec.image else []
+    named += [(f"spec.application.containers[{c.get('name')}].image", c.get("image", "")) for c in _containers(spec)]
     for path, image in named:
         if image != own and not any(_begins(str(image), prefix) for prefix in policy.image_prefixes):
             yield _forbidden(path, f"the image {image}", "policy.imagePrefixes", policy.image_prefixes)
@@ -109,10 +109,10 @@ def _begins(image: str, prefix: str) -> bool:
     return prefix == ANY or (image.startswith(prefix) and (prefix[-1:] in ("/", ":", "@") or rest[:1] in ("", *ends)))
 
 
-def _volumes(service: Service, policy: PlatformPolicy) -> Iterator[str]:
+def _volumes(spec: ServingSpec, policy: PlatformPolicy) -> Iterator[str]:
     kinds = policy.volume_kinds
-    named: list[tuple[str, Mapping[str, Any]]] = list(_declared(service))
-    if service.model_claim:
+    named: list[tuple[str, Mapping[str, Any]]] = list(_declared(spec))
+    if spec.model.claim:
         named.append(("spec.model.uri", {"persistentVolumeClaim": {}}))
     for path, volume in named:
         # Without a source a volume is an emptyDir; so is one whose source is null.
@@ -123,11 +123,11 @@ def _volumes(service: Service, policy: PlatformPolicy) -> Iterator[str]:
             yield from _secret(path, secret, policy)
 
 
-def _declared(service: Service) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _declared(spec: ServingSpec) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each volume of the resource, and each source inside a projected one, with its path."""
-    lists = [("spec.template.volumes", service.template.volumes)]
-    if service.application is not None:
-        lists.append(("spec.application.volumes", service.application.volumes))
+    lists = [("spec.template.volumes", spec.template.volumes)]
+    if spec.application is not None:
+        lists.append(("spec.application.volumes", spec.application.volumes))
     for field, volumes in lists:
         for volume in volumes:
             path = f"{field}[{volume.get('name')}]"
@@ -145,14 +145,14 @@ def _volume_secrets(volume: Mapping[str, Any]) -> Iterator[str]:
             yield str(_object(reference).get("name", "")) if isinstance(reference, Mapping) else str(reference)
 
 
-def _variables(service: Service, policy: PlatformPolicy) -> Iterator[str]:
-    for variable in service.template.env:
+def _variables(spec: ServingSpec, policy: PlatformPolicy) -> Iterator[str]:
+    for variable in spec.template.env:
         name = str(variable.get("name", ""))
         path = f"spec.template.env[{name}]"
         if not any(_admits(prefix, name) for prefix in policy.env_prefixes):
             yield _forbidden(path, f"the variable {name}", "policy.envPrefixes", policy.env_prefixes)
         yield from _from(path, variable, policy)
-    for given in _containers(service):
+    for given in _containers(spec):
         path = f"spec.application.containers[{given.get('name')}]"
         for own in _objects(given.get("env")):
             yield from _from(f"{path}.env[{own.get('name')}]", own, policy)
@@ -176,13 +176,13 @@ def _secret(path: str, name: str, policy: PlatformPolicy) -> Iterator[str]:
         yield _forbidden(path, f"the Secret {name}", "policy.secrets", policy.secrets)
 
 
-def _names(service: Service, policy: PlatformPolicy) -> Iterator[str]:
-    template = service.template
+def _names(spec: ServingSpec, policy: PlatformPolicy) -> Iterator[str]:
+    template = spec.template
     for path, what, name, value, allowed in (
         (
             "spec.model.credentialsSecret",
             "the Secret",
-            service.credentials_secret,
+            spec.model.credentials_secret,
             "policy.credentialsSecrets",
             policy.credentials_secrets,
         ),
@@ -217,8 +217,8 @@ def _forbidden(path: str, what: str, value: str, allowed: Iterable[str] = ()) ->
     )
 
 
-def _containers(service: Service) -> tuple[Mapping[str, Any], ...]:
-    return service.application.containers if service.application is not None else ()
+def _containers(spec: ServingSpec) -> tuple[Mapping[str, Any], ...]:
+    return spec.application.containers if spec.application is not None else ()
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

@@ -15,7 +15,8 @@ from corefit.demo.settings import DIGITS, SERVICE, Settings
 from corefit.demo.tools import Tools
 from corefit.demo.verdict import verdict
 from corefit.demo.view import Console
-from corefit_core.service import Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 
 
 class Demo:
@@ -50,7 +51,7 @@ class Demo:
     async def _show(self, tools: Tools) -> int:
         with self._console.stage(f"asking {DIGITS} for rows that it never saw"):
             accuracy = await check_digits(stage.url_of(tools, DIGITS), self._known(DIGITS))
-        service = decode(resource(tools))
+        spec = decode(resource(tools))
         before = reports_of(tools)
         with self._console.stage(f"load on {SERVICE}: " + ", ".join(f"{s.rate:g}/s" for s in self._settings.steps)):
             await self._measured.run(tools)
@@ -58,22 +59,22 @@ class Demo:
         saved = savings(
             points,
             cpu_s_a_request=cpu_a_request(before, reports_of(tools)),
-            pod_cores=service.millicores / 1000,
-            bounds=(service.policy.min_replicas, service.policy.max_replicas),
+            pod_cores=spec.millicores / 1000,
+            bounds=(spec.policy.min_replicas, spec.policy.max_replicas),
         )
         checks = verdict(accuracy, load, points, self._measured.peak_from_s, self._measured.back_from_s)
         self._console.summary(load, saved, checks)
-        self._keep_record(service)
+        self._keep_record(spec)
         return 0 if all(check.passed for check in checks) else 1
 
     def _known(self, name: str) -> Any:
         return known_rows(self._settings.root / "examples" / name / "rows.json")
 
-    def _keep_record(self, service: Service) -> None:
+    def _keep_record(self, spec: ServingSpec) -> None:
         folder = self._settings.output
         folder.mkdir(parents=True, exist_ok=True)
         timeline, recorder = self._measured.timeline, self._measured.recorder
-        objective_s = service.objective.latency_s
+        objective_s = spec.objective.latency_s
         picture.draw(folder / "demo.png", timeline.points, timeline.decisions, recorder, objective_s)
         samples = {"points": timeline.points, "decisions": timeline.decisions, "samples": list(recorder)}
         (folder / "demo.json").write_bytes(msgspec.json.encode(samples))

@@ -14,7 +14,8 @@ from corefit_core import naming
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
 from corefit_core.pods import sidecar
-from corefit_core.service import Service, decode
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 
 KUBECTL_TIMEOUT_S: Final = 30
 RESOURCE: Final = f"{naming.PLURAL}.{naming.GROUP}"
@@ -48,25 +49,25 @@ def from_file(name: str, image: str) -> Source:
     Raises:
         InvalidInput: the file can't be read. The source raises it for a name that the file hasn't in mode Sidecar.
     """
-    services = {service.child_name: service for service in _services(name)}
+    services = {spec.child_name: spec for spec in _services(name)}
 
     def source(_namespace: str, wanted: str) -> Manifest:
-        service = services.get(wanted)
-        if service is None:
+        spec = services.get(wanted)
+        if spec is None:
             raise InvalidInput(f"{name} has no InferenceService named {wanted}{_hint(wanted)}")
-        if not service.injected:
+        if not spec.injected:
             raise InvalidInput(
                 f"InferenceService {wanted} is of mode Service and has pods of its own, for which others with its "
                 "label would be taken: only one of mode Sidecar can be put into them"
             )
-        if not (service.image or image):
+        if not (spec.image or image):
             log.warning(
                 "InferenceService %s names no image: the manifests get %s, the name that `make images` gives. Name the "
                 "one in your registry by --runtime-image",
                 wanted,
                 UNPUBLISHED,
             )
-        return sidecar.stamped(sidecar.rendered(service, image or UNPUBLISHED), version("corefit"))
+        return sidecar.stamped(sidecar.rendered(spec, image or UNPUBLISHED), version("corefit"))
 
     return source
 
@@ -88,7 +89,7 @@ def from_cluster(context: str) -> Source:
     return source
 
 
-def _services(name: str) -> Iterator[Service]:
+def _services(name: str) -> Iterator[ServingSpec]:
     for document in (each.value for each in documents.read(name)):
         if not isinstance(document, dict) or document.get("kind") != naming.KIND:
             continue

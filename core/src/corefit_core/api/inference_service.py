@@ -1,7 +1,7 @@
 """The InferenceService resource as the API server stores it: the structs that its schema is generated from.
 
 One source for types, defaults, rules and descriptions; `corefit_core.api.crd` turns it into the CRD, and
-`corefit_core.service` into numbers. Strings such as quantities stay strings here. May not decide anything.
+`corefit_core.spec` into numbers. Strings such as quantities stay strings here. May not decide anything.
 """
 
 from typing import Annotated, Final, Literal

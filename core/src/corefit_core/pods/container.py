@@ -11,8 +11,9 @@ import msgspec
 from corefit_core import naming
 from corefit_core.environment import Variable
 from corefit_core.manifest import Manifest
+from corefit_core.naming import CREDENTIALS_MOUNT, SOURCE_MOUNT
 from corefit_core.quantity import format_bytes, format_millicores
-from corefit_core.service import CREDENTIALS_MOUNT, SOURCE_MOUNT, Service
+from corefit_core.spec.serving_spec import ServingSpec
 
 DRAIN_S: Final = 5
 """Seconds that a pod goes on accepting after SIGTERM: the removal of its endpoint runs in parallel and takes up to
@@ -88,17 +89,17 @@ AS_SIDECAR: Final = Placement(
 )
 
 
-def container(service: Service, image: str, millicores: int, *, link_local: bool = False) -> Manifest:
+def container(spec: ServingSpec, image: str, millicores: int, *, link_local: bool = False) -> Manifest:
     """The container of a pod that is the runtime's own.
 
     Args:
-        service: what is asked for.
+        spec: what is asked for.
         image: of the runtime, where the resource names none.
         millicores: that it starts with.
         link_local: whether models may come from link-local and cloud metadata addresses.
     """
     return {
-        **_common(service, image, OWN_POD, millicores, link_local=link_local),
+        **_common(spec, image, OWN_POD, millicores, link_local=link_local),
         "ports": [_port(naming.PORT_NAME, OWN_POD.port), _port("admin", OWN_POD.admin_port)],
         # The admin port is up within the first second, so that a model that can't be served is reported by a
         # process that stays alive; liveness therefore says nothing of the model, readiness everything.
@@ -107,10 +108,10 @@ def container(service: Service, image: str, millicores: int, *, link_local: bool
     }
 
 
-def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manifest:
+def sidecar(spec: ServingSpec, image: str, *, link_local: bool = False) -> Manifest:
     """The native sidecar: an init container that stays, started and ready before the application."""
     return {
-        **_common(service, image, AS_SIDECAR, service.millicores, link_local=link_local),
+        **_common(spec, image, AS_SIDECAR, spec.millicores, link_local=link_local),
         "restartPolicy": "Always",
         "ports": [_port("corefit-admin", AS_SIDECAR.admin_port)],
         # What the kubelet waits for before it starts the application.
@@ -126,25 +127,25 @@ def sidecar(service: Service, image: str, *, link_local: bool = False) -> Manife
     }
 
 
-def volumes(service: Service, placement: Placement) -> list[Manifest]:
+def volumes(spec: ServingSpec, placement: Placement) -> list[Manifest]:
     """The volumes that the container needs, the resource's own among them."""
-    sizes = {"models": format_bytes(2 * service.memory_bytes + MODELS_MARGIN_BYTES)}
+    sizes = {"models": format_bytes(2 * spec.memory_bytes + MODELS_MARGIN_BYTES)}
     empty: list[Manifest] = [
         {"name": placement.volume(v), "emptyDir": {"sizeLimit": sizes.get(v, SMALL_VOLUME)}} for v in _empty(placement)
     ]
-    declared = [{**volume, "name": placement.declared_volume(volume["name"])} for volume in service.template.volumes]
-    return [*empty, *(volume for volume, _ in _sources(service, placement)), *declared]
+    declared = [{**volume, "name": placement.declared_volume(volume["name"])} for volume in spec.template.volumes]
+    return [*empty, *(volume for volume, _ in _sources(spec, placement)), *declared]
 
 
-def _sources(service: Service, placement: Placement) -> list[tuple[Manifest, str]]:
+def _sources(spec: ServingSpec, placement: Placement) -> list[tuple[Manifest, str]]:
     """The volumes that come from elsewhere, each with its path in the container."""
-    claim = {"claimName": service.model_claim, "readOnly": True}
+    claim = {"claimName": spec.model.claim, "readOnly": True}
     # Optional, or a pod whose Secret is missing would wait for it without a word; so the runtime says what is missing.
-    secret = {"secretName": service.credentials_secret, "optional": True}
+    secret = {"secretName": spec.model.credentials_secret, "optional": True}
     sources: list[tuple[str, Manifest, str]] = [
-        (service.model_claim, {"name": placement.volume("model-source"), "persistentVolumeClaim": claim}, SOURCE_MOUNT),
+        (spec.model.claim, {"name": placement.volume("model-source"), "persistentVolumeClaim": claim}, SOURCE_MOUNT),
         (
-            service.credentials_secret,
+            spec.model.credentials_secret,
             {"name": placement.volume("model-credentials"), "secret": secret},
             CREDENTIALS_MOUNT,
         ),
@@ -156,7 +157,7 @@ def _empty(placement: Placement) -> tuple[str, ...]:
     return ("models", "tmp") if placement is OWN_POD else ("models", "tmp", "socket", "no-token")
 
 
-def _mounts(service: Service, placement: Placement) -> list[Manifest]:
+def _mounts(spec: ServingSpec, placement: Placement) -> list[Manifest]:
     beside: list[Manifest] = [
         {"name": placement.volume("socket"), "mountPath": naming.SOCKET_DIR},
         # Where something is mounted the API server puts no token: the runtime has no use for the application's.
@@ -166,28 +167,25 @@ def _mounts(service: Service, placement: Placement) -> list[Manifest]:
         {"name": placement.volume("models"), "mountPath": "/models"},
         {"name": placement.volume("tmp"), "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
         *(beside if placement is AS_SIDECAR else []),
-        *(
-            {"name": volume["name"], "mountPath": path, "readOnly": True}
-            for volume, path in _sources(service, placement)
-        ),
-        *({**mount, "name": placement.declared_volume(mount["name"])} for mount in service.template.volume_mounts),
+        *({"name": volume["name"], "mountPath": path, "readOnly": True} for volume, path in _sources(spec, placement)),
+        *({**mount, "name": placement.declared_volume(mount["name"])} for mount in spec.template.volume_mounts),
     ]
 
 
-def _common(service: Service, image: str, placement: Placement, millicores: int, *, link_local: bool) -> Manifest:
-    requests = {"cpu": format_millicores(millicores), "memory": format_bytes(service.memory_bytes)}
-    limits = {**requests, "cpu": format_millicores(service.burst_millicores or millicores)}
+def _common(spec: ServingSpec, image: str, placement: Placement, millicores: int, *, link_local: bool) -> Manifest:
+    requests = {"cpu": format_millicores(millicores), "memory": format_bytes(spec.memory_bytes)}
+    limits = {**requests, "cpu": format_millicores(spec.burst_millicores or millicores)}
     return {
         "name": placement.container,
-        "image": service.image or image,
-        "imagePullPolicy": service.image_pull_policy,
-        "env": _environment(service, placement, link_local=link_local),
+        "image": spec.image or image,
+        "imagePullPolicy": spec.image_pull_policy,
+        "env": _environment(spec, placement, link_local=link_local),
         "resources": {"requests": requests, "limits": limits},
         # The default, stated: a resize must never restart the process.
         "resizePolicy": [{"resourceName": r, "restartPolicy": "NotRequired"} for r in ("cpu", "memory")],
         "livenessProbe": _probe("/livez", placement, period=10, failures=6, timeout=5),
         "readinessProbe": _probe("/readyz", placement, period=PROBE_S, failures=UNREADY_PROBES, timeout=2),
-        "volumeMounts": _mounts(service, placement),
+        "volumeMounts": _mounts(spec, placement),
     }
 
 
@@ -208,23 +206,23 @@ def _probe(path: str, placement: Placement, *, period: int, failures: int, timeo
     }
 
 
-def _environment(service: Service, placement: Placement, *, link_local: bool) -> list[dict[str, Any]]:
-    threads = str(service.plan.threads_per_worker)
+def _environment(spec: ServingSpec, placement: Placement, *, link_local: bool) -> list[dict[str, Any]]:
+    threads = str(spec.plan.threads_per_worker)
     settings = {
-        Variable.MODEL.value: service.model_uri,
-        Variable.MODEL_SHA256.value: service.model_sha256,
-        Variable.STRICT_CHECKSUM.value: "true" if service.model_sha256 else "",
-        Variable.NAME.value: service.model_name,
+        Variable.MODEL.value: spec.model.uri,
+        Variable.MODEL_SHA256.value: spec.model.sha256,
+        Variable.STRICT_CHECKSUM.value: "true" if spec.model.sha256 else "",
+        Variable.NAME.value: spec.model.name,
         Variable.PORT.value: str(placement.port),
         Variable.ADMIN_PORT.value: str(placement.admin_port),
-        Variable.OBJECTIVE_MS.value: str(round(service.objective.latency_s * 1000)),
-        Variable.PERCENTILE.value: f"{service.objective.percentile:g}",
+        Variable.OBJECTIVE_MS.value: str(round(spec.objective.latency_s * 1000)),
+        Variable.PERCENTILE.value: f"{spec.objective.percentile:g}",
         Variable.MODEL_DIR.value: "/models",
-        Variable.CREDENTIALS_DIR.value: CREDENTIALS_MOUNT if service.credentials_secret else "",
+        Variable.CREDENTIALS_DIR.value: CREDENTIALS_MOUNT if spec.model.credentials_secret else "",
         Variable.ALLOW_LINK_LOCAL.value: "true" if link_local else "",
-        Variable.CALIBRATE.value: "" if service.calibrate else "false",
-        Variable.WARM_UP.value: "" if service.calibrate else "false",
-        Variable.CALIBRATION_INPUTS.value: service.calibration_inputs,
+        Variable.CALIBRATE.value: "" if spec.model.calibrate else "false",
+        Variable.WARM_UP.value: "" if spec.model.calibrate else "false",
+        Variable.CALIBRATION_INPUTS.value: spec.model.calibration_inputs,
         **placement.settings,
         # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
         "ORT_INTRA_OP_NUM_THREADS": threads,
@@ -236,9 +234,9 @@ def _environment(service: Service, placement: Placement, *, link_local: bool) ->
     limit = {"resource": "limits.memory", "divisor": "1"}
     own.append({"name": Variable.MEMORY.value, "valueFrom": {"resourceFieldRef": limit}})
     own.append({"name": Variable.POD_UID.value, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}})
-    if service.burst_millicores is not None:
+    if spec.burst_millicores is not None:
         # From the pod, not from the resource: a LimitRange or an admission policy may have changed it.
         request = {"containerName": placement.container, "resource": "requests.cpu", "divisor": "1m"}
         own.append({"name": Variable.CPU_REQUEST_MILLICORES.value, "valueFrom": {"resourceFieldRef": request}})
-    theirs = {variable.get("name"): variable for variable in service.template.env}
+    theirs = {variable.get("name"): variable for variable in spec.template.env}
     return [*(v for v in own if v["name"] not in theirs), *theirs.values()]

@@ -15,19 +15,19 @@ from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest, fingerprint
 from corefit_core.pods import container
 from corefit_core.pods.container import AS_SIDECAR
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 
 APPLICATION: Final = "application"
 """The name of the container that stands for the application's."""
 URL: Final = f"http://127.0.0.1:{naming.SIDECAR_PORT_HTTP}"
 
 
-def rendered(service: Service, image: str, *, link_local: bool = False) -> Manifest:
+def rendered(spec: ServingSpec, image: str, *, link_local: bool = False) -> Manifest:
     """What goes into a pod of the application; `image` and `link_local` as for `container.sidecar`."""
     application = {
         "name": APPLICATION,
         # Required, and never run: the template is only ever copied from.
-        "image": service.image or image,
+        "image": spec.image or image,
         "env": [
             {"name": Variable.URL.value, "value": URL},
             {"name": Variable.SOCKET.value, "value": naming.SOCKET},
@@ -36,16 +36,16 @@ def rendered(service: Service, image: str, *, link_local: bool = False) -> Manif
     }
     return {
         "metadata": {
-            "labels": naming.selector(service.name),
+            "labels": naming.selector(spec.name),
             "annotations": {
                 naming.ANNOTATION_ADMIN_PORT: str(AS_SIDECAR.admin_port),
-                **naming.model_annotations(service.source_uri, service.model_revision),
+                **naming.model_annotations(spec.model.source_uri, spec.model.revision),
             },
         },
         "spec": {
-            "initContainers": [container.sidecar(service, image, link_local=link_local)],
+            "initContainers": [container.sidecar(spec, image, link_local=link_local)],
             "containers": [application],
-            "volumes": container.volumes(service, AS_SIDECAR),
+            "volumes": container.volumes(spec, AS_SIDECAR),
         },
     }
 

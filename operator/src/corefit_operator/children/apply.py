@@ -16,7 +16,7 @@ import msgspec
 
 from corefit_core.manifest import Manifest
 from corefit_core.naming import ANNOTATION_APPLIED
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import ownership, writes
 from corefit_operator.concurrency.backoff import Backoff
@@ -81,7 +81,7 @@ Pending = tuple[Manifest, Child | None]
 async def settle(
     cluster: Cluster,
     view: View,
-    service: Service,
+    spec: ServingSpec,
     manifests: Sequence[Manifest],
     *,
     memory: ApplyState,
@@ -99,13 +99,13 @@ async def settle(
     if now < memory.until:
         return ApplyResult(refused=memory.refused, retry_s=memory.until - now)
     try:
-        result = await _settled(cluster, view, service, manifests, memory=memory.applied, confirm=confirm)
+        result = await _settled(cluster, view, spec, manifests, memory=memory.applied, confirm=confirm)
     except ApiError as error:
         if error.status == HTTPStatus.CONFLICT:
             raise
         wait = memory.backoff.failed(error.retry_after_s)
         memory.until, memory.refused = now + wait, None
-        LOG.warning("%s/%s: children again in %.1f s: %s", service.namespace, service.name, wait, error)
+        LOG.warning("%s/%s: children again in %.1f s: %s", spec.namespace, spec.name, wait, error)
         return ApplyResult(retry_s=wait)
     memory.backoff.failures, memory.refused = 0, result.refused
     if result.refused is not None:
@@ -117,21 +117,21 @@ async def settle(
 async def _settled(
     cluster: Cluster,
     view: View,
-    service: Service,
+    spec: ServingSpec,
     manifests: Sequence[Manifest],
     *,
     memory: dict[tuple[str, str], Applied],
     confirm: Confirm,
 ) -> ApplyResult:
     # All names are looked at before the first write: a resource whose Deployment is another's makes nothing at all.
-    known = view.children(Key(service.namespace, service.name))
+    known = view.children(Key(spec.namespace, spec.name))
     pending = list[Pending]()
     for manifest in manifests:
         child = known.get(_id(manifest))
         if child is not None and _in_order(child, manifest, memory.get(_id(manifest))):
             continue
         child = child or await writes.read(cluster, manifest)
-        blocked = _blocked(child, service) if child is not None else None
+        blocked = _blocked(child, spec) if child is not None else None
         if blocked is not None:
             return blocked
         pending.append((manifest, child))
@@ -167,11 +167,11 @@ def _refused(written: int, message: str) -> ApplyResult:
     return ApplyResult(written=written, refused=described("ChildRefused", message))
 
 
-def _blocked(child: Child, service: Service) -> ApplyResult | None:
+def _blocked(child: Child, spec: ServingSpec) -> ApplyResult | None:
     """Why a child must not be written: it is about to go, or belongs to someone else."""
-    if ownership.leaving(child, service):
+    if ownership.leaving(child, spec):
         return ApplyResult(retry_s=RETRY_S)
-    problem = ownership.taken(child, service)
+    problem = ownership.taken(child, spec)
     return ApplyResult(refused=problem) if problem is not None else None
 
 

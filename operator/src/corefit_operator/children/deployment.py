@@ -11,7 +11,7 @@ from corefit_core import naming
 from corefit_core.api.application import Application
 from corefit_core.manifest import Manifest
 from corefit_core.pods import container, ports, sidecar
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children import metadata
 from corefit_operator.children.defaults import Defaults
 
@@ -24,69 +24,69 @@ MIN_READY_S: Final = 2
 the old pod away, and we say Ready, only when requests do arrive; without it the first ones were refused."""
 
 
-def manifest(service: Service, defaults: Defaults) -> Manifest:
+def manifest(spec: ServingSpec, defaults: Defaults) -> Manifest:
     """The Deployment."""
-    spec = {
-        "selector": {"matchLabels": naming.selector(service.name)},
+    body = {
+        "selector": {"matchLabels": naming.selector(spec.name)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
         "minReadySeconds": MIN_READY_S,
         "revisionHistoryLimit": 3,
-        "template": _template(service, defaults),
+        "template": _template(spec, defaults),
     }
-    made = metadata.manifest(service, "apps/v1", "Deployment", {"spec": spec})
+    made = metadata.manifest(spec, "apps/v1", "Deployment", {"spec": body})
     # On the Deployment alone, whose pods roll when it changes: `upgrades` tells by it on whose account.
-    made["metadata"]["annotations"][naming.ANNOTATION_SPEC_HASH] = service.spec_hash
+    made["metadata"]["annotations"][naming.ANNOTATION_SPEC_HASH] = spec.spec_hash
     return made
 
 
-def start_millicores(service: Service, defaults: Defaults) -> int:
+def start_millicores(spec: ServingSpec, defaults: Defaults) -> int:
     """CPU that the template gives to new pods: what the resource grants, or more while they start.
 
     Beside an application it grants what it says: how long that takes to start is the application's affair. A pod that
     may burst has its limit from the start.
     """
-    if service.application is not None or service.burst_millicores is not None:
-        return service.millicores
-    boost = service.startup_millicores
-    return max(service.millicores, defaults.startup_millicores if boost is None else boost)
+    if spec.application is not None or spec.burst_millicores is not None:
+        return spec.millicores
+    boost = spec.startup_millicores
+    return max(spec.millicores, defaults.startup_millicores if boost is None else boost)
 
 
-def _template(service: Service, defaults: Defaults) -> Manifest:
-    application, template = service.application, service.template
+def _template(spec: ServingSpec, defaults: Defaults) -> Manifest:
+    application, template = spec.application, spec.template
     meta = {
-        "labels": {**template.labels, **metadata.labels(service)},
+        "labels": {**template.labels, **metadata.labels(spec)},
         "annotations": {
             **template.annotations,
-            **naming.model_annotations(service.source_uri, service.model_revision),
+            **naming.model_annotations(spec.model.source_uri, spec.model.revision),
         },
     }
     if application is None:
-        return {"metadata": meta, "spec": _runtime_alone(service, defaults)}
+        return {"metadata": meta, "spec": _runtime_alone(spec, defaults)}
     return sidecar.injected(
-        {"metadata": meta, "spec": _application_pod(service, application)},
-        sidecar.rendered(service, defaults.image, link_local=defaults.allow_link_local),
+        {"metadata": meta, "spec": _application_pod(spec, application)},
+        sidecar.rendered(spec, defaults.image, link_local=defaults.allow_link_local),
     )
 
 
-def _runtime_alone(service: Service, defaults: Defaults) -> dict[str, Any]:
-    grace = container.DRAIN_S + GRACE_MARGIN_S + round(service.objective.latency_s)
+def _runtime_alone(spec: ServingSpec, defaults: Defaults) -> dict[str, Any]:
+    grace = container.DRAIN_S + GRACE_MARGIN_S + round(spec.objective.latency_s)
     runtime = container.container(
-        service, defaults.image, start_millicores(service, defaults), link_local=defaults.allow_link_local
+        spec, defaults.image, start_millicores(spec, defaults), link_local=defaults.allow_link_local
     )
-    volumes = container.volumes(service, container.OWN_POD)
-    return {**_pod(service, grace), "containers": [runtime], "volumes": volumes}
+    volumes = container.volumes(spec, container.OWN_POD)
+    return {**_pod(spec, grace), "containers": [runtime], "volumes": volumes}
 
 
-def _application_pod(service: Service, application: Application) -> dict[str, Any]:
+def _application_pod(spec: ServingSpec, application: Application) -> dict[str, Any]:
     containers = ports.named(application.containers, application.port) or list(application.containers)
-    pod = _pod(service, application.termination_grace_period_seconds)
+    pod = _pod(spec, application.termination_grace_period_seconds)
     return {**pod, "containers": containers, "volumes": list(application.volumes)}
 
 
-def _pod(service: Service, grace: int) -> dict[str, Any]:
+def _pod(spec: ServingSpec, grace: int) -> dict[str, Any]:
     """What pods of both kinds have around their containers."""
-    template = service.template
+    template = spec.template
     scheduling = {
         "nodeSelector": template.node_selector,
         "tolerations": list(template.tolerations),
@@ -96,7 +96,7 @@ def _pod(service: Service, grace: int) -> dict[str, Any]:
         "imagePullSecrets": [{"name": secret.name} for secret in template.image_pull_secrets],
     }
     return {
-        "serviceAccountName": template.service_account_name or service.child_name,
+        "serviceAccountName": template.service_account_name or spec.child_name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace,

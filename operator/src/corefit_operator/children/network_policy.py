@@ -4,25 +4,25 @@ from typing import Any
 
 from corefit_core import naming
 from corefit_core.manifest import Manifest
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children import metadata
 from corefit_operator.children.defaults import Defaults
 
 
-def manifest(service: Service, defaults: Defaults) -> Manifest:
+def manifest(spec: ServingSpec, defaults: Defaults) -> Manifest:
     """The NetworkPolicy."""
-    serving = [{"port": naming.PORT_NAME, "protocol": "TCP"}] if service.application is None else _all_but_admin()
-    spec = {
-        "podSelector": {"matchLabels": metadata.own_pods(service)},
+    serving = [{"port": naming.PORT_NAME, "protocol": "TCP"}] if spec.application is None else _all_but_admin()
+    body = {
+        "podSelector": {"matchLabels": metadata.own_pods(spec)},
         "policyTypes": ["Ingress"],
-        "ingress": [{"ports": serving}, _to_admin(service, defaults)],
+        "ingress": [{"ports": serving}, _to_admin(spec, defaults)],
     }
-    return metadata.manifest(service, "networking.k8s.io/v1", "NetworkPolicy", {"spec": spec})
+    return metadata.manifest(spec, "networking.k8s.io/v1", "NetworkPolicy", {"spec": body})
 
 
-def _to_admin(service: Service, defaults: Defaults) -> dict[str, Any]:
+def _to_admin(spec: ServingSpec, defaults: Defaults) -> dict[str, Any]:
     # Those of an application that went are there until they are replaced, and report until then.
-    names = ["admin"] if service.application is None else []
+    names = ["admin"] if spec.application is None else []
     ports = [{"port": port, "protocol": "TCP"} for port in (*names, naming.SIDECAR_PORT_ADMIN)]
     return {"ports": ports, **({"from": _readers(defaults)} if defaults.operator_namespace else {})}
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from corefit_core.naming import KIND
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.problem import Problem, described
 from corefit_operator.kube.metadata import controller
 from corefit_operator.kube.workloads import Child
@@ -12,17 +12,17 @@ OF_KUBERNETES: Final = frozenset({("ServiceAccount", "default"), ("Service", "ku
 """Children's kinds and names that the control plane makes: an account in each namespace, the API server's Service."""
 
 
-def leaving(child: Child, service: Service) -> bool:
+def leaving(child: Child, spec: ServingSpec) -> bool:
     """Whether an object is about to go: somebody deletes it, or the garbage collector, as a deleted namesake's."""
     if child.metadata.deletion_timestamp is not None:
         return True
     owner = controller(child.metadata.owner_references)
-    return owner.uid != service.uid and (owner.kind, owner.name) == (KIND, service.name)
+    return owner.uid != spec.uid and (owner.kind, owner.name) == (KIND, spec.name)
 
 
-def taken(child: Child, service: Service) -> Problem | None:
+def taken(child: Child, spec: ServingSpec) -> Problem | None:
     """That an object belongs to somebody else; None for one of the resource's, its owner edited away included."""
-    return None if child.owned_by(service.uid) else described("NameTaken", _advice(child))
+    return None if child.owned_by(spec.uid) else described("NameTaken", _advice(child))
 
 
 def _advice(child: Child) -> str:

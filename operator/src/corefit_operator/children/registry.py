@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from corefit_core.manifest import Manifest
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children import (
     deployment,
     disruption_budget,
@@ -15,7 +15,7 @@ from corefit_operator.children import (
 from corefit_operator.children import service as child_service
 from corefit_operator.children.defaults import Defaults
 
-CHILDREN: Final[tuple[Callable[[Service, Defaults], Manifest], ...]] = (
+CHILDREN: Final[tuple[Callable[[ServingSpec, Defaults], Manifest], ...]] = (
     service_account.manifest,
     network_policy.manifest,
     child_service.manifest,
@@ -25,6 +25,6 @@ CHILDREN: Final[tuple[Callable[[Service, Defaults], Manifest], ...]] = (
 """Their manifests, in the order in which they are written: the pods' surroundings before the pods."""
 
 
-def desired(service: Service, defaults: Defaults) -> tuple[Manifest, ...]:
+def desired(spec: ServingSpec, defaults: Defaults) -> tuple[Manifest, ...]:
     """The children of a resource that has a Deployment of its own, each with its hash."""
-    return tuple(metadata.hashed(child(service, defaults)) for child in CHILDREN)
+    return tuple(metadata.hashed(child(spec, defaults)) for child in CHILDREN)

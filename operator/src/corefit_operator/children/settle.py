@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from corefit_core.manifest import Manifest
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.freshness import confirm
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import apply
@@ -51,7 +51,7 @@ class Children:
         self,
         key: Key,
         raw: Mapping[str, Any],
-        service: Service,
+        spec: ServingSpec,
         manifests: Sequence[Manifest],
         *,
         pods: Sequence[Pod],
@@ -62,12 +62,12 @@ class Children:
         Raises:
             ApiError: the view is behind, and nothing may be decided from it.
         """
-        wanted = child_service.reachable(service, manifests, pods)
+        wanted = child_service.reachable(spec, manifests, pods)
         due = self._upgrades.due(key, wanted, self._view.children(key))
         applied = await apply.settle(
             self._cluster,
             self._view,
-            service,
+            spec,
             due,
             memory=memory,
             confirm=partial(confirm, self._cluster, self._view, key, raw),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from corefit_core.report import Report
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.problem import FIXES, Problem, described
 from corefit_operator.kube.pods import ContainerStatus, Pod
 from corefit_operator.kube.workloads import Child
@@ -20,7 +20,7 @@ _NOT_STARTED: Final = frozenset(
 
 
 def problem(
-    pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Child | None, service: Service | None = None
+    pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Child | None, spec: ServingSpec | None = None
 ) -> Problem | None:
     """What keeps pods from serving; None when nothing is known to.
 
@@ -30,7 +30,7 @@ def problem(
     waiting = [pod for pod in pods if pod.live and not pod.ready]
     return _first(
         [
-            *(_of_report(reports.get(pod.metadata.uid), pod, service) for pod in waiting),
+            *(_of_report(reports.get(pod.metadata.uid), pod, spec) for pod in waiting),
             *(_of_containers(pod) for pod in waiting),
             *(_of_scheduler(pod) for pod in waiting),
             *_of_deployment(deployment),
@@ -43,16 +43,16 @@ def _first(found: Iterable[Problem | None]) -> Problem | None:
     return next((p for p in found if p is not None), None)
 
 
-def _of_report(report: Report | None, pod: Pod, service: Service | None) -> Problem | None:
+def _of_report(report: Report | None, pod: Pod, spec: ServingSpec | None) -> Problem | None:
     if report is None or report.state != "Failed":
         return None
     reason, message = _word(report.reason) or "ModelError", report.message
-    if reason != "ModelUnavailable" or service is None:
+    if reason != "ModelUnavailable" or spec is None:
         return described(reason, message)
     # The pod's own model: after a change of the spec older pods have another one.
-    uri = pod.model_uri or service.source_uri
-    if uri == service.source_uri:
-        message = message.replace(service.model_uri, uri)  # of a claim the pod knows the path in the container only
+    uri = pod.model_uri or spec.model.source_uri
+    if uri == spec.model.source_uri:
+        message = message.replace(spec.model.uri, uri)  # of a claim the pod knows the path in the container only
     fix = {"file": "ModelFileMissing", "pvc": "ModelFileMissingInClaim"}.get(uri.partition("://")[0], reason)
     return described(reason, message, FIXES[fix])
 

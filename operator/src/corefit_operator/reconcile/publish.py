@@ -51,9 +51,9 @@ class Publisher:
         new = resource_status.of(workload, outcome, before, _timestamp())
         if self._is_due(new, before, memory):
             await self._write(key, raw, new, memory)
-            for said in (*events.changes(before, new), *events.ignored_replicas(workload.service, before)):
-                await self._recorder.record(workload.service, memory.budget, said)
-        gauges.publish(self._metrics, key, workload.service, outcome)
+            for said in (*events.changes(before, new), *events.ignored_replicas(workload.spec, before)):
+                await self._recorder.record(workload.spec, memory.budget, said)
+        gauges.publish(self._metrics, key, workload.spec, outcome)
 
     async def publish_unreadable(
         self, key: Key, raw: Mapping[str, Any], error: InvalidInput, memory: ResourceState

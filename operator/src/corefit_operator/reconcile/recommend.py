@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from corefit_core.recommender import Decision, Policy, State, decide
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.reconcile import recommender_input, schedule
 from corefit_operator.resize.resizer import Resizer, ResizeState
 from corefit_operator.workload.observe import Observed
@@ -37,7 +37,7 @@ class Recommender:
         self._round_s = round_s
 
     async def recommend(
-        self, service: Service, observed: Observed, state: State, resizes: ResizeState
+        self, spec: ServingSpec, observed: Observed, state: State, resizes: ResizeState
     ) -> Recommendation:
         """Decides.
 
@@ -46,17 +46,17 @@ class Recommender:
         """
         if not observed.workload.is_known:
             return Recommendation(decision=None, state=state)
-        policy = await self._policy(service)
-        room = await self._resizer.room(service, observed.pods, resizes)
+        policy = await self._policy(spec)
+        room = await self._resizer.room(spec, observed.pods, resizes)
         now = self._clock()
         observation = recommender_input.observation(
             observed.pods, observed.latest, observed.workload.scale_target, room, now
         )
         decision, after = decide(policy, state, observation, now)
-        return Recommendation(decision=decision, state=after if service.mode == "Auto" else _not_carried_out(after))
+        return Recommendation(decision=decision, state=after if spec.mode == "Auto" else _not_carried_out(after))
 
-    async def _policy(self, service: Service) -> Policy:
-        policy = msgspec.structs.replace(service.policy, round_s=schedule.round_s(service, self._round_s))
+    async def _policy(self, spec: ServingSpec) -> Policy:
+        policy = msgspec.structs.replace(spec.policy, round_s=schedule.round_s(spec, self._round_s))
         if policy.cpu_range is not None and not await self._resizer.able():
             return msgspec.structs.replace(policy, cpu_range=None)
         return policy

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from corefit_core.errors import InvalidInput
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.settle import Children
@@ -94,7 +94,7 @@ class Reconciler:
             self._leave_alone(key)
             await self._publisher.publish_unreadable(key, raw, error, state)
             return None
-        if desired.service.paused:
+        if desired.spec.paused:
             self._leave_alone(key)
             return None
         holder = self._view.holder(key)
@@ -104,20 +104,18 @@ class Reconciler:
 
     async def _reconcile(self, key: Key, raw: Mapping[str, Any], desired: Desired, state: ResourceState) -> float:
         """The stages: children, observe, recommend, resize, scale, publish."""
-        service, workload = desired.service, kinds.of(desired.service, self._defaults)
+        spec, workload = desired.spec, kinds.of(desired.spec, self._defaults)
         pods = self._observer.pods(key, workload)
-        children = await self._children.settle(key, raw, service, desired.wanted, pods=pods, memory=state.children)
+        children = await self._children.settle(key, raw, spec, desired.wanted, pods=pods, memory=state.children)
         await workload.offer(self._sources)
         observed = await self._observer.observe(
             key, workload, allowed=desired.violation is None, memory=state.observation
         )
-        recommended = await self._recommender.recommend(service, observed, state.recommender, state.resizes)
+        recommended = await self._recommender.recommend(spec, observed, state.recommender, state.resizes)
         state.recommender, looked_at = recommended.state, self._clock()
         decision = recommended.decision
         cpu = await self._resizes.resize(key, workload, observed, decision, state.resizes)
-        scaled = await self._scaler.scale(
-            key, raw, service, observed, decision, memory=state.scaling, budget=state.budget
-        )
+        scaled = await self._scaler.scale(key, raw, spec, observed, decision, memory=state.scaling, budget=state.budget)
         outcome = Outcome(
             violation=desired.violation,
             children=children,
@@ -127,12 +125,12 @@ class Reconciler:
             scaled=scaled,
         )
         await self._publisher.publish(key, raw, workload, outcome, state)
-        self._attend(key, service, observed, looked_at)
-        return schedule.again_s(service, outcome, self._round_s)
+        self._attend(key, spec, observed, looked_at)
+        return schedule.again_s(spec, outcome, self._round_s)
 
-    def _attend(self, key: Key, service: Service, observed: Observed, looked_at: float) -> None:
+    def _attend(self, key: Key, spec: ServingSpec, observed: Observed, looked_at: float) -> None:
         """What can be grown within a tenth of a second is not left to wait for a round."""
-        if service.mode == "Auto" and service.policy.cpu_range is not None:
+        if spec.mode == "Auto" and spec.policy.cpu_range is not None:
             self._attention.watch(key, [pod for pod in observed.pods if pod.ready and pod.status.pod_ip], looked_at)
         else:
             self._attention.forget(key)

@@ -27,13 +27,13 @@ class Resizes:
             ApiError: something that a retry may mend.
         """
         self._resizer.arrived(key, observed.reports, memory)
-        service, start = workload.service, workload.start_millicores
-        if service.policy.cpu_range is None and start == service.millicores:
+        spec, start = workload.spec, workload.start_millicores
+        if spec.policy.cpu_range is None and start == spec.millicores:
             return None
         pods = sizes.started(observed.pods, observed.reports)
         sized = await self._resizer.resize(
-            key, SizingInput(service=service, pods=pods, decision=decision, start=start), memory
+            key, SizingInput(spec=spec, pods=pods, decision=decision, start=start), memory
         )
         for said in events.resizes(sized.steps, decision):
-            await self._recorder.record(service, memory.budget, said)
+            await self._recorder.record(spec, memory.budget, said)
         return sized

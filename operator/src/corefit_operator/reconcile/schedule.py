@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.status.outcome import Outcome
 
 IDLE_S: Final = 10.0
@@ -14,16 +14,16 @@ VERTICAL_ROUND_S: Final = 1.0
 be most of the answer's delay; a shorter one sees too few requests to tell a step from chance."""
 
 
-def round_s(service: Service, ordinary_s: float) -> float:
+def round_s(spec: ServingSpec, ordinary_s: float) -> float:
     """Seconds between two looks at the reports of a resource's pods."""
-    return ordinary_s if service.policy.cpu_range is None else min(ordinary_s, VERTICAL_ROUND_S)
+    return ordinary_s if spec.policy.cpu_range is None else min(ordinary_s, VERTICAL_ROUND_S)
 
 
-def again_s(service: Service, outcome: Outcome, ordinary_s: float) -> float:
+def again_s(spec: ServingSpec, outcome: Outcome, ordinary_s: float) -> float:
     """Seconds until the resource is to be looked at again."""
     retry_s, present = outcome.children.retry_s, len(outcome.observed.pods)
     if outcome.children.refused and not present and retry_s is not None:
         return retry_s
     idle = outcome.observed.workload.is_idle(present)
-    next_s = IDLE_S if idle else round_s(service, ordinary_s)
+    next_s = IDLE_S if idle else round_s(spec, ordinary_s)
     return min(next_s, math.inf if retry_s is None else retry_s)

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from corefit_core import platform_policy
-from corefit_core import service as services
 from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
 from corefit_core.platform_policy import PolicyViolation
 from corefit_core.recommender import State
-from corefit_core.service import Service
+from corefit_core.spec.decode import decode
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, spec_version
 from corefit_operator.children.apply import ApplyState
 from corefit_operator.children.defaults import Defaults
@@ -37,17 +37,17 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     words: tuple[object, ...]
-    service: Service
+    spec: ServingSpec
     wanted: tuple[Manifest, ...]
     violation: Problem | None = None
 
     def without_names(self, holder: Key | None) -> "Desired":
         """The same where another resource has the names of its children: it has neither children nor a target."""
-        name = self.service.child_name
+        name = self.spec.child_name
         taken = f"InferenceService {holder.name if holder else ''} uses the name {name} for its children already. "
         problem = described("NameTaken", taken + "Create this InferenceService under another name.")
-        service = msgspec.structs.replace(self.service, target=None)
-        return msgspec.structs.replace(self, service=service, wanted=(), violation=problem)
+        spec = msgspec.structs.replace(self.spec, target=None)
+        return msgspec.structs.replace(self, spec=spec, wanted=(), violation=problem)
 
 
 class ResourceState(msgspec.Struct, kw_only=True):
@@ -86,18 +86,18 @@ class ResourceState(msgspec.Struct, kw_only=True):
             self.asked = None
             raise InvalidInput(raw[TOO_LARGE])
         if self.asked is None or self.asked.words != words:
-            service = services.decode(raw)
-            violation = _violation(service, defaults)
-            wanted = kinds.of(service, defaults).children if violation is None else ()
-            self.asked = Desired(words=words, service=service, wanted=wanted, violation=violation)
+            spec = decode(raw)
+            violation = _violation(spec, defaults)
+            wanted = kinds.of(spec, defaults).children if violation is None else ()
+            self.asked = Desired(words=words, spec=spec, wanted=wanted, violation=violation)
             self.children.until = -math.inf
         return self.asked
 
 
-def _violation(service: Service, defaults: Defaults) -> Problem | None:
+def _violation(spec: ServingSpec, defaults: Defaults) -> Problem | None:
     """What the platform's policy forbids of a resource, for its conditions."""
     try:
-        platform_policy.check(service, defaults.policy, defaults.image)
+        platform_policy.check(spec, defaults.policy, defaults.image)
     except PolicyViolation as error:
         return described(error.reason, str(error))
     return None

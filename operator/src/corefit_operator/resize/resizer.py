@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from corefit_core.report import Report
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, View
 from corefit_operator.diagnosis.problem import Problem, described
 from corefit_operator.kube import pod_cpu
@@ -105,10 +105,10 @@ class Resizer:
             self._able_at, self._unable = now, None
         return True
 
-    async def room(self, service: Service, pods: Sequence[Pod], memory: ResizeState) -> Mapping[str, int]:
+    async def room(self, spec: ServingSpec, pods: Sequence[Pod], memory: ResizeState) -> Mapping[str, int]:
         """CPU by which the pods of each node may grow, in millicores; nodes that had none lately have none."""
         memory.blocked = {node: each for node, each in memory.blocked.items() if each.until > self._clock()}
-        span = service.policy.cpu_range
+        span = spec.policy.cpu_range
         nodes = {pod.spec.node_name for pod in pods if pod.spec.node_name}
         if span is None or ALL in memory.blocked:
             return {}
@@ -117,8 +117,8 @@ class Resizer:
         except ApiError as error:
             LOG.warning(
                 "%s/%s: the nodes can't be asked for room, so none is counted on: %s",
-                service.namespace,
-                service.name,
+                spec.namespace,
+                spec.name,
                 error,
             )
             return {}
@@ -134,7 +134,7 @@ class Resizer:
         """
         pods = scene.pods
         self._keep_books(pods, memory)
-        withdrawn = self._withdrawn(key, pods, memory) if scene.service.mode != "Recommend" else []
+        withdrawn = self._withdrawn(key, pods, memory) if scene.spec.mode != "Recommend" else []
         taken = {step.pod.metadata.uid for step in withdrawn}
         free = [s for s in sizes.steps(scene) if s.pod.metadata.uid not in taken]
         steps = [*withdrawn, *(s for s in free if not (s.grows and self._stopped(s, memory)))]

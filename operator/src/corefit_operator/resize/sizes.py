@@ -11,7 +11,7 @@ import msgspec
 from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
 from corefit_core.report import Report
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.problem import Problem
 from corefit_operator.kube import pod_cpu
 from corefit_operator.kube.pods import Pod
@@ -34,13 +34,13 @@ class SizingInput(msgspec.Struct, frozen=True, kw_only=True):
     """What sizes follow from.
 
     Attributes:
-        service: the resource.
+        spec: the resource.
         pods: those whose model is loaded.
         decision: the newest; None when there is none.
         start: what the template gives to new pods.
     """
 
-    service: Service
+    spec: ServingSpec
     pods: tuple[Pod, ...]
     decision: Decision | None
     start: int
@@ -82,11 +82,11 @@ def steps(scene: SizingInput) -> tuple[Step, ...]:
 
 
 def _wanted(scene: SizingInput, pod: Pod) -> int:
-    service, start, now = scene.service, scene.start, pod_cpu.desired(pod)
-    span, base = service.policy.cpu_range, service.millicores
-    if service.mode == "Recommend":
+    spec, start, now = scene.spec, scene.start, pod_cpu.desired(pod)
+    span, base = spec.policy.cpu_range, spec.millicores
+    if spec.mode == "Recommend":
         return base if now == start else now
-    if span is None or service.mode == "Manual":
+    if span is None or spec.mode == "Manual":
         return base
     decided = scene.decision.grants.get(pod.metadata.uid) if scene.decision is not None else None
     if decided is None:
@@ -98,8 +98,8 @@ def _wanted(scene: SizingInput, pod: Pod) -> int:
 
 def wanted(scene: SizingInput) -> int:
     """What each pod is to have, as people are told."""
-    decided = scene.decision.millicores if scene.decision is not None and scene.service.mode != "Manual" else None
-    return decided or scene.service.millicores
+    decided = scene.decision.millicores if scene.decision is not None and scene.spec.mode != "Manual" else None
+    return decided or scene.spec.millicores
 
 
 def span_text(millicores: Sequence[int]) -> str:

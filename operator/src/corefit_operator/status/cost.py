@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.kube import pod_cpu
 from corefit_operator.kube.pods import Pod
 
 
-def per_hour(service: Service, pods: Sequence[Pod]) -> float:
+def per_hour(spec: ServingSpec, pods: Sequence[Pod]) -> float:
     """Cost an hour, in the resource's currency, of what nodes hold for the pods.
 
     A pod without a node (Unschedulable, or not yet scheduled) holds nothing and costs nothing.
     """
-    policy, scheduled = service.policy, [pod for pod in pods if pod.spec.node_name]
+    policy, scheduled = spec.policy, [pod for pod in pods if pod.spec.node_name]
     millicores = sum(pod_cpu.requested(pod) or policy.millicores_per_pod for pod in scheduled)
     return policy.price.per_hour(millicores, len(scheduled) * policy.memory_bytes_per_pod)

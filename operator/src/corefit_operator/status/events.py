@@ -5,7 +5,7 @@ from typing import Final
 
 from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.recommender import Decision
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.resize import sizes
 from corefit_operator.resize.sizes import Step
 from corefit_operator.status.conditions import table
@@ -32,15 +32,15 @@ def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list
     ]
 
 
-def ignored_replicas(service: Service, before: InferenceServiceStatus) -> list[Event]:
+def ignored_replicas(spec: ServingSpec, before: InferenceServiceStatus) -> list[Event]:
     """A number of replicas that the mode does not look at, said once for each state of the spec.
 
     The API server refuses to change it in such a mode, so it came with the resource, or was left by mode Manual.
     """
-    if service.mode == "Manual" or service.manual_replicas == 1 or service.generation == before.observed_generation:
+    if spec.mode == "Manual" or spec.manual_replicas == 1 or spec.generation == before.observed_generation:
         return []
     note = (
-        f"spec.scaling.replicas is {service.manual_replicas} and has no effect in mode {service.mode}. "
+        f"spec.scaling.replicas is {spec.manual_replicas} and has no effect in mode {spec.mode}. "
         "It takes effect when mode becomes Manual; remove it if that is not meant."
     )
     return [Event(reason="ReplicasIgnored", action="Reconcile", note=note)]

@@ -21,7 +21,7 @@ from corefit_core.errors import InvalidInput
 from corefit_core.figures import figure
 from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.kube import pod_cpu
 from corefit_operator.resize import sizes
@@ -34,11 +34,11 @@ from corefit_operator.workload.observe import Observed
 
 def of(workload: Workload, outcome: Outcome, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
     """The status of a resource that can be read."""
-    service, observed, decision = workload.service, outcome.observed, outcome.decision
-    desired, values = outcome.scaled.desired, table.of(service, outcome)
+    spec, observed, decision = workload.spec, outcome.observed, outcome.decision
+    desired, values = outcome.scaled.desired, table.of(spec, outcome)
     found = observed.workload
     return InferenceServiceStatus(
-        observed_generation=service.generation,
+        observed_generation=spec.generation,
         replicas=len(observed.pods),
         ready=f"{observed.ready}/{desired}",
         state=table.state(values),
@@ -48,13 +48,13 @@ def of(workload: Workload, outcome: Outcome, before: InferenceServiceStatus, now
         stale_replicas=UNSET if found.stale is None else found.stale,
         recommended_replicas=decision.replicas if decision else UNSET,
         selector=",".join(f"{label}={value}" for label, value in workload.selector.items()),
-        model=_model(service, observed),
-        plan=plan.of(service.plan, observed),
-        cpu=_cpu(service, outcome),
-        latency=_latency(service, decision),
-        cost_per_hour=f"{cost.per_hour(service, observed.pods):.4f} {service.policy.price.currency}",
+        model=_model(spec, observed),
+        plan=plan.of(spec.plan, observed),
+        cpu=_cpu(spec, outcome),
+        latency=_latency(spec, decision),
+        cost_per_hour=f"{cost.per_hour(spec, observed.pods):.4f} {spec.policy.price.currency}",
         last_decision=_last_decision(decision, before.last_decision, now),
-        conditions=_stamped(before, service.generation, now, values),
+        conditions=_stamped(before, spec.generation, now, values),
     )
 
 
@@ -129,17 +129,17 @@ def _stamped(
     )
 
 
-def _cpu(service: Service, outcome: Outcome) -> CpuStatus:
+def _cpu(spec: ServingSpec, outcome: Outcome) -> CpuStatus:
     """CPU of the pods, whether it may be changed in place or not."""
     if outcome.cpu is not None:
         wanted, granted = outcome.cpu.wanted, outcome.cpu.granted
     else:
         ready = (pod for pod in outcome.observed.pods if pod.ready)
-        wanted, granted = service.millicores, tuple(pod_cpu.requested(pod) for pod in ready)
+        wanted, granted = spec.millicores, tuple(pod_cpu.requested(pod) for pod in ready)
     return CpuStatus(wanted=format_millicores(wanted), granted=sizes.span_text(granted))
 
 
-def _model(service: Service, observed: Observed) -> ModelStatus | UnsetType:
+def _model(spec: ServingSpec, observed: Observed) -> ModelStatus | UnsetType:
     """The model of most of the ready pods: during a rollout, and when one is stuck, not the one that spec names."""
     ready = [pod for pod in observed.pods if pod.ready]
     if not ready:
@@ -152,16 +152,16 @@ def _model(service: Service, observed: Observed) -> ModelStatus | UnsetType:
     reports = (observed.reports.get(uid) for uid in serving)
     sums = {report.model.sha256 for report in reports if report is not None}
     return ModelStatus(
-        uri=uri or service.source_uri,
+        uri=uri or spec.model.source_uri,
         revision=revision or UNSET,
         sha256=sums.pop() if len(sums) == 1 else UNSET,
     )
 
 
-def _latency(service: Service, decision: Decision | None) -> str | UnsetType:
+def _latency(spec: ServingSpec, decision: Decision | None) -> str | UnsetType:
     if decision is None or decision.latency_s is None:
         return UNSET
-    objective = service.objective
+    objective = spec.objective
     measured, wanted = figure(1000 * decision.latency_s, 2), figure(1000 * objective.latency_s, 6)
     return f"p{figure(objective.percentile, 6)} {measured}ms/{wanted}ms 1m"
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, VERSION
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
 
@@ -66,21 +66,21 @@ class Recorder:
         self._instance = instance
         self._clock = clock
 
-    async def record(self, service: Service, budget: Budget, said: Event) -> None:
+    async def record(self, spec: ServingSpec, budget: Budget, said: Event) -> None:
         """Records one Event about a resource, within its budget."""
-        LOG.info("%s/%s: %s: %s", service.namespace, service.name, said.reason, said.note)
+        LOG.info("%s/%s: %s: %s", spec.namespace, spec.name, said.reason, said.note)
         if not budget.take(self._clock()):
             return
         try:
-            await self._cluster.create("Event", self._event(service, said))
+            await self._cluster.create("Event", self._event(spec, said))
         except ApiError as error:
-            LOG.warning("no Event for %s/%s: %s", service.namespace, service.name, error)
+            LOG.warning("no Event for %s/%s: %s", spec.namespace, spec.name, error)
 
-    def _event(self, service: Service, said: Event) -> dict[str, Any]:
+    def _event(self, spec: ServingSpec, said: Event) -> dict[str, Any]:
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{service.child_name}.{uuid.uuid4().hex[:12]}", "namespace": service.namespace},
+            "metadata": {"name": f"{spec.child_name}.{uuid.uuid4().hex[:12]}", "namespace": spec.namespace},
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": f"{GROUP}/{FIELD_MANAGER}",
             "reportingInstance": self._instance[:128],
@@ -91,8 +91,8 @@ class Recorder:
             "regarding": {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": KIND,
-                "namespace": service.namespace,
-                "name": service.name,
-                "uid": service.uid,
+                "namespace": spec.namespace,
+                "name": spec.name,
+                "uid": spec.uid,
             },
         }

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from corefit_core.figures import figure
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.kube.workloads import Child
 
 SPOKEN_OF_S: Final = 60.0
@@ -69,21 +69,21 @@ class Contention(msgspec.Struct, kw_only=True):
         self.changed_back = self.changed_back or replicas == self.before
 
 
-def message(service: Service, workload: Child | None, *, changed_back: bool) -> str:
+def message(spec: ServingSpec, workload: Child | None, *, changed_back: bool) -> str:
     """That somebody else changed the replicas, what becomes of them, and what to do about it."""
     changed = f"Something else changed the replicas of the {workload.kind if workload is not None else 'Deployment'}"
-    mend = _manual(service) if service.mode == "Manual" else _AUTO
+    mend = _manual(spec) if spec.mode == "Manual" else _AUTO
     if changed_back:
         return f"{changed}, and Corefit changed them back. {mend}"
-    if service.mode == "Manual":
+    if spec.mode == "Manual":
         return f"{changed}. {mend}"
-    window_s = service.policy.down_window_s
+    window_s = spec.policy.down_window_s
     span = "a minute, or two start-ups of a pod if that is longer" if window_s is None else f"{figure(window_s, 6)} s"
     return f"{changed}. Corefit will let replicas that the load does not need go within {span}. {mend}"
 
 
-def _manual(service: Service) -> str:
+def _manual(spec: ServingSpec) -> str:
     return (
-        f"Scale this InferenceService instead: kubectl scale cfis/{service.name} --replicas=N, or an autoscaler "
+        f"Scale this InferenceService instead: kubectl scale cfis/{spec.name} --replicas=N, or an autoscaler "
         "whose scaleTargetRef names it."
     )

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from corefit_core.manifest import Manifest
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import View
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.diagnosis.problem import Problem
@@ -96,7 +96,7 @@ class Workload(Protocol):
     """The workload of one resource, before it is looked at."""
 
     @property
-    def service(self) -> Service:
+    def spec(self) -> ServingSpec:
         """The resource."""
 
     @property

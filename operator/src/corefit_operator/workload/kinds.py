@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.workload import owned_conditions, target_conditions
 from corefit_operator.workload.interface import Workload
@@ -13,9 +13,9 @@ from corefit_operator.workload.target import TargetWorkload
 _REASONS: Final[tuple[Mapping[str, Mapping[str, str]], ...]] = (owned_conditions.REASONS, target_conditions.REASONS)
 
 
-def of(service: Service, defaults: Defaults) -> Workload:
+def of(spec: ServingSpec, defaults: Defaults) -> Workload:
     """The workload of a resource."""
-    return TargetWorkload(service, defaults) if service.injected else OwnedWorkload(service, defaults)
+    return TargetWorkload(spec, defaults) if spec.injected else OwnedWorkload(spec, defaults)
 
 
 def reasons(type_: str) -> dict[str, str]:

@@ -78,19 +78,19 @@ class Observer:
         Raises:
             ApiError: the API server can't be asked.
         """
-        service, pods = workload.service, self.pods(key, workload)
+        spec, pods = workload.spec, self.pods(key, workload)
         live = tuple(pod for pod in pods if pod.live)
         reports = await self._collector.collect(live)
         now = self._clock()
         memory.latest = _latest(memory.latest, live, reports, now)
         observed = await workload.observe(self._sources, live, allowed=allowed)
-        lends = service.burst_millicores is not None
+        lends = spec.burst_millicores is not None
         return Observed(
             workload=observed,
             pods=live,
             reports=reports,
             latest=memory.latest,
-            problem=pod_problems.problem(pods, reports, observed.scale_target, service),
+            problem=pod_problems.problem(pods, reports, observed.scale_target, spec),
             burst=burst_window.look(reports, memory.burst, now) if lends else None,
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from corefit_core.manifest import Manifest
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key
 from corefit_operator.children import deployment, metadata, registry
 from corefit_operator.children.defaults import Defaults
@@ -19,7 +19,7 @@ from corefit_operator.workload.interface import Situation, Sources
 class ObservedDeployment(msgspec.Struct, frozen=True, kw_only=True):
     """The Deployment as the view has it; see `ObservedWorkload`."""
 
-    service: Service
+    spec: ServingSpec
     scale_target: Child | None
     is_scalable: bool = True
     is_cached: bool = True
@@ -42,7 +42,7 @@ class ObservedDeployment(msgspec.Struct, frozen=True, kw_only=True):
 
     def ready(self, situation: Situation) -> ConditionValue:
         """The condition Ready."""
-        return owned_conditions.ready(self.service, self.scale_target, self.serving(situation.ready), situation)
+        return owned_conditions.ready(self.spec, self.scale_target, self.serving(situation.ready), situation)
 
     def progressing(self, situation: Situation) -> ConditionValue:
         """The condition Progressing."""
@@ -60,27 +60,27 @@ class ObservedDeployment(msgspec.Struct, frozen=True, kw_only=True):
 class OwnedWorkload(msgspec.Struct, frozen=True):
     """See `Workload`."""
 
-    service: Service
+    spec: ServingSpec
     defaults: Defaults
 
     @property
     def children(self) -> tuple[Manifest, ...]:
         """All that there are."""
-        return registry.desired(self.service, self.defaults)
+        return registry.desired(self.spec, self.defaults)
 
     @property
     def start_millicores(self) -> int:
         """What the Deployment's template gives."""
-        return deployment.start_millicores(self.service, self.defaults)
+        return deployment.start_millicores(self.spec, self.defaults)
 
     @property
     def selector(self) -> Mapping[str, str]:
         """The pods of the Deployment, and none of others'."""
-        return metadata.own_pods(self.service)
+        return metadata.own_pods(self.spec)
 
     def owns(self, pod: Pod) -> bool:
         """Whether the Deployment made it, whoever else bears the label."""
-        return pod.made_by(self.service.child_name)
+        return pod.made_by(self.spec.child_name)
 
     async def offer(self, sources: Sources) -> None:
         """Nothing: users send requests to the Service."""
@@ -88,6 +88,6 @@ class OwnedWorkload(msgspec.Struct, frozen=True):
     async def observe(self, sources: Sources, live: Sequence[Pod], *, allowed: bool) -> ObservedDeployment:
         """What the view has of the Deployment."""
         del live, allowed
-        children = sources.view.children(Key(self.service.namespace, self.service.name))
-        found = children.get(("Deployment", self.service.child_name))
-        return ObservedDeployment(service=self.service, scale_target=found)
+        children = sources.view.children(Key(self.spec.namespace, self.spec.name))
+        found = children.get(("Deployment", self.spec.child_name))
+        return ObservedDeployment(spec=self.spec, scale_target=found)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.kube.workloads import Child
 from corefit_operator.workload.interface import Situation
@@ -27,7 +27,7 @@ _UPGRADE_PENDING: Final = (
 )
 
 
-def ready(service: Service, deployment: Child | None, serving: int, situation: Situation) -> ConditionValue:
+def ready(spec: ServingSpec, deployment: Child | None, serving: int, situation: Situation) -> ConditionValue:
     """The condition Ready."""
     if serving:
         message = f"{serving} of {situation.desired} replicas serve requests.{situation.outputs_note}"
@@ -37,7 +37,7 @@ def ready(service: Service, deployment: Child | None, serving: int, situation: S
     if deployment is None:
         return ConditionValue("Ready", "False", "Starting", "Corefit has yet to create the Deployment.")
     if situation.desired == 0:
-        return ConditionValue("Ready", "False", "ScaledToZero", _at_zero(service))
+        return ConditionValue("Ready", "False", "ScaledToZero", _at_zero(spec))
     message = "No pod is ready yet. A pod loads its model and runs it once before it is."
     return ConditionValue("Ready", "False", "Starting", message)
 
@@ -68,8 +68,8 @@ def _rolling_out(deployment: Child, situation: Situation) -> str:
     return f"{new} of {situation.desired} replicas of the new spec are ready{serve}."
 
 
-def _at_zero(service: Service) -> str:
-    if service.mode == "Recommend":
+def _at_zero(spec: ServingSpec) -> str:
+    if spec.mode == "Recommend":
         return (
             "The Deployment has 0 replicas, and mode Recommend leaves them. Set spec.scaling.mode to Auto to scale it."
         )

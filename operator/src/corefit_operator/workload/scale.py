@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from corefit_core.recommender import Decision
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.freshness import confirm
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import writes
@@ -78,7 +78,7 @@ class Scaler:
         self,
         key: Key,
         raw: Mapping[str, Any],
-        service: Service,
+        spec: ServingSpec,
         observed: Observed,
         decision: Decision | None,
         *,
@@ -91,33 +91,33 @@ class Scaler:
             ApiError: something that a retry may mend.
         """
         target = observed.workload.scale_target
-        desired = replicas(service, decision, observed.workload, present=len(observed.pods))
-        contended = self._contended(service, target, memory.contention)
+        desired = replicas(spec, decision, observed.workload, present=len(observed.pods))
+        contended = self._contended(spec, target, memory.contention)
         if target is None:
             return ScaleResult(desired=desired, contended=contended)
         if contended and memory.contention.announce(self._clock()):
             said = Event(type="Warning", reason="ReplicasContended", action="Scale", note=contended)
-            await self._recorder.record(service, budget, said)
+            await self._recorder.record(spec, budget, said)
         if desired == target.spec.replicas:
-            memory.contention.settle(target, desired, ours=_is_ours(service))
+            memory.contention.settle(target, desired, ours=_is_ours(spec))
             memory.refused = None
         elif memory.refused is None or self._clock() >= memory.until:
             if desired < target.spec.replicas:
                 await confirm(self._cluster, self._view, key, raw)
-            memory.refused = await self._write(service, target, desired, memory, cached=observed.workload.is_cached)
+            memory.refused = await self._write(spec, target, desired, memory, cached=observed.workload.is_cached)
             if memory.refused is None:
                 self._metrics.scaled(key, target.spec.replicas, desired)
-                await self._recorder.record(service, budget, _scaled(service, target.spec.replicas, desired, decision))
+                await self._recorder.record(spec, budget, _scaled(spec, target.spec.replicas, desired, decision))
         return ScaleResult(desired=desired, contended=contended, refused=memory.refused)
 
-    def _contended(self, service: Service, target: Child | None, memory: Contention) -> str:
-        seen = memory.look(target, self._clock(), service.mode)
-        if not seen or not _is_ours(service):
+    def _contended(self, spec: ServingSpec, target: Child | None, memory: Contention) -> str:
+        seen = memory.look(target, self._clock(), spec.mode)
+        if not seen or not _is_ours(spec):
             return ""
-        return contention.message(service, target, changed_back=memory.changed_back)
+        return contention.message(spec, target, changed_back=memory.changed_back)
 
     async def _write(
-        self, service: Service, target: Child, desired: int, memory: ScaleState, *, cached: bool
+        self, spec: ServingSpec, target: Child, desired: int, memory: ScaleState, *, cached: bool
     ) -> Problem | None:
         """Writes the replicas; why not when they are refused."""
         memory.contention.doubt()
@@ -128,7 +128,7 @@ class Scaler:
                 raise
             memory.until = self._clock() + REFUSED_S
             return described("ScaleRefused", str(error))
-        memory.contention.settle(target, desired, ours=_is_ours(service))
+        memory.contention.settle(target, desired, ours=_is_ours(spec))
         return None
 
     async def _rescale(self, target: Child, desired: int, *, cached: bool) -> None:
@@ -146,25 +146,25 @@ class Scaler:
             self._view.put_child(with_replicas(target, desired, version))
 
 
-def replicas(service: Service, decision: Decision | None, workload: ObservedWorkload, *, present: int) -> int:
+def replicas(spec: ServingSpec, decision: Decision | None, workload: ObservedWorkload, *, present: int) -> int:
     """The replicas that the workload is to have, by the mode: nobody's word but the one who rules counts."""
     target = workload.scale_target
     current = target.spec.replicas if target is not None else None
     if not workload.is_scalable:
         return present if current is None else current
-    if service.mode == "Manual":
-        return service.manual_replicas
-    if service.mode == "Auto" and decision is not None:
+    if spec.mode == "Manual":
+        return spec.manual_replicas
+    if spec.mode == "Auto" and decision is not None:
         return decision.replicas
     return current or 0
 
 
-def _is_ours(service: Service) -> bool:
+def _is_ours(spec: ServingSpec) -> bool:
     """Whether the mode makes the replicas Corefit's to write."""
-    return service.mode != "Recommend"
+    return spec.mode != "Recommend"
 
 
-def _scaled(service: Service, current: int, desired: int, decision: Decision | None) -> Event:
-    decided = decision if service.mode == "Auto" else None
+def _scaled(spec: ServingSpec, current: int, desired: int, decision: Decision | None) -> Event:
+    decided = decision if spec.mode == "Auto" else None
     why = f"{decided.reason}: {decided.message}" if decided else f"spec.scaling.replicas is {desired}"
     return Event(reason="Scaled", action="Scale", note=f"{current} -> {desired} replicas: {why}")

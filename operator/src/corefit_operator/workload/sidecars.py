@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from corefit_core import naming
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.kube.api_error import ApiError
@@ -78,20 +78,20 @@ class Sidecars:
         self._list_again_at = -math.inf
         self._lock = asyncio.Lock()
 
-    async def look(self, service: Service) -> Surroundings:
+    async def look(self, spec: ServingSpec) -> Surroundings:
         """What is around one resource.
 
         Raises:
             ApiError: the API server can't be asked.
         """
-        found = await self._workload(service)
-        has_consent = found is None or consents(found, service)
+        found = await self._workload(spec)
+        has_consent = found is None or consents(found, spec)
         workload = found if has_consent else None
         return Surroundings(
             offer=await self._offer(),
             workload=workload,
             consents=has_consent,
-            autoscaler=await self._autoscaler(service) if workload is not None else "",
+            autoscaler=await self._autoscaler(spec) if workload is not None else "",
         )
 
     async def keep_list(self) -> None:
@@ -127,20 +127,20 @@ class Sidecars:
             return "NotServed"
         return "AtAdmission" if self._account else "NotInstalled"
 
-    async def _workload(self, service: Service) -> Child | None:
-        target = service.target
+    async def _workload(self, spec: ServingSpec) -> Child | None:
+        target = spec.target
         if target is None:
             return None
-        raw = await self._cluster.get(target.kind, service.namespace, target.name)
+        raw = await self._cluster.get(target.kind, spec.namespace, target.name)
         return decode_child(target.kind, raw) if raw is not None else None
 
-    async def _autoscaler(self, service: Service) -> str:
+    async def _autoscaler(self, spec: ServingSpec) -> str:
         async def found() -> list[dict[str, Any]]:
-            listed = await self._cluster.list("HorizontalPodAutoscaler", service.namespace, ours=False)
+            listed = await self._cluster.list("HorizontalPodAutoscaler", spec.namespace, ours=False)
             return listed.items
 
-        target = service.target
-        for item in await self._fresh(f"autoscalers/{service.namespace}", found):
+        target = spec.target
+        for item in await self._fresh(f"autoscalers/{spec.namespace}", found):
             scaled = item["spec"]["scaleTargetRef"]
             if target is not None and (scaled.get("kind"), scaled.get("name")) == (target.kind, target.name):
                 return str(item["metadata"]["name"])
@@ -160,14 +160,14 @@ class Sidecars:
         return value
 
 
-def consents(workload: Child, service: Service) -> bool:
+def consents(workload: Child, spec: ServingSpec) -> bool:
     """Whether whoever owns a workload lets the resource scale it.
 
     Whoever may create a resource could otherwise stop any workload of the namespace, and read its figures.
     """
     label = workload.spec.template.metadata.labels.get(naming.LABEL_INJECT)
-    injects = label == naming.label_value(service.name)
-    return injects or workload.metadata.annotations.get(naming.ANNOTATION_SCALED_BY) == service.name
+    injects = label == naming.label_value(spec.name)
+    return injects or workload.metadata.annotations.get(naming.ANNOTATION_SCALED_BY) == spec.name
 
 
 def names(keys: Iterable[Key]) -> list[str]:

@@ -7,7 +7,7 @@ import msgspec
 from corefit_core import naming
 from corefit_core.manifest import Manifest
 from corefit_core.pods import sidecar
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.kube.pods import Pod
@@ -25,7 +25,7 @@ class ObservedTarget(msgspec.Struct, frozen=True, kw_only=True):
         stale: live pods that were injected from an older state of the resource, or by another version.
     """
 
-    service: Service
+    spec: ServingSpec
     around: Surroundings
     sidecar: Manifest | None
     stale: int = 0
@@ -52,7 +52,7 @@ class ObservedTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     def ready(self, situation: Situation) -> ConditionValue:
         """The condition Ready."""
-        return target_conditions.ready(self.service, situation)
+        return target_conditions.ready(self.spec, situation)
 
     def progressing(self, situation: Situation) -> ConditionValue:
         """The condition Progressing."""
@@ -64,13 +64,13 @@ class ObservedTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     def not_scaling(self) -> ConditionValue | None:
         """The condition ScalingActive where nothing is scaled because of how things are."""
-        return target_conditions.not_scaling(self.service, self.around)
+        return target_conditions.not_scaling(self.spec, self.around)
 
 
 class TargetWorkload(msgspec.Struct, frozen=True):
     """See `Workload`."""
 
-    service: Service
+    spec: ServingSpec
     defaults: Defaults
 
     @property
@@ -81,18 +81,18 @@ class TargetWorkload(msgspec.Struct, frozen=True):
     @property
     def start_millicores(self) -> int:
         """What the sidecar requests: how long a pod takes to start is the application's affair."""
-        return self.service.millicores
+        return self.spec.millicores
 
     @property
     def selector(self) -> Mapping[str, str]:
         """All pods that got the sidecar."""
-        return naming.selector(self.service.name)
+        return naming.selector(self.spec.name)
 
     @property
     def template(self) -> Manifest:
         """What goes into pods, as a pod template."""
         defaults = self.defaults
-        rendered = sidecar.rendered(self.service, defaults.image, link_local=defaults.allow_link_local)
+        rendered = sidecar.rendered(self.spec, defaults.image, link_local=defaults.allow_link_local)
         return sidecar.stamped(rendered, defaults.version)
 
     def owns(self, pod: Pod) -> bool:
@@ -108,8 +108,8 @@ class TargetWorkload(msgspec.Struct, frozen=True):
         """Asks the API server for the workload and what is around it."""
         template = self.template
         return ObservedTarget(
-            service=self.service,
-            around=await sources.sidecars.look(self.service),
+            spec=self.spec,
+            around=await sources.sidecars.look(self.spec),
             sidecar=template if allowed else None,
             stale=stale(live, sidecar.stamp_of(template)),
         )

@@ -3,7 +3,7 @@
 from typing import Final
 
 from corefit_core import naming
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.workload.interface import Situation
 from corefit_operator.workload.sidecars import Offer, Surroundings
@@ -44,7 +44,7 @@ _NO_TARGET: Final = (
 )
 
 
-def ready(service: Service, situation: Situation) -> ConditionValue:
+def ready(spec: ServingSpec, situation: Situation) -> ConditionValue:
     """The condition Ready."""
     serving, present, problem = situation.ready, situation.present, situation.problem
     if serving:
@@ -53,7 +53,7 @@ def ready(service: Service, situation: Situation) -> ConditionValue:
     if problem is not None:
         return ConditionValue("Ready", "False", problem.reason, problem.message)
     if not present:
-        return ConditionValue("Ready", "False", "NoPods", f"No pod is labelled {_label(service)} yet.")
+        return ConditionValue("Ready", "False", "NoPods", f"No pod is labelled {_label(spec)} yet.")
     message = "No pod is ready yet; the sidecar loads its model first."
     return ConditionValue("Ready", "False", "Starting", message)
 
@@ -81,14 +81,14 @@ def injectable(offer: Offer, *, allowed: bool) -> ConditionValue:
     return ConditionValue("Injectable", "True" if offer == "AtAdmission" else "False", offer, OFFERS[offer])
 
 
-def not_scaling(service: Service, around: Surroundings) -> ConditionValue | None:
+def not_scaling(spec: ServingSpec, around: Surroundings) -> ConditionValue | None:
     """The condition ScalingActive where nothing is scaled because of how things are; None where that isn't so."""
-    target = service.target
+    target = spec.target
     if target is None:
         return ConditionValue("ScalingActive", "False", "NoTarget", _NO_TARGET)
     name = f"{target.kind} {target.name}"
     if not around.consents:
-        return ConditionValue("ScalingActive", "False", "TargetNotConsenting", _consent(service, name))
+        return ConditionValue("ScalingActive", "False", "TargetNotConsenting", _consent(spec, name))
     if around.workload is None:
         message = f"spec.scaling.targetRef names {name}, which does not exist in this namespace."
         return ConditionValue("ScalingActive", "False", "TargetNotFound", message)
@@ -99,13 +99,13 @@ def not_scaling(service: Service, around: Surroundings) -> ConditionValue | None
     return None
 
 
-def _consent(service: Service, name: str) -> str:
-    annotation = f"{naming.ANNOTATION_SCALED_BY}: {service.name}"
+def _consent(spec: ServingSpec, name: str) -> str:
+    annotation = f"{naming.ANNOTATION_SCALED_BY}: {spec.name}"
     return (
-        f"{name} does not name this InferenceService, so Corefit does not scale it. Add the label {_label(service)} to "
+        f"{name} does not name this InferenceService, so Corefit does not scale it. Add the label {_label(spec)} to "
         f"its pod template, or the annotation {annotation} to its metadata."
     )
 
 
-def _label(service: Service) -> str:
-    return f"{naming.LABEL_INJECT}: {naming.label_value(service.name)}"
+def _label(spec: ServingSpec) -> str:
+    return f"{naming.LABEL_INJECT}: {naming.label_value(spec.name)}"

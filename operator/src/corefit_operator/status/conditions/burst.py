@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.outcome import Outcome
 
 
-def _value(_: Service, outcome: Outcome) -> ConditionValue | None:
+def _value(_: ServingSpec, outcome: Outcome) -> ConditionValue | None:
     seen = outcome.observed.burst
     if seen is None:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.outcome import Outcome
 
@@ -24,7 +24,7 @@ class ConditionType(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     type: str
-    value: Callable[[Service, Outcome], ConditionValue | None]
+    value: Callable[[ServingSpec, Outcome], ConditionValue | None]
     reasons: Mapping[str, str]
     from_problems: bool = False
     from_decisions: bool = False

@@ -3,39 +3,39 @@
 from typing import Final
 
 from corefit_core.figures import figure, milliseconds
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.outcome import Outcome
 
 
-def _met(service: Service, outcome: Outcome) -> ConditionValue:
+def _met(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     decision = outcome.decision
     if decision is None or decision.missed is None:
-        message = f"No requests lately, so it is not known whether {_objective(service)} is kept."
+        message = f"No requests lately, so it is not known whether {_objective(spec)} is kept."
         return ConditionValue("ObjectiveMet", "Unknown", "NoRequests", message)
-    missed, allowed = 100 * decision.missed, max(0.0, 100 - service.objective.percentile)
+    missed, allowed = 100 * decision.missed, max(0.0, 100 - spec.objective.percentile)
     late = f"{figure(missed, 2)} % of the last minute's requests were refused or took more than"
-    limit = milliseconds(service.objective.latency_s)
+    limit = milliseconds(spec.objective.latency_s)
     message = f"{late} {limit}; the objective allows {figure(allowed, 4)} %."
     if missed <= allowed:
         return ConditionValue("ObjectiveMet", "True", "Met", message)
     return ConditionValue("ObjectiveMet", "False", "Missed", message)
 
 
-def _reachable(service: Service, outcome: Outcome) -> ConditionValue:
+def _reachable(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     decision = outcome.decision
     if decision is not None and decision.unreachable:
         return ConditionValue("ObjectiveReachable", "False", "TooShort", decision.unreachable)
     if decision is None or decision.reason == "NoReports" or not outcome.observed.ready:
         message = "Corefit has not measured the model yet."
         return ConditionValue("ObjectiveReachable", "Unknown", "NotMeasured", message)
-    message = f"Nothing is known that keeps pods from {_objective(service)}."
+    message = f"Nothing is known that keeps pods from {_objective(spec)}."
     return ConditionValue("ObjectiveReachable", "True", "Reachable", message)
 
 
-def _objective(service: Service) -> str:
-    return f"p{figure(service.objective.percentile, 6)} within {milliseconds(service.objective.latency_s)}"
+def _objective(spec: ServingSpec) -> str:
+    return f"p{figure(spec.objective.percentile, 6)} within {milliseconds(spec.objective.latency_s)}"
 
 
 OBJECTIVE_MET: Final = ConditionType(

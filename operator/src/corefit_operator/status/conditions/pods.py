@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.outcome import Outcome
@@ -12,15 +12,15 @@ from corefit_operator.workload.interface import Situation
 _NOTE_MAX: Final = 400
 
 
-def _ready(_: Service, outcome: Outcome) -> ConditionValue:
+def _ready(_: ServingSpec, outcome: Outcome) -> ConditionValue:
     return outcome.observed.workload.ready(_situation(outcome))
 
 
-def _progressing(_: Service, outcome: Outcome) -> ConditionValue:
+def _progressing(_: ServingSpec, outcome: Outcome) -> ConditionValue:
     return outcome.observed.workload.progressing(_situation(outcome))
 
 
-def _injectable(_: Service, outcome: Outcome) -> ConditionValue | None:
+def _injectable(_: ServingSpec, outcome: Outcome) -> ConditionValue | None:
     return outcome.observed.workload.injectable()
 
 

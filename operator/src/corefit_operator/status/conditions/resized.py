@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.resize import sizes
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.outcome import Outcome
 
 
-def _value(_: Service, outcome: Outcome) -> ConditionValue | None:
+def _value(_: ServingSpec, outcome: Outcome) -> ConditionValue | None:
     cpu = outcome.cpu
     if cpu is None:
         return None

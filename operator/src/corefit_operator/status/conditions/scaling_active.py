@@ -4,7 +4,7 @@ from typing import Final
 
 from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.outcome import Outcome
@@ -16,14 +16,14 @@ _WAITING: Final = _HOLDING | {"RolloutInProgress"}
 """Decisions that wait for pods; a problem of these says more."""
 
 
-def _value(service: Service, outcome: Outcome) -> ConditionValue:
+def _value(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     hindered = outcome.observed.workload.not_scaling()
     if hindered is not None:
         return hindered
     decision, problem, contended = outcome.decision, outcome.problem, outcome.scaled.contended
-    if service.mode == "Manual":
-        return ConditionValue("ScalingActive", "False", "Manual", _joined(_manual(service), contended))
-    if service.mode == "Recommend":
+    if spec.mode == "Manual":
+        return ConditionValue("ScalingActive", "False", "Manual", _joined(_manual(spec), contended))
+    if spec.mode == "Recommend":
         return ConditionValue("ScalingActive", "False", "RecommendOnly", _recommended(decision))
     if problem is not None and (decision is None or decision.reason in _WAITING):
         message = f"Corefit does not scale until this is solved: {problem.message}"
@@ -39,9 +39,9 @@ def _joined(sentence: str, other: str) -> str:
     return f"{sentence} {other}" if other else sentence
 
 
-def _manual(service: Service) -> str:
+def _manual(spec: ServingSpec) -> str:
     return (
-        f"In mode Manual the number of replicas is spec.scaling.replicas ({service.manual_replicas}). "
+        f"In mode Manual the number of replicas is spec.scaling.replicas ({spec.manual_replicas}). "
         "Set spec.scaling.mode to Auto to let Corefit scale."
     )
 

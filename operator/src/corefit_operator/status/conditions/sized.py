@@ -2,15 +2,15 @@
 
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status import plan
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.outcome import Outcome
 
 
-def _value(service: Service, outcome: Outcome) -> ConditionValue:
-    return ConditionValue("Sized", "True", "Planned", plan.of(service.plan, outcome.observed).why)
+def _value(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
+    return ConditionValue("Sized", "True", "Planned", plan.of(spec.plan, outcome.observed).why)
 
 
 SIZED: Final = ConditionType(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from corefit_core.service import Service
+from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.conditions.burst import BURST
 from corefit_operator.status.conditions.condition_type import ConditionType
@@ -30,9 +30,9 @@ ANNOUNCED: Final = frozenset(row.type for row in CONDITIONS if row.announced)
 FOLLOW_MEASUREMENTS: Final = frozenset(row.type for row in CONDITIONS if row.follows_measurements)
 
 
-def of(service: Service, outcome: Outcome) -> list[ConditionValue]:
+def of(spec: ServingSpec, outcome: Outcome) -> list[ConditionValue]:
     """What the conditions say after a reconcile."""
-    values = (row.value(service, outcome) for row in CONDITIONS)
+    values = (row.value(spec, outcome) for row in CONDITIONS)
     return [value for value in values if value is not None]
 
 
