@@ -92,6 +92,29 @@ async def test_an_answer_that_is_being_made_has_no_deadline_once_the_last_one_is
     client.connection.connection_lost(None)
 
 
+async def test_an_old_connection_ends_with_its_next_answer_and_says_so() -> None:
+    """A client with connections for ever got all its answers from the pods that there were when it connected."""
+    young, old = Client(server()), Client(server(replace(LIMITS, connection_age_s=0)))
+    for client in (young, old):
+        client.send(GET)
+    await rounds()
+    assert (young.answers(), old.answers()) == (1, 1)
+    assert b"connection: close" in old.wire.sent.lower()
+    assert b"connection: close" not in young.wire.sent.lower()
+    assert (young.wire.closed, old.wire.closed) == (False, True)
+    for client in (young, old):
+        client.connection.connection_lost(None)
+
+
+async def test_an_old_connection_answers_what_its_client_has_sent_already() -> None:
+    client = Client(server(replace(LIMITS, connection_age_s=0)))
+    client.send(GET + GET)
+    await rounds()
+    assert client.answers() == 2
+    assert client.wire.closed
+    client.connection.connection_lost(None)
+
+
 async def test_a_body_is_charged_when_it_comes() -> None:
     """Four clients that sent nothing but heads held all of the memory for a minute."""
     size = 1_000_000

@@ -7,6 +7,7 @@ for a client has a deadline, every size a limit.
 
 import asyncio
 import logging
+import random
 import time
 from typing import TYPE_CHECKING, Final, cast
 
@@ -27,6 +28,8 @@ SCRATCH: Final = 65536
 """Bytes of one read of a head: the largest head that can be configured."""
 SMALL_BODY: Final = 4096
 """Bytes up to which a body that came with its head is simply copied: cheaper than an aligned buffer for it."""
+AGE_SPREAD: Final = 0.1
+"""Of the age at which a connection ends: those that were made at once do not all come back at once."""
 LINGER_S: Final = 2.0
 """Seconds that a refused client has to read why: what it sends meanwhile is thrown away."""
 RETRY: Final = (b"retry-after", b"1")
@@ -50,6 +53,8 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._share = Share(server.memory)
         self._started_s = 0.0
+        spread = random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)  # noqa: S311 - no secret
+        self._old_from_s = server.loop.time() + spread * server.limits.connection_age_s
         self._patience = Patience(server.loop, server.limits.idle_timeout_s, self._too_late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -138,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if exchange is None or transport is None or transport.is_closing():
             return
-        keep_alive = self._keep_alive and not self._server.draining
+        keep_alive = self._keep_alive and not self._server.draining and not self._is_old()
         if not self._paused:
             self._patience.expect(self._server.limits.idle_timeout_s)
         response = self._server.affordable(response)
@@ -149,6 +154,10 @@ class Connection(asyncio.BufferedProtocol):
             transport.close()
         elif self._inbox.pending:
             self._go_on(transport)
+
+    def _is_old(self) -> bool:
+        """Whether the client is to connect anew, perhaps to another pod; not while it has sent more already."""
+        return self._loop.time() >= self._old_from_s and not self._inbox.pending
 
     def _go_on(self, transport: asyncio.Transport) -> None:
         """To what came while we were busy, unless the client doesn't take our answers."""

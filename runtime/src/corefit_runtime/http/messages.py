@@ -1,5 +1,6 @@
 """HTTP/1.1 messages as bytes: statuses, response heads, the parsed head of a request. No sockets here."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -63,6 +64,7 @@ class HttpLimits:
     header_timeout_s: float
     body_timeout_s: float
     idle_timeout_s: float
+    connection_age_s: float = math.inf
 
 
 def error_body(message: str) -> bytes:

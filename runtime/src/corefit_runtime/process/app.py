@@ -270,4 +270,5 @@ def _limits(settings: Settings) -> HttpLimits:
         header_timeout_s=settings.header_timeout,
         body_timeout_s=settings.body_timeout,
         idle_timeout_s=settings.idle_timeout,
+        connection_age_s=settings.connection_age,
     )

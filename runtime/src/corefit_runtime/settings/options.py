@@ -252,6 +252,14 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="seconds a kept connection may stay idle; above the 60 s of common proxies, which reuse it",
     ),
     Option(
+        field="connection_age",
+        kind="float",
+        default="60",
+        low=0.05,
+        help="seconds, a tenth more or less, after which a connection ends with its next answer: a Service picks a pod "
+        "for each connection, so that clients that never close theirs would use no pod that came later",
+    ),
+    Option(
         field="log_level",
         kind="choice",
         default="info",

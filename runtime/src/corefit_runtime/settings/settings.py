@@ -73,6 +73,7 @@ class Settings:
     header_timeout: float
     body_timeout: float
     idle_timeout: float
+    connection_age: float
     log_level: str
     log_format: str
     access_log: bool
