@@ -26,6 +26,7 @@ from corefit_core.recommender import (
     predictors,
     queueing,
     service_model,
+    spans,
 )
 from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
@@ -147,7 +148,7 @@ class World:
         )
         # Whole requests are counted, so that a load wavers by one a round and pod.
         erlangs += self.replicas * SERVICE_S / ROUND_S
-        noise = service.noise(prediction_errors.BEYOND * erlangs, predictors.FAST_S)
+        noise = service.noise(prediction_errors.BEYOND * erlangs, spans.FAST_S)
         highest = self.state.slo.correction * (prediction_errors.BEYOND * erlangs + noise)
         allowed = error_budget.LEAST * error_budget.allowed(self.policy)
         return queueing.pods_needed(highest, ((1.0, 1.0),), service, allowed, 100)
@@ -169,11 +170,11 @@ def test_load_that_is_constant_from_some_moment_on_gets_its_replicas_within_a_st
     for each, seconds in past:
         for _ in world.run(each, seconds):
             pass
-    soon_s = max(window_s, predictors.RECENT_S) + ROUNDS * ROUND_S
+    soon_s = max(window_s, spans.RECENT_S) + ROUNDS * ROUND_S
     held_at = -1000.0
     for decision in world.run(erlangs, soon_s):
         held_at = world.now if decision.reason == "Holding" else held_at
-    end_s = predictors.LONGEST_S + predictors.BLOCK_S + soon_s
+    end_s = spans.LONGEST_S + predictors.BLOCK_S + soon_s
     for decision in world.run(erlangs, end_s):
         if decision.reason == "Holding":
             assert " at most" in decision.message
@@ -228,6 +229,6 @@ def test_crowds_that_came_back_are_held_for_and_status_says_why_and_until_when()
     message = held[2][-1].message
     assert "crowds of up to 8 cores came back 2 times in the last hour" in message
     assert "5 replicas are kept although 1 would do now; for 14 min at most" in message
-    for _ in world.run(1.0, predictors.LONGEST_S + predictors.BLOCK_S):
+    for _ in world.run(1.0, spans.LONGEST_S + predictors.BLOCK_S):
         pass
     assert world.replicas == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corefit_core.recommender import prediction_errors, predictors
+from corefit_core.recommender import prediction_errors, predictors, spans
 from corefit_core.recommender.prediction_errors import Assumed, Burst, Compared, Errors, Prediction
 from corefit_core.recommender.predictors import Block, Sample
 
@@ -77,7 +77,7 @@ def test_what_looks_back_long_takes_long_to_be_believed() -> None:
         for prior in priors
     ]
     assert predictors.PREDICTORS[rest.index(min(rest))] == "last 15 s"
-    assert predictors.SPANS_S[rest.index(max(rest))] == predictors.LONGEST_S
+    assert predictors.SPANS_S[rest.index(max(rest))] == spans.LONGEST_S
     assert prediction_errors.best(known, priors, 0.005, MOST) == 0
 
 
@@ -105,7 +105,7 @@ def test_bursts_apart_are_counted_and_forgotten_after_an_hour() -> None:
     assert prediction_errors.returns(seen) == 1, (
         "neither the first time that load is as high is a return, nor a lower crowd"
     )
-    later = prediction_errors.bursts(seen, 1.0, [(*quiet, 1.0)], 35.0, 110.0 + prediction_errors.MEMORY_S)
+    later = prediction_errors.bursts(seen, 1.0, [(*quiet, 1.0)], 35.0, 110.0 + spans.MEMORY_S)
     assert later == seen[1:]
 
 

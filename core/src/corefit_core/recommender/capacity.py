@@ -11,6 +11,7 @@ from corefit_core.recommender import (
     prediction_errors,
     predictors,
     queueing,
+    spans,
     surges,
     transients,
 )
@@ -109,8 +110,8 @@ def _bursts(given: Inputs, *, more: bool) -> Transients:
     known = transients.followed(given.bursts, last.at, last.erlangs, given.horizon_s)
     if known.surge is not None or not more or not before or not _surge(given):
         return known
-    base = predictors.mean(before, before[-1].at, predictors.FAST_S)
-    if last.erlangs <= transients.STEP * base:
+    base = predictors.mean(before, before[-1].at, spans.FAST_S)
+    if last.erlangs <= prediction_errors.MOST * base:
         return known
     surge = Surge(since=before[-1].at, last=last.at, base=base, highest=last.erlangs)
     return transients.begun(known, surge, given.window_s)
@@ -141,12 +142,12 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
         return Demand(*both, both.replicas, most, sized=(here, need))
     at_most, target, near = 4 * max(1, policy.max_replicas), need.miss_target, given.near
     surge = _surge(given) if short is None else 0.0
-    steady = given.correction * max(surge, min(given.mean(predictors.SLOW_S), ceiling))
+    steady = given.correction * max(surge, min(given.mean(spans.SLOW_S), ceiling))
     now = queueing.pods_needed(steady, SURE, service, target, at_most, near=near)
     pods = queueing.pods_needed(need.predicted, need.distribution, service, target, at_most, least=now, near=near)
     # A step is seen in its first round, but the mean of a minute takes a minute to follow: until then, what carries the
     # load of the last seconds stays.
-    recent = given.correction * min(given.mean(predictors.FAST_S), ceiling)
+    recent = given.correction * min(given.mean(spans.FAST_S), ceiling)
     stays = queueing.pods_needed(recent, SURE, service, target, at_most, least=pods, near=pods)
     least = need.predicted + need.conservative - need.current
     target = error_budget.scale_down_target(policy, given.served, given.horizon_s, given.rate)
@@ -157,14 +158,14 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
 def _need(given: Inputs, ceiling: float, short: Surge | None) -> Need:
     policy, samples, service, correction = given.policy, given.samples, given.service, given.correction
     predicted = correction * min(given.forecast.predicted, ceiling)
-    span_s = max(predictors.FAST_S, min(predictors.SLOW_S, given.horizon_s))
+    span_s = max(spans.FAST_S, min(spans.SLOW_S, given.horizon_s))
     current = correction * min(given.mean(span_s), ceiling)
     silent = max(0.0, samples[-1].ceiling - samples[-1].erlangs)
     need = Need(
         current=current,
         predicted=predicted,
         distribution=prediction_errors.bounded(given.forecast.distribution, predicted, correction * ceiling),
-        conservative=current + silent + NOISE * service.noise(predicted, predictors.FAST_S),
+        conservative=current + silent + NOISE * service.noise(predicted, spans.FAST_S),
         miss_target=error_budget.scale_up_target(policy, given.served, given.horizon_s, given.seen.replicas),
     )
     if policy.cpu_range is None:
@@ -183,7 +184,7 @@ def _need(given: Inputs, ceiling: float, short: Surge | None) -> Need:
 
 def _without(given: Inputs, short: Surge) -> float:
     """The load of now but for that burst: of the rounds since, or of those before while it goes on; Erlangs."""
-    since = [s.erlangs for s in given.samples if s.at > max(short.last, given.now - predictors.RECENT_S)]
+    since = [s.erlangs for s in given.samples if s.at > max(short.last, given.now - spans.RECENT_S)]
     return sum(since) / len(since) if since else short.base
 
 
@@ -193,6 +194,6 @@ def _surge(given: Inputs) -> float:
     A mean of three rounds takes three to believe in a step; a step is seen in the first.
     """
     last, before = given.samples[-1], given.samples[-2:][0]
-    mean = given.mean(predictors.FAST_S)
+    mean = given.mean(spans.FAST_S)
     span_s = max(predictors.LEAST_S, last.at - before.at)
     return last.erlangs if last.erlangs > mean + surges.SURGE * given.service.noise(mean, span_s) else 0.0

@@ -18,6 +18,7 @@ from corefit_core.recommender import (
     predictors,
     service_model,
     slo,
+    spans,
     stabilization,
 )
 from corefit_core.recommender.capacity import Demand
@@ -82,7 +83,7 @@ def _update(this: Round) -> State:
     if measured.erlangs is not None:
         model = slo.service(policy, kept, service, measured)
         load = forecast.learned(policy, load, service, kept.served, elapsed_s)
-        recent = predictors.mean(load.samples, now, predictors.FAST_S)
+        recent = predictors.mean(load.samples, now, spans.FAST_S)
         pods = model.of(max(1, measured.ready))
         kept = slo.corrected(policy, kept, pods.missed, recent, elapsed_s)
         service = service_model.with_pooling(service, measured, elapsed_s)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from corefit_core.recommender import error_budget, prediction_errors, predictors, service_model
+from corefit_core.recommender import error_budget, prediction_errors, predictors, service_model, spans
 from corefit_core.recommender.error_budget import Served
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.prediction_errors import Assumed, Burst, Compared, Errors, Prediction
@@ -62,7 +62,7 @@ class Forecast(NamedTuple):
 
 def with_sample(before: ForecastState, measured: Measured, now: float) -> ForecastState:
     """With the load of this round, where it is known."""
-    samples = tuple(s for s in before.samples if now - predictors.SLOW_S < s.at)
+    samples = tuple(s for s in before.samples if now - spans.SLOW_S < s.at)
     if measured.erlangs is not None:
         sample = Sample(
             at=now,
@@ -92,8 +92,8 @@ def learned(
     held_s = max(predictors.LEAST_S, service_model.window_s(policy, known) - ahead_s)
     due = [p for p in before.predictions if before.compared_at < p.at <= now - ahead_s]
     holding = [prediction_errors.held(before.predictions, p, held_s) for p in due]
-    actual = predictors.mean(before.samples, now, predictors.RECENT_S)
-    seen = prediction_errors.bursts(before.bursts, actual, holding, ahead_s + predictors.FAST_S, now)
+    actual = predictors.mean(before.samples, now, spans.RECENT_S)
+    seen = prediction_errors.bursts(before.bursts, actual, holding, ahead_s + spans.FAST_S, now)
     new = [Compared(now, h, actual) for h in holding]
     ripe, pending = prediction_errors.ripened(before.pending, new, seen, now, ahead_s)
     blocks = predictors.added(before.blocks, before.samples, now)
@@ -127,7 +127,7 @@ def forecast(policy: Policy, before: ForecastState, known: ServiceState, after: 
     return Forecast(
         predicted=by_each[before.chosen] or by_each[0],
         distribution=prediction_errors.distribution(errors[before.chosen], _most(before), prior),
-        recent=predictors.mean(after.samples, after.samples[-1].at, predictors.RECENT_S),
+        recent=predictors.mean(after.samples, after.samples[-1].at, spans.RECENT_S),
         highest=by_each[predictors.HIGHEST],
         returns=prediction_errors.returns(before.bursts),
     )
@@ -135,7 +135,7 @@ def forecast(policy: Policy, before: ForecastState, known: ServiceState, after: 
 
 def rate(policy: Policy, state: ForecastState, known: ServiceState) -> float:
     """Requests a second of the last minute."""
-    erlangs = predictors.mean(state.samples, state.samples[-1].at, predictors.SLOW_S)
+    erlangs = predictors.mean(state.samples, state.samples[-1].at, spans.SLOW_S)
     return erlangs / service_model.mean_s(policy, known)
 
 
@@ -147,7 +147,7 @@ def _best(policy: Policy, state: ForecastState, known: ServiceState, served: Ser
 
 def _assumed(policy: Policy, state: ForecastState, known: ServiceState) -> tuple[Assumed, ...]:
     predicted = state.predictions[-1].erlangs if state.predictions else (0.0,) * len(predictors.PREDICTORS)
-    noise_s = service_model.mean_s(policy, known) * (1 + known.times.scv) / predictors.RECENT_S
+    noise_s = service_model.mean_s(policy, known) * (1 + known.times.scv) / spans.RECENT_S
     return prediction_errors.assumed(predicted, service_model.horizon_s(policy, known), policy.round_s, noise_s)
 
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from corefit_core import window
-from corefit_core.recommender import measurement, node_room, predictors, queueing
+from corefit_core.recommender import measurement, node_room, queueing, spans
 from corefit_core.recommender.quota import CORE
 from corefit_core.recommender.sizes import Sizes, Workers, worth
 from corefit_core.recommender.types import CpuRange, Observation, PodObservation, Policy
@@ -28,8 +28,6 @@ HOLD_S: Final = 10.0
 """CPU goes down by the highest level of so many seconds: ten resizes' time, so that noise makes none."""
 STUCK_S: Final = 10.0
 """A resize takes 0.1 s, 0.4 s at worst (20 measured); one that has not arrived after 10 s is deferred or infeasible."""
-RETRY_S: Final = 60.0
-"""What was refused is asked for again each minute: nodes free up when other pods end, which takes minutes."""
 ROOM_TO_GROW: Final = 2.0
 """Times what a pod carries for good that it can be grown to: for a load that doubles within a start-up, as bursts are
 (`errors.BURST` and above), and for the loss of half of the pods, which is what a node is where there are two."""
@@ -155,7 +153,7 @@ def size(here: Placement, need: Need, replicas: int) -> Size:
     be enough for two errors more at most stay as they are.
     """
     stay, held = max(1, min(len(here.ready), replicas)), _held(here, need)
-    noise = here.model.noise(held, predictors.RECENT_S)
+    noise = here.model.noise(held, spans.RECENT_S)
     loads = (held + noise, held + 2 * noise)
     largest = here.sizes.millicores[-1]
     all_of_them, here = _aiming(here, len(here.ready)), _aiming(here, stay)
@@ -226,7 +224,7 @@ def updated(here: Placement, need: Need, grants: Mapping[str, int]) -> SizesStat
 
 
 def _is_stuck(each: PendingResize, now: float) -> bool:
-    return STUCK_S < now - each.since <= RETRY_S
+    return STUCK_S < now - each.since <= spans.SLOW_S
 
 
 def _ahead(ready: int, capacity: Workers, model: queueing.Service, need: Need, at_most: int) -> int:

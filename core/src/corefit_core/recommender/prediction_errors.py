@@ -11,10 +11,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from corefit_core.recommender import predictors
+from corefit_core.recommender import predictors, spans
 
-MEMORY_S: Final = 3600.0
-"""Seconds after which an error counts half: a burst that comes each hour is still expected the next time."""
 BINS: Final = 60
 PER_DOUBLING: Final = 12
 """Bins of 6 %: finer than a pod of most services."""
@@ -146,7 +144,7 @@ def ripened(
 
 def learned(errors: Sequence[Errors], ripe: Sequence[Compared], elapsed_s: float) -> tuple[Errors, ...]:
     """The errors with those of predictions that were compared with what came."""
-    keep = 0.5 ** (max(0.0, elapsed_s) / MEMORY_S)
+    keep = 0.5 ** (max(0.0, elapsed_s) / spans.MEMORY_S)
     old = errors or UNKNOWN
     return tuple([_added(each, [(c.held[number], c.actual) for c in ripe], keep) for number, each in enumerate(old)])
 
@@ -176,7 +174,7 @@ def bursts(
         apart_s: a burst that goes on for less than so many seconds after another is still the same.
         now: seconds.
     """
-    kept = [burst for burst in before if now - burst.last < MEMORY_S]
+    kept = [burst for burst in before if now - burst.last < spans.MEMORY_S]
     # The two that look back no further than the window: what both miss was a burst.
     grew = [each for each in holding if actual > BURST * max(each[:2]) > 0]
     if not grew:

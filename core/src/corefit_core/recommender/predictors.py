@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from corefit_core.recommender import spans
+
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """Offered load at a time.
@@ -41,20 +43,17 @@ class Block(msgspec.Struct, frozen=True):
 
 
 _AT: Final = operator.attrgetter("at")
-FAST_S: Final = 15.0
-"""One second of ten requests is a third noise; fifteen are 8 %, less than a pod of most services."""
-RECENT_S: Final = 5.0
-"""What is there at the moment: at ten Erlangs of 50 ms the mean's standard error is 3 %. A queue, which an objective
-bounds, bridges less, and a longer mean hides the height of a spike."""
-SLOW_S: Final = 60.0
-"""A minute: for load that is noise around a level."""
 BLOCK_S: Final = 30.0
 """Long windows are kept in blocks, two a minute: a window is then known to a tenth of the shortest, 5 min."""
-LONG_S: Final = 300.0
-LONGEST_S: Final = 900.0
-"""Each window is three to five times the one before, the fewest by which one of them is within a factor of two of any
-period up to a quarter of an hour."""
-SPANS_S: Final = (FAST_S, SLOW_S, SLOW_S, LONG_S, LONGEST_S, LONG_S, LONGEST_S)
+SPANS_S: Final = (
+    spans.FAST_S,
+    spans.SLOW_S,
+    spans.SLOW_S,
+    spans.LONG_S,
+    spans.LONGEST_S,
+    spans.LONG_S,
+    spans.LONGEST_S,
+)
 """What each predictor looks back over, by `PREDICTORS`."""
 PREDICTORS: Final = (
     "last 15 s",
@@ -79,20 +78,20 @@ def predict(samples: Sequence[Sample], blocks: Sequence[Block], now: float, ahea
     A window that is not full yet holds what is known: so each predictor is judged by all that came. One that began
     later would look the better for what it was spared.
     """
-    fast, slow = mean(samples, now, FAST_S), mean(samples, now, SLOW_S)
+    fast, slow = mean(samples, now, spans.FAST_S), mean(samples, now, spans.SLOW_S)
     due = now + ahead_s
-    rounds = [(s.at, s.erlangs, 1.0) for s in _recent(samples, now, SLOW_S)]
+    rounds = [(s.at, s.erlangs, 1.0) for s in _recent(samples, now, spans.SLOW_S)]
     halves = [
         ((block.begin + block.end) / 2, block.erlangs / block.rounds, float(block.rounds))
         for block in blocks
-        if block.end > now - LONG_S
+        if block.end > now - spans.LONG_S
     ]
     # No further than twice or half of what is seen: a line through a step points into the sky.
     trends = [min(2 * fast, max(fast / 2, _line(points, due, slow))) for points in (rounds, halves)]
     long = (
         _mean_of_blocks(blocks),
-        max(fast, _highest(blocks, now - LONG_S)),
-        max(fast, _highest(blocks, now - LONGEST_S)),
+        max(fast, _highest(blocks, now - spans.LONG_S)),
+        max(fast, _highest(blocks, now - spans.LONGEST_S)),
     )
     return (fast, slow, *trends, *long)
 
@@ -105,8 +104,8 @@ def mean(samples: Sequence[Sample], now: float, span_s: float) -> float:
 
 def added(blocks: Sequence[Block], samples: Sequence[Sample], now: float) -> tuple[Block, ...]:
     """The blocks with this round in the last of them, without those too old for any predictor."""
-    fast, last = mean(samples, now, FAST_S), samples[-1].erlangs
-    kept = [block for block in blocks if now - LONGEST_S - BLOCK_S < block.begin]
+    fast, last = mean(samples, now, spans.FAST_S), samples[-1].erlangs
+    kept = [block for block in blocks if now - spans.LONGEST_S - BLOCK_S < block.begin]
     if kept and now - kept[-1].begin < BLOCK_S:
         old = kept.pop()
         new = Block(old.begin, now, old.rounds + 1, old.erlangs + last, max(old.highest, fast))
@@ -117,7 +116,7 @@ def added(blocks: Sequence[Block], samples: Sequence[Sample], now: float) -> tup
 
 def until(blocks: Sequence[Block], erlangs: float) -> float:
     """When the highest load of the longest window is no longer above so much, if no more comes; seconds."""
-    return max([block.begin for block in blocks if block.highest > erlangs], default=0.0) + LONGEST_S
+    return max([block.begin for block in blocks if block.highest > erlangs], default=0.0) + spans.LONGEST_S
 
 
 def _mean_of_blocks(blocks: Sequence[Block]) -> float:

@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from corefit_core.recommender import predictors, slo
+from corefit_core.recommender import predictors, slo, spans
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.predictors import Sample
 from corefit_core.recommender.types import Observation, Policy
 
 LEAST_ROUNDS: Final = 3
-"""As many rounds, and `predictors.FAST_S`, tell a pod that is full from one that is busy for a moment."""
+"""As many rounds, and `spans.FAST_S`, tell a pod that is full from one that is busy for a moment."""
 MORE: Final = 1.1
 """Times the work of the last trial: pods that do no more than that have been tried at that load already."""
 AGAIN_S: Final = 7200.0
@@ -57,7 +57,7 @@ class There(NamedTuple):
     @property
     def work(self) -> float:
         """The mean of the last seconds, Erlangs."""
-        return predictors.mean(self.samples, self.now, predictors.FAST_S)
+        return predictors.mean(self.samples, self.now, spans.FAST_S)
 
     def busy(self, sample: Sample) -> bool:
         """Whether the pods had no idle time at that load."""
@@ -69,9 +69,9 @@ def full(there: There) -> bool:
     """Whether all replicas are ready and have had no idle time lately."""
     samples, seen, measured = there
     now = there.now
-    recent = [s for s in samples if s.at > now - predictors.FAST_S]
+    recent = [s for s in samples if s.at > now - spans.FAST_S]
     all_there = 0 < measured.ready == seen.replicas and not measured.missing
-    enough = len(recent) >= LEAST_ROUNDS and recent[0].at < now - predictors.FAST_S / 2
+    enough = len(recent) >= LEAST_ROUNDS and recent[0].at < now - spans.FAST_S / 2
     return all_there and enough and all(map(there.busy, recent))
 
 
@@ -103,9 +103,9 @@ def fallen(before: Work | None, there: There, replicas: int) -> Work | None:
         return before
     if replicas < there.seen.replicas:
         return Work(there.now, there.work)
-    return before if before is not None and there.now - before.at < predictors.FAST_S else None
+    return before if before is not None and there.now - before.at < spans.FAST_S else None
 
 
 def goes_on(trial: Trial | None, now: float, horizon_s: float) -> bool:
     """Whether the replica of a trial has not yet had the time to come and to show what it does."""
-    return trial is not None and now - trial.at < horizon_s + predictors.FAST_S
+    return trial is not None and now - trial.at < horizon_s + spans.FAST_S

@@ -7,18 +7,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from corefit_core.recommender import measurement, queueing
+from corefit_core.recommender import measurement, queueing, spans
 from corefit_core.recommender.counters import Moments
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.types import Policy
 from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
-MEMORY_S: Final = 300.0
-"""Seconds after which a service time counts half: a new input mix shows within minutes."""
 MAX_STARTUP_S: Final = 600.0
 """No start-up is planned for that takes longer: such a pod is broken, and predictions so far ahead are idle."""
-LEAST_WINDOW_S: Final = 60.0
-"""A minute, Knative's stable window: load that comes and goes within it is noise."""
 POOLING_REQUESTS: Final = 50
 """Answers, of as many rounds as it takes, that tell the share of those that waited to within 0.07."""
 POOLING_BUSY: Final = (0.2, 0.95)
@@ -59,7 +55,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
 def with_times(before: ServiceState, measured: Measured, elapsed_s: float) -> ServiceState:
     """With the service times and the start-up of this round."""
-    keep, delta, times = 0.5 ** (elapsed_s / MEMORY_S), measured.delta, before.times
+    keep, delta, times = 0.5 ** (elapsed_s / spans.LONG_S), measured.delta, before.times
     return msgspec.structs.replace(
         before,
         times=Moments(
@@ -112,7 +108,7 @@ def window_s(policy: Policy, known: ServiceState) -> float:
     """
     if policy.down_window_s is not None:
         return policy.down_window_s
-    return max(LEAST_WINDOW_S, 2 * min(MAX_STARTUP_S, known.startup_s or 0.0))
+    return max(spans.SLOW_S, 2 * min(MAX_STARTUP_S, known.startup_s or 0.0))
 
 
 def _pooling(before: float, waits: Waits, measured: Measured) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import error_budget, queueing, service_model
+from corefit_core.recommender import error_budget, queueing, service_model, spans
 from corefit_core.recommender.error_budget import Served
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.service_model import ServiceState
@@ -23,8 +23,6 @@ FULL: Final = 0.95
 them, and holding more afterwards would not bring its requests back."""
 EVIDENCE: Final = 1000.0
 """Requests as good as the objective that are taken for granted: ten misses of 99 %, the least that tell a rate."""
-SERVED_S: Final = 3600.0
-"""Seconds after which an answer counts half in how the objective was kept."""
 IDLE: Final = 0.5
 """Of the pods' CPU: below it a quota hardly ever stops a worker, so that a late answer is not for want of CPU."""
 SHIFTED: Final = 1.1
@@ -45,8 +43,6 @@ CORRECTIONS: Final = (1.0, 1.5)
 leave too many is what `error_budget` spends."""
 FINE: Final = 100
 """Fading counts become whole ones in hundredths: what has faded below that is no request any more."""
-LATENCY_S: Final = 60.0
-"""Seconds after which a total time counts half in the percentile that is shown: a person's glance back."""
 
 
 class SloState(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +71,10 @@ def counted(policy: Policy, before: SloState, measured: Measured, elapsed_s: flo
     return msgspec.structs.replace(
         before,
         served=faded(before.served, measured, elapsed_s, forgiven=forgiven),
-        recent=faded(before.recent, measured, elapsed_s, half_s=LATENCY_S),
-        alone=_alone(before.alone, measured, 0.5 ** (elapsed_s / service_model.MEMORY_S)),
+        recent=faded(before.recent, measured, elapsed_s, half_s=spans.SLOW_S),
+        alone=_alone(before.alone, measured, 0.5 ** (elapsed_s / spans.LONG_S)),
         unsaturated=_unsaturated(before.unsaturated, measured, elapsed_s),
-        latencies=_summed(before.latencies, measured.total, 0.5 ** (elapsed_s / LATENCY_S)),
+        latencies=_summed(before.latencies, measured.total, 0.5 ** (elapsed_s / spans.SLOW_S)),
     )
 
 
@@ -179,7 +175,7 @@ def share(served: Served, target: float) -> float:
 
 
 def faded(
-    served: Served, measured: Measured, elapsed_s: float, *, half_s: float = SERVED_S, forgiven: float = 0.0
+    served: Served, measured: Measured, elapsed_s: float, *, half_s: float = spans.MEMORY_S, forgiven: float = 0.0
 ) -> Served:
     """With this round in it, and what is older forgotten.
 
@@ -205,7 +201,7 @@ def _unsaturated(served: Served, measured: Measured, elapsed_s: float) -> Served
     objective, that is no fault of theirs.
     """
     full = measured.erlangs is not None and measured.erlangs > FULL * measured.capacity
-    keep = 0.5 ** (elapsed_s / SERVED_S)
+    keep = 0.5 ** (elapsed_s / spans.MEMORY_S)
     older = Served(requests=served.requests * keep, missed=served.missed * keep)
     if full:
         return older

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from corefit_core.recommender import predictors, queueing
+from corefit_core.recommender import predictors, queueing, spans
 from corefit_core.recommender.predictors import LEAST_S, Sample
 
 SURGE: Final = 3.5
@@ -22,7 +22,7 @@ normal's (Cornish and Fisher). Without it the first request after a quiet quarte
 
 def recent(samples: Sequence[Sample]) -> float:
     """The mean of the last seconds, as it was worked or turned away."""
-    return predictors.mean(samples, samples[-1].at, predictors.RECENT_S)
+    return predictors.mean(samples, samples[-1].at, spans.RECENT_S)
 
 
 def at_resize(samples: Sequence[Sample], service: queueing.Service, seconds: float, surge: float) -> float:
@@ -56,7 +56,7 @@ def step(samples: Sequence[Sample], service: queueing.Service) -> float:
     the first of those rounds, which has therefore seen some of before as well and is left out once there is another.
     """
     now, one = samples[-1].at, service.service_s
-    seen = [s for s in samples if s.at > now - predictors.FAST_S]
+    seen = [s for s in samples if s.at > now - spans.FAST_S]
     begin, since = seen[0].at - _span_s(seen[:2]), seen[:1]
     for before, each in itertools.pairwise(seen):
         span_s, known_s = _span_s((before, each)), max(LEAST_S, before.at - begin)
@@ -66,7 +66,7 @@ def step(samples: Sequence[Sample], service: queueing.Service) -> float:
             begin, since = before.at, [each]
         else:
             since.append(each)
-    rose = since[0] is not seen[0] and begin >= now - predictors.RECENT_S
+    rose = since[0] is not seen[0] and begin >= now - spans.RECENT_S
     return _mean(since[1:] or since) if rose else 0.0
 
 

@@ -7,20 +7,10 @@ memory, and so does one that follows another so soon that the pods of the first 
 May not know pods, queues or what is decided.
 """
 
-from typing import Final
-
 import msgspec
 
-MEMORY_S: Final = 3600.0
-"""As `prediction_errors.MEMORY_S`: a burst that comes each half hour is known the next time."""
-RECURS: Final = 2
-"""As `prediction_errors.RECURS`: one burst is no evidence of another, two are."""
-STEP: Final = 8.0
-"""As `prediction_errors.MOST`: pods are held for what recurs up to so many times the load before, and no more."""
-CALM_S: Final = 5.0
-"""As `predictors.RECENT_S`: a burst is over once the load has been low for so many seconds."""
-AS_HIGH: Final = 1.25
-"""As `prediction_errors.BEYOND`: a burst that is higher than this many times the earlier ones is of another kind."""
+from corefit_core.recommender import spans
+from corefit_core.recommender.prediction_errors import BEYOND, RECURS
 
 
 class Transient(msgspec.Struct, frozen=True):
@@ -69,14 +59,14 @@ def followed(known: Transients, now: float, erlangs: float, ahead_s: float) -> T
         erlangs: the load of this round.
         ahead_s: from the last round before a burst until a pod for it can serve.
     """
-    ended, surge = tuple([each for each in known.ended if now - each.at < MEMORY_S]), known.surge
+    ended, surge = tuple([each for each in known.ended if now - each.at < spans.MEMORY_S]), known.surge
     if surge is None:
         return Transients(ended)
     if erlangs > (surge.base + surge.highest) / 2:
         surge = msgspec.structs.replace(surge, last=now, highest=max(surge.highest, erlangs))
     if surge.last - surge.since >= ahead_s:
         return Transients()
-    if now - surge.last < CALM_S:
+    if now - surge.last < spans.RECENT_S:
         return Transients(ended, surge)
     over = Transient(surge.last, surge.last - surge.since, surge.highest)
     return Transients((*ended, over)[-RECURS:])
@@ -105,5 +95,5 @@ def expected(known: Transients, round_s: float) -> Surge | None:
         return None
     lengths_s = [each.lasted_s for each in known.ended]
     highest = max([each.erlangs for each in known.ended])
-    alike = max(lengths_s) - min(lengths_s) <= round_s and surge.highest <= AS_HIGH * highest
+    alike = max(lengths_s) - min(lengths_s) <= round_s and surge.highest <= BEYOND * highest
     return surge if alike and surge.last - surge.since <= max(lengths_s) + round_s else None
