@@ -21,7 +21,7 @@ Schema = Mapping[str, Any]
 PODS = 4
 """Replicas at most: each is a pod that has to come up before states can be compared."""
 SOON_S = 1
-"""Seconds of stabilisation at most, for the same reason: how many pods there are is settled when it is over."""
+"""Seconds of stabilization at most, for the same reason: how many pods there are is settled when it is over."""
 CAPPED: Mapping[Path_, int] = {
     ("scaling", "minReplicas"): PODS,
     ("scaling", "maxReplicas"): PODS,

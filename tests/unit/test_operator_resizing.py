@@ -15,7 +15,7 @@ from corefit_operator.kube.metadata import Meta
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.resize import sizes
 from corefit_operator.resize.node_headroom import Headroom
-from corefit_operator.resize.resizer import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNABLE_S, Resizer, ResizeState
+from corefit_operator.resize.resizer import BLOCKED_S, FAILED_S, GRACE_S, SILENT_S, UNSUPPORTED_S, Resizer, ResizeState
 from corefit_operator.resize.sizes import Sized, SizingInput
 from corefit_operator.status import events
 from corefit_operator.telemetry.metrics import Metrics
@@ -118,7 +118,7 @@ async def test_what_was_decided_is_asked_for_once_and_counted_when_the_process_h
     assert (world.counted("wanted"), world.counted("granted")) == (1, 1)
     labels = {"namespace": "n", "name": "a"}
     assert world.metrics.registry.get_sample_value("corefit_resize_seconds_sum", labels) == pytest.approx(0.25)
-    assert world.memory.asked == {}
+    assert world.memory.pending == {}
 
 
 async def test_what_gives_back_is_asked_first(world: World) -> None:
@@ -182,20 +182,20 @@ async def test_a_pod_that_was_replaced_is_nobodys_trouble(world: World) -> None:
     assert ("b", 500) in world.writes
     world.pods.pop("a")
     await world.round({"b": 500})
-    assert set(world.memory.asked) == {"b"}
+    assert set(world.memory.pending) == {"b"}
 
 
 async def test_a_cluster_without_the_subresource_is_noticed_once(world: World) -> None:
     world.has_resize = False
-    assert not await world.resizer.able()
-    assert not await world.resizer.able()
+    assert not await world.resizer.is_supported()
+    assert not await world.resizer.is_supported()
     found = await world.round({"a": 2000})
     assert (world.writes, world.discoveries) == ([], 1)
     assert found.problem is not None
     assert found.problem.reason == "ResizeNotSupported"
     world.has_resize = True
-    world.now += UNABLE_S + 1
-    assert await world.resizer.able()
+    world.now += UNSUPPORTED_S + 1
+    assert await world.resizer.is_supported()
     assert (await world.round({"a": 2000})).problem is None
 
 
@@ -219,7 +219,9 @@ async def test_what_the_api_server_refuses_is_said_and_left_to_replicas(
     assert ("b", 500) in world.writes
     assert found.problem is not None
     assert found.problem.reason == reason
-    assert (await world.resizer.room(_service(), world.live(), world.memory) == {}) or not await world.resizer.able()
+    assert (
+        await world.resizer.room(_service(), world.live(), world.memory) == {}
+    ) or not await world.resizer.is_supported()
     assert (await world.round({"a": 2000, "b": 500})).steps == ()
 
 

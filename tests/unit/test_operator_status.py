@@ -379,7 +379,7 @@ def test_figures_and_the_reasons_that_follow_them_alone_are_not_urgent() -> None
     pods = (_pod(ready=True),)
     decisions = (
         Decision(replicas=1, uncapped=1, reason=why, message=f"{s}", latency_s=s)
-        for why, s in (("Steady", 0.01), ("StabilisationWindow", 0.02))
+        for why, s in (("Steady", 0.01), ("StabilizationWindow", 0.02))
     )
     old, new = (
         _found(pods=pods, decision=decision).status(_service(), InferenceServiceStatus(), NOW) for decision in decisions

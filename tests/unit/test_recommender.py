@@ -13,7 +13,8 @@ from corefit.simulate import synthetic
 from corefit.simulate.fleet import Fleet, Service
 from corefit.simulate.requests import Requests, services
 from corefit_core import report as reports
-from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, service_model, spans
+from corefit_core.defaults import DOWN_STABILIZATION_S
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, service_model
 from corefit_core.recommender.service_model import ServiceState
 from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
@@ -140,7 +141,7 @@ def test_less_load_is_answered_after_the_window() -> None:
     high = world.replicas
     before = world.run(1.0, WINDOW_S - TICK_S)
     assert {d.replicas for d in before} == {high}
-    assert before[-1].reason in {"StabilisationWindow", "WindowFilling"}
+    assert before[-1].reason in {"StabilizationWindow", "WindowFilling"}
     after = world.run(1.0, 60)
     assert after[-1].replicas < high
 
@@ -149,7 +150,7 @@ def test_a_pod_is_kept_for_a_start_up_after_it_has_come() -> None:
     """Asked for by a spike, it serves a start-up later; it is not taken away in the second in which it comes."""
     unset = msgspec.structs.replace(POLICY, down_window_s=None)
     assert service_model.window_s(unset, ServiceState(startup_s=60.0)) == 120.0
-    assert service_model.window_s(unset, ServiceState(startup_s=20.0)) == spans.SLOW_S
+    assert service_model.window_s(unset, ServiceState(startup_s=20.0)) == DOWN_STABILIZATION_S
     assert service_model.window_s(POLICY, ServiceState(startup_s=60.0)) == WINDOW_S, "what was set is kept to"
 
 

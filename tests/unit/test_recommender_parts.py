@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corefit_core.defaults import DOWN_STABILIZATION_S
 from corefit_core.recommender import (
     Observation,
     PodObservation,
@@ -11,7 +12,6 @@ from corefit_core.recommender import (
     cost,
     node_room,
     service_model,
-    spans,
     stabilization,
 )
 from corefit_core.recommender.capacity import Demand
@@ -64,7 +64,7 @@ def test_service_times_are_learned_and_the_old_ones_fade() -> None:
 def test_no_start_up_is_planned_for_that_is_longer_than_ten_minutes(startup_s: float, round_s: float) -> None:
     state, policy = ServiceState(startup_s=startup_s), Policy(round_s=round_s)
     assert round_s <= service_model.horizon_s(policy, state) <= service_model.MAX_STARTUP_S + round_s
-    assert service_model.window_s(policy, state) >= spans.SLOW_S
+    assert service_model.window_s(policy, state) >= DOWN_STABILIZATION_S
     assert service_model.window_s(Policy(down_window_s=0.0), state) == 0.0
 
 

@@ -173,7 +173,7 @@ def test_without_room_pods_are_asked_for_at_once() -> None:
 def test_pods_that_cpu_could_not_replace_are_held_for_the_load_ahead() -> None:
     """Ten pods without room, and load ahead for fewer: as many as without a range, not none because ten suffice."""
     model = queueing.Service(service_s=0.05, scv=0.09, latency_s=0.15, workers=1.0, pooling=1.0)
-    need = placement.Need(
+    need = placement.Requirement(
         current=1.0,
         predicted=3.0,
         distribution=((0.5, 2.0),),

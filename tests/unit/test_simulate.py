@@ -18,9 +18,9 @@ from corefit.simulate.requests import Balancing, Requests, services
 from corefit.simulate.run import simulate
 from corefit.simulate.scalers import View
 from corefit_core import report as reports
+from corefit_core.defaults import DOWN_STABILIZATION_S
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import CpuRange
-from corefit_core.recommender.spans import SLOW_S
 from corefit_core.sizing import Objective
 
 
@@ -267,7 +267,7 @@ def test_constant_load_is_settled_on_though_one_pod_fewer_nearly_keeps_it(worker
     outcome = simulate("corefit", trace, setting)
     assert outcome.attainment >= 0.99
     assert outcome.scale_changes <= 4
-    assert all(then - before > 2 * SLOW_S for before, then in pairwise(outcome.times_s[1:]))
+    assert all(then - before > 2 * DOWN_STABILIZATION_S for before, then in pairwise(outcome.times_s[1:]))
 
 
 def test_that_load_came_back_from_a_tenth_says_not_that_it_goes_on_to_ten_times_as_much() -> None:

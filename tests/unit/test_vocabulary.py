@@ -15,7 +15,7 @@ DIALECT = re.compile(
     r"stretch|able)(?:_|$)",
     re.IGNORECASE,
 )
-LEFT = {"core": 21, "operator": 8, "runtime": 10}
+LEFT = {"runtime": 8}
 
 
 def _defined(tree: ast.AST) -> Iterator[str]:

@@ -3,7 +3,7 @@
 Compared with kubernetes/kubernetes pkg/controller/podautoscaler/replica_calculator.go (GetResourceReplicas and
 groupPods, at commit 0006726): utilisation in whole percent, tolerance 0.1, unready and missing pods counted as 0 %
 for going up and missing ones as 100 % for going down. The rest by the defaults of autoscaling/v2: 15 s sync, 300 s of
-down-stabilisation, up by +4 pods or +100 % a 15 s whichever is more. May not know of queues or objectives.
+down-stabilization, up by +4 pods or +100 % a 15 s whichever is more. May not know of queues or objectives.
 """
 
 import math
@@ -17,7 +17,7 @@ from corefit.simulate.scalers import View
 
 SYNC_S: Final = 15.0
 TOLERANCE: Final = 0.1
-DOWN_STABILISATION_S: Final = 300.0
+DOWN_STABILIZATION_S: Final = 300.0
 UP_PODS: Final = 4
 UP_PERIOD_S: Final = 15.0
 CPU_INITIALISATION_S: Final = 300.0
@@ -58,7 +58,7 @@ class Hpa:
         """One sync."""
         current, now = view.replicas, view.now
         desired = self._desired(view, self._metrics(view))
-        self._recommended = [(at, n) for at, n in self._recommended if now - at < DOWN_STABILISATION_S]
+        self._recommended = [(at, n) for at, n in self._recommended if now - at < DOWN_STABILIZATION_S]
         self._recommended.append((now, desired))
         if desired < current:
             desired = min(current, max(n for _, n in self._recommended))

@@ -5,6 +5,7 @@ import importlib
 from pathlib import Path
 
 from corefit.simulate import policies
+from corefit_core.defaults import DOWN_STABILIZATION_S
 from corefit_core.recommender import NAIVE_THROUGHPUT
 
 
@@ -58,7 +59,8 @@ def _service(parser: argparse.ArgumentParser) -> None:
     add(
         "--down-window-s",
         type=float,
-        help="Corefit: it keeps replicas for so many seconds after they were needed (60, or two start-ups if longer)",
+        help="Corefit: it keeps replicas for so many seconds after they were needed "
+        f"({DOWN_STABILIZATION_S:g}, or two start-ups if longer)",
     )
     add("--max-replicas", type=int, default=1000, help="for every policy (1000)")
     add(

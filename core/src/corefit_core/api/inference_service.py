@@ -15,6 +15,7 @@ from corefit_core.api.model import MODEL_RULES, Model, Named
 from corefit_core.api.part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
 from corefit_core.api.resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
 from corefit_core.api.status import InferenceServiceStatus
+from corefit_core.defaults import DOWN_STABILIZATION_S
 
 RESERVED_VOLUMES: Final = ("models", "tmp", "model-source", "model-credentials")
 MOUNT_PATH: Final = "^/mnt/[A-Za-z0-9_][A-Za-z0-9._-]*$"
@@ -73,8 +74,8 @@ class Scaling(Part, frozen=True, kw_only=True):
                 ge=0,
                 le=3600,
                 description="Corefit removes a pod only when no recommendation of the last so many seconds needed it, "
-                "as stabilizationWindowSeconds of an HPA. Without a value: 60, or twice the start-up time of a pod "
-                "where that is longer.",
+                f"as stabilizationWindowSeconds of an HPA. Without a value: {DOWN_STABILIZATION_S:g}, or twice the "
+                "start-up time of a pod where that is longer.",
             ),
         ]
         | UnsetType

@@ -18,7 +18,7 @@ from corefit_core.recommender import (
 from corefit_core.recommender.error_budget import Served
 from corefit_core.recommender.explanation import Held, Withheld
 from corefit_core.recommender.forecast import Forecast
-from corefit_core.recommender.placement import SURE, Need, Placement
+from corefit_core.recommender.placement import SURE, Placement, Requirement
 from corefit_core.recommender.predictors import Block, Sample
 from corefit_core.recommender.transients import Surge, Transients
 from corefit_core.recommender.types import Observation, Policy
@@ -88,7 +88,7 @@ class Demand(NamedTuple):
     highest: float
     held: Held | None = None
     withheld: Withheld | None = None
-    sized: tuple[Placement, Need] | None = None
+    sized: tuple[Placement, Requirement] | None = None
 
 
 def needed(given: Inputs) -> tuple[Demand, Transients]:
@@ -134,7 +134,7 @@ def _demand(given: Inputs, short: Surge | None) -> Demand:
 def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
     """What the load needs, no more being provided for than a little above the highest of so many Erlangs."""
     policy, service, ceiling = given.policy, given.service, prediction_errors.BEYOND * highest
-    need = _need(given, ceiling, short)
+    need = _requirement(given, ceiling, short)
     most = need.predicted * need.distribution[0][1]
     if policy.cpu_range is not None:
         here = placement.placement(policy, given.sizes, given.now, given.seen, service)
@@ -155,13 +155,13 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
     return Demand(pods, down, now, most)
 
 
-def _need(given: Inputs, ceiling: float, short: Surge | None) -> Need:
+def _requirement(given: Inputs, ceiling: float, short: Surge | None) -> Requirement:
     policy, samples, service, correction = given.policy, given.samples, given.service, given.correction
     predicted = correction * min(given.forecast.predicted, ceiling)
     span_s = max(spans.FAST_S, min(spans.SLOW_S, given.horizon_s))
     current = correction * min(given.mean(span_s), ceiling)
     silent = max(0.0, samples[-1].ceiling - samples[-1].erlangs)
-    need = Need(
+    need = Requirement(
         current=current,
         predicted=predicted,
         distribution=prediction_errors.bounded(given.forecast.distribution, predicted, correction * ceiling),

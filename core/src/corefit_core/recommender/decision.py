@@ -1,6 +1,6 @@
 """One observation in, one decision and the new state out. Total and deterministic; `now` is an argument.
 
-Six verbs: measure, update, forecast, size, stabilise, say. May not do I/O, and raises nothing for any observation that
+Six verbs: measure, update, forecast, size, stabilize, say. May not do I/O, and raises nothing for any observation that
 can be decoded.
 """
 
@@ -63,7 +63,7 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
         return _say(this, state, Outcome(observation.replicas, hold)), state
     coming = _forecast(this, state)
     demand, bursts = _size(this, state, coming)
-    outcome, state = _stabilise(this, state, demand, bursts)
+    outcome, state = _stabilize(this, state, demand, bursts)
     return _say(this, state, outcome), state
 
 
@@ -122,7 +122,7 @@ def _size(this: Round, state: State, coming: Forecast) -> tuple[Demand, Transien
     )
 
 
-def _stabilise(this: Round, state: State, demand: Demand, bursts: Transients) -> tuple[Outcome, State]:
+def _stabilize(this: Round, state: State, demand: Demand, bursts: Transients) -> tuple[Outcome, State]:
     here = Situation(
         policy=this.policy,
         seen=this.seen,

@@ -65,7 +65,7 @@ def _reason(facts: Facts, outcome: Outcome, demand: Demand) -> str:
             why = explanation.holding(demand.held, outcome.replicas, threads)
         case "LoadDown":
             why = explanation.fell(outcome.highest, window_s)
-        case "WindowFilling" | "StabilisationWindow":
+        case "WindowFilling" | "StabilizationWindow":
             why = f"{_enough(facts, demand)}, but {explanation.window(outcome.highest, window_s)}"
         case "Saturated" if outcome.tried:
             why = explanation.trial(outcome.replicas - 1)

@@ -5,7 +5,7 @@ each node has room, and pods are the fewest that can each still double: then a l
 of them, is carried within a second by those that are there. Fewer, larger pods share a queue better and need no
 start-up; more, smaller ones would survive a node no better than that, and `min_replicas` is the floor.
 What CPU can't carry by the time a pod would start (no room, the range's end, resizes that don't arrive) is asked for
-in pods at once. Down: CPU after seconds, since growing again costs none; pods by the stabilisation window, as without
+in pods at once. Down: CPU after seconds, since growing again costs none; pods by the stabilization window, as without
 a range, and once those that stay have the CPU.
 May not do I/O, and knows nothing of the API by which a resize is asked for.
 """
@@ -55,7 +55,7 @@ class SizesState(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[PendingResize, ...] = ()
 
 
-class Need(NamedTuple):
+class Requirement(NamedTuple):
     """What the load needs, in Erlangs, and the share of requests that may miss the objective.
 
     Attributes:
@@ -131,7 +131,7 @@ def placement(policy: Policy, state: SizesState, now: float, seen: Observation, 
     return here._replace(most=_granted(here, sizes.millicores[-1]))
 
 
-def pods(here: Placement, need: Need) -> Pods:
+def pods(here: Placement, need: Requirement) -> Pods:
     """The fewest pods that carry what lasts and can still grow, and what CPU can't carry one start-up from now."""
     at_most = 4 * max(1, here.policy.max_replicas)
     kept = _kept(here)
@@ -146,7 +146,7 @@ def pods(here: Placement, need: Need) -> Pods:
     return Pods(replicas, max(replicas, conservative))
 
 
-def size(here: Placement, need: Need, replicas: int) -> Size:
+def size(here: Placement, need: Requirement, replicas: int) -> Size:
     """CPU for the load of the moment on so many of the pods, or on all where no size is enough for those.
 
     Enough is what carries the load and its standard error more. A load that wavers gets the same size: pods that would
@@ -167,7 +167,7 @@ def size(here: Placement, need: Need, replicas: int) -> Size:
     return Size(wanted, _granted(here, wanted), _enough(here, need, held, stay, {}))
 
 
-def carrying(here: Placement, need: Need, replicas: int) -> int:
+def carrying(here: Placement, need: Requirement, replicas: int) -> int:
     """The fewest of the ready pods, so many at least, that CPU within reach lets carry the load of the moment.
 
     Pods are planned by what all of them can be brought to on average. Those that stay may be the ones without room:
@@ -182,11 +182,11 @@ def carrying(here: Placement, need: Need, replicas: int) -> int:
     return fewer.start + bisect.bisect_left(fewer, True, key=enough)
 
 
-def _held(here: Placement, need: Need) -> float:
+def _held(here: Placement, need: Requirement) -> float:
     return max(need.at_resize, window.highest(here.state.peaks, here.now, HOLD_S) or 0.0)
 
 
-def _least(here: Placement, need: Need, loads: Sequence[float], pods: int) -> list[int | None]:
+def _least(here: Placement, need: Requirement, loads: Sequence[float], pods: int) -> list[int | None]:
     """For each of the loads, in rising order, the smallest size that is enough; None when none is."""
     found: list[int | None] = []
     for each in here.sizes.millicores:
@@ -198,7 +198,7 @@ def _least(here: Placement, need: Need, loads: Sequence[float], pods: int) -> li
     return found + [None] * (len(loads) - len(found))
 
 
-def _enough(here: Placement, need: Need, erlangs: float, pods: int, grants: Mapping[str, int]) -> bool:
+def _enough(here: Placement, need: Requirement, erlangs: float, pods: int, grants: Mapping[str, int]) -> bool:
     """Whether so many of the ready pods carry the load with what they are granted, or as they are.
 
     A run that a small size stretches past the objective is what more CPU is for, so no more than that is put up with
@@ -208,7 +208,7 @@ def _enough(here: Placement, need: Need, erlangs: float, pods: int, grants: Mapp
     return erlangs <= 0 or queueing.enough(pods, erlangs, SURE, each, need.cpu_miss_target)
 
 
-def updated(here: Placement, need: Need, grants: Mapping[str, int]) -> SizesState:
+def updated(here: Placement, need: Requirement, grants: Mapping[str, int]) -> SizesState:
     """With the load of this round, and the resizes upward that have not arrived."""
     before, now = {each.uid: each for each in here.state.pending}, here.now
     pending = []
@@ -227,7 +227,7 @@ def _is_stuck(each: PendingResize, now: float) -> bool:
     return STUCK_S < now - each.since <= spans.SLOW_S
 
 
-def _ahead(ready: int, capacity: Workers, model: queueing.Service, need: Need, at_most: int) -> int:
+def _ahead(ready: int, capacity: Workers, model: queueing.Service, need: Requirement, at_most: int) -> int:
     """Pods that the load ahead needs, if those that are ready get all CPU within reach and others begin as new ones."""
 
     def enough(pods: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from corefit_core.defaults import DOWN_STABILIZATION_S
 from corefit_core.recommender import measurement, queueing, spans
 from corefit_core.recommender.counters import Moments
 from corefit_core.recommender.measurement import Measured
@@ -108,7 +109,7 @@ def window_s(policy: Policy, known: ServiceState) -> float:
     """
     if policy.down_window_s is not None:
         return policy.down_window_s
-    return max(spans.SLOW_S, 2 * min(MAX_STARTUP_S, known.startup_s or 0.0))
+    return max(DOWN_STABILIZATION_S, 2 * min(MAX_STARTUP_S, known.startup_s or 0.0))
 
 
 def _pooling(before: float, waits: Waits, measured: Measured) -> float:

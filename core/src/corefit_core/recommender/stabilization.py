@@ -159,7 +159,7 @@ def _down(here: Situation, after: WindowState, demand: Demand, bounded: int) -> 
     target = min(current, max(bounded, min(here.policy.max_replicas, highest)))
     if target < current:
         return Outcome(target, "LoadDown", demand, highest)
-    return Outcome(current, "StabilisationWindow" if demand.held is None else "Holding", demand, highest)
+    return Outcome(current, "StabilizationWindow" if demand.held is None else "Holding", demand, highest)
 
 
 def _sized(here: Situation, outcome: Outcome, demand: Demand) -> Outcome:

@@ -52,8 +52,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         resize_s: from a resize to its effect in the process.
         round_s: seconds from one observation to the next; what begins to change is seen so much later.
         price: per core-hour and GiB-hour.
-        down_window_s: replicas go down to the most that were needed within so many seconds; None: within a minute, or
-            within two start-ups where those are longer (see `service_model.window_s`).
+        down_window_s: replicas go down to the most that were needed within so many seconds; None: within
+            `DOWN_STABILIZATION_S`, or two start-ups where those are longer (see `service_model.window_s`).
         max_report_age_s: an older report counts as missing.
         startup_s: from asking for a pod until it serves, as long as no pod has reported its own.
         naive_throughput: of an unsized pod over a sized one's, for the baseline that savings are counted from.
@@ -118,7 +118,7 @@ Reason = Literal[
     "Steady",
     "LoadUp",
     "LoadDown",
-    "StabilisationWindow",
+    "StabilizationWindow",
     "Holding",
     "ShortBurst",
     "Saturated",

@@ -68,12 +68,12 @@ class ReportClient:
         kept = self._kept.pop(address, None)
         if kept is not None and kept.open:
             try:
-                return await self._asked(address, kept)
+                return await self._fetch(address, kept)
             except ConnectionError:
                 if kept.answered:
                     raise
                 # It was closed while it was kept, which shows only now; nothing has been answered twice.
-        return await self._asked(address, await self._connected(address))
+        return await self._fetch(address, await self._connected(address))
 
     async def _connected(self, address: ReportAddress) -> "_Connection":
         loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ class ReportClient:
         )
         return connection
 
-    async def _asked(self, address: ReportAddress, connection: "_Connection") -> bytes:
+    async def _fetch(self, address: ReportAddress, connection: "_Connection") -> bytes:
         try:
             body = await connection.ask(address.request())
         except BaseException:

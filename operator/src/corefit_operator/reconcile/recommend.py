@@ -57,7 +57,7 @@ class Recommender:
 
     async def _policy(self, spec: ServingSpec) -> Policy:
         policy = msgspec.structs.replace(spec.policy, round_s=schedule.round_s(spec, self._round_s))
-        if policy.cpu_range is not None and not await self._resizer.able():
+        if policy.cpu_range is not None and not await self._resizer.is_supported():
             return msgspec.structs.replace(policy, cpu_range=None)
         return policy
 

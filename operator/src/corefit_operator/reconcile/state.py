@@ -32,11 +32,11 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """What a resource asks for, decoded, and its children: the same from round to round, so worked out once.
 
     Attributes:
-        words: what it was made from, as `view.asked` gives it.
+        version: of the spec that it was made from, as `view.spec_version` gives it.
         violation: what the platform's policy forbids of it; it then has no children to bring in order.
     """
 
-    words: tuple[object, ...]
+    version: tuple[object, ...]
     spec: ServingSpec
     wanted: tuple[Manifest, ...]
     violation: Problem | None = None
@@ -55,7 +55,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
 
     Attributes:
         uid: of the resource; another one under the same name starts from nothing.
-        asked: what it asked for when it was looked at last.
+        desired_before: what it asked for when it was looked at last.
         children: what was applied, and when refused ones are tried again.
         observation: what the pods said.
         recommender: what the recommender remembers.
@@ -66,7 +66,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
     """
 
     uid: str
-    asked: Desired | None = None
+    desired_before: Desired | None = None
     children: ApplyState = msgspec.field(default_factory=ApplyState)
     observation: ObservationState = msgspec.field(default_factory=ObservationState)
     recommender: State = State()
@@ -81,17 +81,17 @@ class ResourceState(msgspec.Struct, kw_only=True):
         Raises:
             InvalidInput: it can't be read.
         """
-        words = (*spec_version(raw), raw.get(TOO_LARGE))
+        version = (*spec_version(raw), raw.get(TOO_LARGE))
         if TOO_LARGE in raw:
-            self.asked = None
+            self.desired_before = None
             raise InvalidInput(raw[TOO_LARGE])
-        if self.asked is None or self.asked.words != words:
+        if self.desired_before is None or self.desired_before.version != version:
             spec = decode(raw)
             violation = _violation(spec, defaults)
             wanted = kinds.of(spec, defaults).children if violation is None else ()
-            self.asked = Desired(words=words, spec=spec, wanted=wanted, violation=violation)
+            self.desired_before = Desired(version=version, spec=spec, wanted=wanted, violation=violation)
             self.children.until = -math.inf
-        return self.asked
+        return self.desired_before
 
 
 def _violation(spec: ServingSpec, defaults: Defaults) -> Problem | None:

@@ -79,10 +79,10 @@ class Headroom:
     async def _look(self, node: str) -> int:
         seen = self._seen.get(node)
         if seen is None or self._clock() - seen.at > FRESH_S:
-            self._seen[node] = seen = _Seen(await self._asked(node), self._clock())
+            self._seen[node] = seen = _Seen(await self._read(node), self._clock())
         return seen.millicores
 
-    async def _asked(self, node: str) -> int:
+    async def _read(self, node: str) -> int:
         """What the API server says of one node; nothing where that makes no sense."""
         try:
             raw = await self._cluster.get("Node", None, node)

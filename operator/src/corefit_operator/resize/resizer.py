@@ -35,7 +35,7 @@ SILENT_S: Final = 10.0
 """Seconds after which a resize that the kubelet says nothing of counts as one that it doesn't do: it takes 0.1."""
 BLOCKED_S: Final = 60.0
 """Seconds until a node that had no room, or a namespace whose quota had none, is asked again."""
-UNABLE_S: Final = 600.0
+UNSUPPORTED_S: Final = 600.0
 """Seconds until a cluster that can't resize, or a node whose kubelet won't, is asked again: upgrades are rare."""
 FAILED_S: Final = 5.0
 """Seconds until a resize that the API server could not carry out is asked for again."""
@@ -61,12 +61,12 @@ class ResizeState(msgspec.Struct, kw_only=True):
     """What is remembered of one resource's resizes, and may be lost at any time.
 
     Attributes:
-        asked: by pod uid.
+        pending: resizes that are not in force yet, by pod uid.
         blocked: by node, or `ALL`.
         budget: of Events; resizes are frequent, and must not use up what the rest has to say.
     """
 
-    asked: dict[str, PendingResize] = msgspec.field(default_factory=dict)
+    pending: dict[str, PendingResize] = msgspec.field(default_factory=dict)
     blocked: dict[str, Blocked] = msgspec.field(default_factory=dict)
     budget: Budget = msgspec.field(default_factory=Budget)
 
@@ -86,23 +86,23 @@ class Resizer:
         self._headroom = headroom
         self._metrics = metrics
         self._clock = clock
-        self._unable: Blocked | None = None
-        self._able_at: float | None = None
+        self._unsupported: Blocked | None = None
+        self._supported_at: float | None = None
 
-    async def able(self) -> bool:
+    async def is_supported(self) -> bool:
         """Whether the cluster can resize at all; looked at once, and again when it could not.
 
         Raises:
             ApiError: it can't be asked.
         """
         now = self._clock()
-        if self._unable is not None and now < self._unable.until:
+        if self._unsupported is not None and now < self._unsupported.until:
             return False
-        if self._able_at is None or self._unable is not None:
+        if self._supported_at is None or self._unsupported is not None:
             if not await self._cluster.resizable():
                 self._give_up("ResizeNotSupported", "the API server has no pods/resize")
                 return False
-            self._able_at, self._unable = now, None
+            self._supported_at, self._unsupported = now, None
         return True
 
     async def room(self, spec: ServingSpec, pods: Sequence[Pod], memory: ResizeState) -> Mapping[str, int]:
@@ -138,27 +138,27 @@ class Resizer:
         taken = {step.pod.metadata.uid for step in withdrawn}
         free = [s for s in sizes.steps(scene) if s.pod.metadata.uid not in taken]
         steps = [*withdrawn, *(s for s in free if not (s.grows and self._stopped(s, memory)))]
-        done = await self._ask(key, steps, memory) if steps and await self.able() else ()
+        done = await self._ask(key, steps, memory) if steps and await self.is_supported() else ()
         return Sized(
             wanted=sizes.wanted(scene),
             granted=tuple(pod_cpu.actual(pod) for pod in pods),
             steps=done,
-            waiting=len(memory.asked),
+            waiting=len(memory.pending),
             problem=self._problem(memory),
         )
 
     def arrived(self, key: Key, reports: Mapping[str, Report], memory: ResizeState) -> None:
         """Takes note of resizes that are in force in the process, by its own report."""
-        for uid, each in list(memory.asked.items()):
+        for uid, each in list(memory.pending.items()):
             report = reports.get(uid)
             if report is not None and report.plan.grant_millicores == each.millicores:
                 self._metrics.resize(key, "granted")
                 self._metrics.resize_seconds.labels(*key).observe(self._clock() - each.at)
-                del memory.asked[uid]
+                del memory.pending[uid]
 
     def _keep_books(self, pods: Sequence[Pod], memory: ResizeState) -> None:
         """Forgets resizes of pods that are gone, and those that the process can't tell of; notes those of others."""
-        now, before, memory.asked = self._clock(), memory.asked, {}
+        now, before, memory.pending = self._clock(), memory.pending, {}
         for pod in pods:
             uid, wanted, given = pod.metadata.uid, pod_cpu.desired(pod), pod_cpu.actual(pod)
             known = before.get(uid)
@@ -166,18 +166,18 @@ class Resizer:
             settled = wanted == given and (known is None or now - known.at > SILENT_S)
             if wanted and not settled:
                 # Somebody else's, or ours before a restart: the kubelet has had its time to grant it.
-                memory.asked[uid] = known or PendingResize(millicores=wanted, at=now - GRACE_S)
+                memory.pending[uid] = known or PendingResize(millicores=wanted, at=now - GRACE_S)
 
     def _withdrawn(self, key: Key, pods: Sequence[Pod], memory: ResizeState) -> list[Step]:
         """What is to be taken back, since the kubelet doesn't grant it; its node is left alone from now on."""
         found = []
         for pod in pods:
-            problem = self._not_granted(pod, memory.asked.get(pod.metadata.uid))
+            problem = self._not_granted(pod, memory.pending.get(pod.metadata.uid))
             if problem is None:
                 continue
-            now, seconds = self._clock(), BLOCKED_S if problem.reason == "ResizeDeferred" else UNABLE_S
+            now, seconds = self._clock(), BLOCKED_S if problem.reason == "ResizeDeferred" else UNSUPPORTED_S
             memory.blocked[pod.spec.node_name] = Blocked(until=now + seconds, problem=problem)
-            memory.asked.pop(pod.metadata.uid, None)
+            memory.pending.pop(pod.metadata.uid, None)
             self._metrics.resize(key, _outcome(problem))
             found.append(Step(pod=pod, before=pod_cpu.desired(pod), millicores=pod_cpu.actual(pod)))
         return found
@@ -219,7 +219,7 @@ class Resizer:
         self._view.put_pod(pod)
         self._headroom.take(pod.spec.node_name, step.millicores - step.before)
         self._metrics.resize(key, "wanted")
-        memory.asked[meta.uid] = PendingResize(millicores=step.millicores, at=at)
+        memory.pending[meta.uid] = PendingResize(millicores=step.millicores, at=at)
         return True
 
     def _refused(self, key: Key, step: Step, error: ApiError, memory: ResizeState) -> bool:
@@ -230,7 +230,7 @@ class Resizer:
             self._give_up("ResizeNotAllowed", str(error))
         elif "enough allocatable resources" in str(error):  # Kubernetes 1.36 says so before the kubelet is asked
             problem = described("ResizeInfeasible", str(error))
-            memory.blocked[step.pod.spec.node_name] = Blocked(until=self._clock() + UNABLE_S, problem=problem)
+            memory.blocked[step.pod.spec.node_name] = Blocked(until=self._clock() + UNSUPPORTED_S, problem=problem)
         elif error.refused:
             reason = "QuotaExceeded" if "exceeded quota" in str(error) else "ResizeRefused"
             memory.blocked[ALL] = Blocked(until=self._clock() + BLOCKED_S, problem=described(reason, str(error)))
@@ -244,11 +244,11 @@ class Resizer:
 
     def _give_up(self, reason: str, message: str) -> None:
         LOG.warning("no CPU in place: %s: %s", reason, message)
-        self._unable = Blocked(until=self._clock() + UNABLE_S, problem=described(reason, message))
+        self._unsupported = Blocked(until=self._clock() + UNSUPPORTED_S, problem=described(reason, message))
 
     def _problem(self, memory: ResizeState) -> Problem | None:
-        if self._unable is not None:
-            return self._unable.problem
+        if self._unsupported is not None:
+            return self._unsupported.problem
         return next((each.problem for each in memory.blocked.values()), None)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from corefit_core.defaults import DOWN_STABILIZATION_S
 from corefit_core.figures import figure
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.kube.workloads import Child
@@ -78,7 +79,9 @@ def message(spec: ServingSpec, workload: Child | None, *, changed_back: bool) ->
     if spec.mode == "Manual":
         return f"{changed}. {mend}"
     window_s = spec.policy.down_window_s
-    span = "a minute, or two start-ups of a pod if that is longer" if window_s is None else f"{figure(window_s, 6)} s"
+    span = f"{figure(DOWN_STABILIZATION_S if window_s is None else window_s, 6)} s"
+    if window_s is None:
+        span += ", or two start-ups of a pod if that is longer"
     return f"{changed}. Corefit will let replicas that the load does not need go within {span}. {mend}"
 
 

@@ -135,12 +135,12 @@ class Sidecars:
         return decode_child(target.kind, raw) if raw is not None else None
 
     async def _autoscaler(self, spec: ServingSpec) -> str:
-        async def found() -> list[dict[str, Any]]:
+        async def autoscalers() -> list[dict[str, Any]]:
             listed = await self._cluster.list("HorizontalPodAutoscaler", spec.namespace, ours=False)
             return listed.items
 
         target = spec.target
-        for item in await self._fresh(f"autoscalers/{spec.namespace}", found):
+        for item in await self._fresh(f"autoscalers/{spec.namespace}", autoscalers):
             scaled = item["spec"]["scaleTargetRef"]
             if target is not None and (scaled.get("kind"), scaled.get("name")) == (target.kind, target.name):
                 return str(item["metadata"]["name"])
