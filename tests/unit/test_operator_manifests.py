@@ -1,18 +1,24 @@
 """The children: what they hold, and that nothing but the resource decides it."""
 
+import contextlib
 import copy
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from corefit_core import naming
+from corefit_core import naming, platform_policy
+from corefit_core.errors import InvalidInput
 from corefit_core.manifest import fingerprint
+from corefit_core.platform_policy import PlatformPolicy, PolicyViolation
 from corefit_core.spec.decode import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
 from corefit_operator.kube.paths import CHILD_KINDS
 from corefit_operator.workload import kinds
+from corefit_operator.workload.target import TargetWorkload
 from corefit_runtime.admin.endpoints import HOLD_S
 
 DEFAULTS = Defaults(image="corefit/runtime:test", operator_namespace="corefit-system")
@@ -237,3 +243,41 @@ def test_the_template_of_an_application_does_not_know_the_operators_version() ->
 
 def test_a_resource_of_mode_sidecar_has_no_children() -> None:
     assert _children(mode="Sidecar") == {}
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.text(max_size=4)
+    | st.sampled_from(["/mnt/a", "a", "corefit-a"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "mountPath", "env", "ports", "image", "valueFrom", "secret"]), inner)
+    ),
+    max_leaves=8,
+)
+OPAQUE = st.dictionaries(
+    st.sampled_from(["image", "env", "envFrom", "ports", "volumeMounts", "volumeDevices", "projected", "csi", "value"]),
+    JSON,
+)
+
+
+@given(st.data(), st.sampled_from(["Service", "Sidecar"]))
+def test_whatever_the_schema_leaves_to_the_api_server_is_passed_on_or_refused(data: st.DataObject, mode: str) -> None:
+    """A list in the place of a name was a fault in the operator, with a traceback for each try."""
+
+    def items(key: str) -> list[dict[str, Any]]:
+        names = data.draw(st.lists(st.sampled_from(["a", "b", "/mnt/a", "/mnt/b"]), max_size=2, unique=True))
+        others = [data.draw(OPAQUE | st.just({})) | data.draw(st.dictionaries(st.just("name"), JSON)) for _ in names]
+        return [{**other, key: name} for other, name in zip(others, names, strict=True)]
+
+    template = {"env": items("name"), "volumes": items("name"), "volumeMounts": items("mountPath")}
+    spec: dict[str, Any] = {"mode": mode, "model": {"uri": "http://m/a.onnx"}, "template": template}
+    if mode == "Service":
+        spec["application"] = {"containers": items("name"), "volumes": items("name")}
+    with contextlib.suppress(InvalidInput, PolicyViolation):
+        service = decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": spec})
+        assert kinds.of(service, DEFAULTS).children is not None
+        assert TargetWorkload(service, DEFAULTS).template
+        platform_policy.check(service, PlatformPolicy(), "i")

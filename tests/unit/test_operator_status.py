@@ -596,3 +596,18 @@ def test_a_pod_without_a_node_costs_nothing_in_the_status_and_in_the_metrics() -
     value = metrics.registry.get_sample_value("corefit_cost_per_hour", {"namespace": "n", "name": "a"})
     assert f"{value:.4f} USD" == costs[0]
     assert _found(pods=pods[1:]).status(service, InferenceServiceStatus(), NOW).cost_per_hour == "0.0000 USD"
+
+
+def test_what_a_pod_says_of_itself_fits_a_status_and_steers_no_terminal() -> None:
+    """A checksum of 60 KB made the API server refuse each status of the resource; a plan could clear a terminal."""
+    esc = "\x1b[2J\n"
+    plan = PlanInForce(grant_millicores=1, workers=1, threads_per_worker=1, queue_depth=1, why=esc + "x" * 9000)
+    said = _report(plan=plan, model=ModelIdentity(name="a", sha256="f" * 60_000), notes={"outputs": esc + "x" * 9000})
+    annotated = _pod(ready=True, model=(f"http://m/{esc}" + "x" * 2000, esc + "x" * 1000))
+    new = _found(pods=(annotated,), reports={"p": said}).status(_service(), InferenceServiceStatus(), NOW)
+    assert resource_status.parse(resource_status.encode(new)) == new
+    assert isinstance(new.model, ModelStatus)
+    assert new.model.sha256 is msgspec.UNSET
+    text = msgspec.json.encode(new)
+    assert b"\\u001b" not in text
+    assert b"\\n" not in text

@@ -105,3 +105,12 @@ def test_moments(seconds: list[float]) -> None:
 def test_nothing_observed_has_no_moments() -> None:
     empty = Histogram()
     assert (empty.mean_s, empty.variance_s2, empty.quantile_s(0.5), empty.count) == (None, None, None, 0)
+
+
+def test_a_report_full_of_causes_is_refused() -> None:
+    """One of 64 KiB held a megabyte for as long as its pod was there."""
+    causes = {f"{number:x}": 1 for number in range(5000)}
+    body = reports.encode(msgspec.structs.replace(report(), counters=Counters(rejected=causes)))
+    assert len(body) < reports.MAX_BYTES
+    with pytest.raises(InvalidInput):
+        reports.decode(body)

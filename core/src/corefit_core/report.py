@@ -36,6 +36,8 @@ A quantile read from them is off by at most 19 %, and by less with the interpola
 differences and sums of histograms need equal bounds.
 """
 
+MAX_CAUSES: Final = 64
+"""Causes of refusals that a report may name; there are five. A report full of them would be a megabyte as objects."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What a float holds exactly: a million requests a second need 285 years to count so far."""
 Small = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -186,7 +188,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     arrivals: Count = 0
     admitted: Count = 0
-    rejected: dict[str, Count] = {}
+    rejected: Annotated[dict[str, Count], msgspec.Meta(max_length=MAX_CAUSES)] = {}
     completed: Count = 0
     failed: Count = 0
     expired: Count = 0

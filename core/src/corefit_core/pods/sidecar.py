@@ -112,5 +112,5 @@ def _added(container: Mapping[str, Any], field: str, stands_for: Mapping[str, An
     # The CRD leaves what containers hold to the API server, which sees it only in the Deployment.
     if not isinstance(theirs, list | tuple) or not all(isinstance(item, Mapping) for item in theirs):
         raise InvalidInput(f"container {container.get('name')}: {field} must be a list of objects with a {key}")
-    known = {item.get(key) for item in theirs}
+    known = [item.get(key) for item in theirs]  # The schema leaves their types to the API server.
     return [*theirs, *(item for item in stands_for[field] if item[key] not in known)]

@@ -30,12 +30,12 @@ def check(spec: api.InferenceServiceSpec, template: api.PodTemplate) -> None:
 
 def _check_mounts(template: api.PodTemplate) -> None:
     """Each mount is of a volume that the resource itself declares, where it replaces no file of the runtime."""
-    declared = {volume.get("name") for volume in template.volumes}
+    declared = {str(volume.get("name")) for volume in template.volumes}
     for mount in template.volume_mounts:
         path = str(mount.get("mountPath"))
         if not _MOUNT_PATH.fullmatch(path) or _RESERVED_MOUNT.match(path):
             raise InvalidInput(f"spec.template.volumeMounts: {path!r}: {api.MOUNT_RULE}")
-        if mount.get("name") not in declared:
+        if str(mount.get("name")) not in declared:  # The schema leaves its type to the API server.
             raise InvalidInput(
                 f"spec.template.volumeMounts: {mount.get('mountPath')} mounts the volume {mount.get('name')!r}, which "
                 "is not in spec.template.volumes. The runtime mounts no other volume of the pod: declare it there"

@@ -4,14 +4,37 @@ Decoded from the API server's JSON; unknown fields are ignored. May not decide a
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from corefit_core.naming import GROUP, LABEL_SERVICE
+from corefit_core.naming import (
+    ANNOTATION_ADMIN_PORT,
+    ANNOTATION_APPLIED,
+    ANNOTATION_INJECTED,
+    ANNOTATION_MODEL,
+    ANNOTATION_OWNER,
+    ANNOTATION_REVISION,
+    ANNOTATION_SCALED_BY,
+    ANNOTATION_SPEC_HASH,
+    LABEL_SERVICE,
+)
 
 LOG: Final = logging.getLogger(__name__)
+OF_OBJECTS: Final = (
+    ANNOTATION_ADMIN_PORT,
+    ANNOTATION_APPLIED,
+    ANNOTATION_INJECTED,
+    ANNOTATION_MODEL,
+    ANNOTATION_OWNER,
+    ANNOTATION_REVISION,
+    ANNOTATION_SCALED_BY,
+    ANNOTATION_SPEC_HASH,
+)
+"""The annotations of children, pods and workloads that are looked at."""
+ANNOTATION_MAX: Final = 2048
+"""Characters of one: the longest, of the model's URI, has as many at most. Nobody of ours has written a longer one."""
 T = TypeVar("T")
 
 
@@ -83,8 +106,12 @@ def decoded_or_none(read: Callable[[Mapping[str, Any]], T], raw: Mapping[str, An
 def without_unread(meta: M) -> M:
     """Metadata with the labels and annotations that are looked at, of up to 256 KiB that there may be."""
     labels = {key: value for key, value in meta.labels.items() if key == LABEL_SERVICE}
-    annotations = {key: value for key, value in meta.annotations.items() if key.startswith(f"{GROUP}/")}
-    return msgspec.structs.replace(meta, labels=labels, annotations=annotations)
+    return msgspec.structs.replace(meta, labels=labels, annotations=read_annotations(meta.annotations, OF_OBJECTS))
+
+
+def read_annotations(found: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Of the annotations of an object those of these names that may be Corefit's: whoever may write it adds more."""
+    return {name: found[name] for name in names if len(found.get(name, "")) <= ANNOTATION_MAX and name in found}
 
 
 def decode_meta(raw: Mapping[str, Any]) -> Meta:

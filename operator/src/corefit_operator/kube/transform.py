@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core.naming import GROUP
+from corefit_core.naming import ANNOTATION_PAUSED
+from corefit_operator.kube.metadata import read_annotations
 
 RESOURCE_MAX: Final = 512 * 1024
 """Of `weight`: an application of ten containers with a hundred variables each has a third of it."""
@@ -76,9 +77,8 @@ def weight_of_text(spec: bytes | msgspec.Raw) -> int:
 
 
 def annotations(raw: Mapping[str, Any]) -> dict[str, str]:
-    """The annotations of an object that are Corefit's."""
-    found = raw["metadata"].get("annotations") or {}
-    return {key: value for key, value in found.items() if key.startswith(f"{GROUP}/")}
+    """The annotations of a resource that are looked at."""
+    return read_annotations(raw["metadata"].get("annotations") or {}, (ANNOTATION_PAUSED,))
 
 
 def slim(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from corefit_core.api.status import PlanStatus
 from corefit_core.sizing import SizingPlan
+from corefit_operator.diagnosis.problem import printable
 from corefit_operator.workload.observe import Observed
 
 if TYPE_CHECKING:
@@ -21,5 +22,5 @@ def of(computed: SizingPlan, observed: Observed) -> PlanStatus:
         workers=plan.workers,
         threads_per_worker=plan.threads_per_worker,
         queue_depth=plan.queue_depth,
-        why=plan.why[:WHY_MAX],
+        why=printable(plan.why)[:WHY_MAX],
     )

@@ -3,9 +3,10 @@
 May not do I/O, and may not say more than was found.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -23,6 +24,7 @@ from corefit_core.quantity import format_millicores
 from corefit_core.recommender import Decision
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.diagnosis.problem import printable
 from corefit_operator.kube import pod_cpu
 from corefit_operator.resize import sizes
 from corefit_operator.status import cost, plan
@@ -30,6 +32,11 @@ from corefit_operator.status.conditions import table
 from corefit_operator.status.outcome import Outcome
 from corefit_operator.workload.interface import Workload
 from corefit_operator.workload.observe import Observed
+
+URI_MAX: Final = 2048
+REVISION_MAX: Final = 256
+"""Characters that the schema takes: pods of others, and processes that were taken over, say what they like."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def of(workload: Workload, outcome: Outcome, before: InferenceServiceStatus, now: str) -> InferenceServiceStatus:
@@ -152,9 +159,9 @@ def _model(spec: ServingSpec, observed: Observed) -> ModelStatus | UnsetType:
     reports = (observed.reports.get(uid) for uid in serving)
     sums = {report.model.sha256 for report in reports if report is not None}
     return ModelStatus(
-        uri=uri or spec.model.source_uri,
-        revision=revision or UNSET,
-        sha256=sums.pop() if len(sums) == 1 else UNSET,
+        uri=printable(uri or spec.model.source_uri)[:URI_MAX],
+        revision=printable(revision)[:REVISION_MAX] or UNSET,
+        sha256=sums.pop() if len(sums) == 1 and all(map(_SHA256.fullmatch, sums)) else UNSET,
     )
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.diagnosis.problem import printable
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.outcome import Outcome
 from corefit_operator.workload import kinds
@@ -40,7 +41,7 @@ def _outputs_note(outcome: Outcome) -> str:
     """Outputs that the model has and answers don't, as the first pod that reports any says it."""
     notes = (report.notes.get("outputs", "") for report in outcome.observed.reports.values())
     note = next(filter(None, notes), "")
-    return f" Some outputs are {note[:_NOTE_MAX]}." if note else ""
+    return f" Some outputs are {printable(note)[:_NOTE_MAX]}." if note else ""
 
 
 READY: Final = ConditionType(
