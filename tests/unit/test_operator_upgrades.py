@@ -33,45 +33,62 @@ def _found(manifest: dict[str, Any], *, updated: int = 2, without: str = "") -> 
     )
 
 
+def _waits(upgrades: Upgrades, key: Key, wanted: dict[str, Any], found: Child | None) -> bool:
+    return not upgrades.due(key, [wanted], {} if found is None else {("Deployment", "a"): found})
+
+
 def test_another_operator_rolls_only_so_many_at_a_time_and_the_next_when_one_is_done() -> None:
     upgrades = Upgrades(at_once=1)
     wanted, before = _wanted(NEW), _found(_wanted(OLD))
-    assert [upgrades.waits(key, wanted, before) for key in (A, B, C)] == [False, True, True]
+    assert [_waits(upgrades, key, wanted, before) for key in (A, B, C)] == [False, True, True]
     under_way = _found(wanted, updated=1)
-    assert not upgrades.waits(A, wanted, under_way)
-    assert upgrades.waits(B, wanted, before)
-    assert not upgrades.waits(A, wanted, _found(wanted))
-    assert not upgrades.waits(B, wanted, before)
+    assert not _waits(upgrades, A, wanted, under_way)
+    assert _waits(upgrades, B, wanted, before)
+    assert not _waits(upgrades, A, wanted, _found(wanted))
+    assert not _waits(upgrades, B, wanted, before)
     upgrades.forget(B)
-    assert not upgrades.waits(C, wanted, before)
+    assert not _waits(upgrades, C, wanted, before)
+
+
+def test_a_resource_with_two_deployments_has_its_turn_until_both_are_rolled() -> None:
+    """The second one, which nobody rolled, gave the turn of the first away."""
+    upgrades, wanted, before = Upgrades(at_once=1), _wanted(NEW), _found(_wanted(OLD))
+    other = {**wanted, "metadata": {**wanted["metadata"], "name": "other"}}
+    rolled = {("Deployment", "other"): _found(other)}
+    for found in (before, _found(wanted, updated=1)):
+        assert upgrades.due(A, [wanted, other], {("Deployment", "a"): found, **rolled}) == [wanted, other]
+        assert _waits(upgrades, B, wanted, before)
+    assert upgrades.due(A, [wanted, other], {("Deployment", "a"): _found(wanted), **rolled}) == [wanted, other]
+    assert not _waits(upgrades, B, wanted, before)
+    assert upgrades.due(A, [wanted, other], {("Deployment", "a"): before, **rolled}) == [other]
 
 
 def test_a_namespace_whose_pods_are_broken_leaves_a_turn_to_others() -> None:
     upgrades = Upgrades(at_once=3)
     wanted, before = _wanted(NEW), _found(_wanted(OLD))
-    assert [upgrades.waits(key, wanted, before) for key in (A, B, C)] == [False, False, True]
-    assert not upgrades.waits(Key("other", "a"), wanted, before)
+    assert [_waits(upgrades, key, wanted, before) for key in (A, B, C)] == [False, False, True]
+    assert not _waits(upgrades, Key("other", "a"), wanted, before)
 
 
 def test_what_a_resource_asks_for_never_waits() -> None:
     upgrades = Upgrades(at_once=1)
-    assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))
+    assert not _waits(upgrades, A, _wanted(NEW), _found(_wanted(OLD)))
     for change in ({"resources": {"cpu": "2"}}, {"objective": {"latencyMilliseconds": 50}}, {"image": "i"}):
-        assert not upgrades.waits(B, _wanted(NEW, **change), _found(_wanted(OLD)))
+        assert not _waits(upgrades, B, _wanted(NEW, **change), _found(_wanted(OLD)))
 
 
 def test_new_ones_equal_ones_and_broken_ones_never_wait() -> None:
     upgrades = Upgrades(at_once=1)
-    assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))
+    assert not _waits(upgrades, A, _wanted(NEW), _found(_wanted(OLD)))
     for found in (None, _found(_wanted(NEW)), _found(_wanted(OLD), updated=1)):
-        assert not upgrades.waits(B, _wanted(NEW), found)
+        assert not _waits(upgrades, B, _wanted(NEW), found)
 
 
 def test_a_deployment_of_a_version_without_the_account_counts_as_unchanged() -> None:
     upgrades = Upgrades(at_once=1)
-    assert not upgrades.waits(A, _wanted(NEW), _found(_wanted(OLD)))
-    assert upgrades.waits(B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_SPEC_HASH))
-    assert not upgrades.waits(B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_APPLIED))
+    assert not _waits(upgrades, A, _wanted(NEW), _found(_wanted(OLD)))
+    assert _waits(upgrades, B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_SPEC_HASH))
+    assert not _waits(upgrades, B, _wanted(NEW), _found(_wanted(OLD), without=ANNOTATION_APPLIED))
 
 
 @pytest.mark.parametrize(

@@ -29,29 +29,20 @@ class Upgrades:
         self._rolling: set[Key] = set()
 
     def due(self, key: Key, wanted: Sequence[Manifest], found: Mapping[Id, Child]) -> Sequence[Manifest]:
-        """The children that may be written now: all but a Deployment that waits for its turn."""
-        if not wanted:
-            self.forget(key)
-        return [
-            child
-            for child in wanted
-            if child["kind"] != "Deployment" or not self.waits(key, child, found.get(_id(child)))
-        ]
+        """The children that may be written now: all but Deployments that wait for their resource's turn.
 
-    def waits(self, key: Key, wanted: Manifest, found: Child | None) -> bool:
-        """Whether a Deployment is to stay as it is for now.
-
-        A turn lasts until every pod is of the new template. A Deployment that isn't complete anyway has no pod to
-        lose by going at once, and would hold its turn for as long as it is broken.
+        A turn lasts until every pod of each Deployment is of the new template. A Deployment that isn't complete anyway
+        has no pod to lose by going at once, and would hold its turn for as long as it is broken.
         """
-        complete = found is not None and found.complete
-        if complete and found is not None and _by_operator(wanted, found):
-            if key not in self._rolling and self._taken(key.namespace):
-                return True
+        deployments = [(child, found.get(_id(child))) for child in wanted if child["kind"] == "Deployment"]
+        outdated = [child for child, known in deployments if _by_operator(child, known)]
+        if outdated and key not in self._rolling and self._taken(key.namespace):
+            return [child for child in wanted if child not in outdated]
+        if outdated:
             self._rolling.add(key)
-        elif complete:
-            self._rolling.discard(key)
-        return False
+        elif all(known is not None and known.complete for _, known in deployments):
+            self.forget(key)
+        return wanted
 
     def _taken(self, namespace: str) -> bool:
         """Whether there is no turn for another resource of a namespace."""
@@ -59,7 +50,7 @@ class Upgrades:
         return len(self._rolling) >= self._at_once or own >= max(1, self._at_once - 1)
 
     def forget(self, key: Key) -> None:
-        """The resource is gone, paused, or may not be rolled as it is: its turn goes to another."""
+        """The resource is rolled, gone, paused, or may not be rolled as it is: its turn goes to another."""
         self._rolling.discard(key)
 
 
@@ -67,12 +58,11 @@ def _id(manifest: Manifest) -> Id:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
-def _by_operator(wanted: Manifest, found: Child) -> bool:
-    """Whether the manifest has changed while what the resource asks for has not."""
+def _by_operator(wanted: Manifest, found: Child | None) -> bool:
+    """Whether a complete Deployment is to be rolled although what the resource asks for has not changed."""
+    if found is None or not found.complete:
+        return False
     new, old = wanted["metadata"]["annotations"], found.metadata.annotations
     asked = old.get(ANNOTATION_SPEC_HASH, new[ANNOTATION_SPEC_HASH])  # a version before this one wrote none
-    return (
-        bool(old.get(ANNOTATION_APPLIED))
-        and old[ANNOTATION_APPLIED] != new[ANNOTATION_APPLIED]
-        and (asked == new[ANNOTATION_SPEC_HASH])
-    )
+    changed = bool(old.get(ANNOTATION_APPLIED)) and old[ANNOTATION_APPLIED] != new[ANNOTATION_APPLIED]
+    return changed and asked == new[ANNOTATION_SPEC_HASH]
