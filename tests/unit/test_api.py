@@ -11,6 +11,7 @@ from corefit_core.errors import InvalidInput
 from corefit_core.naming import SOURCE_MOUNT
 from corefit_core.recommender import CpuRange, Policy
 from corefit_core.spec.decode import decode
+from corefit_core.spec.policy import MOST_MILLICORES
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_runtime.models import store
 
@@ -48,6 +49,13 @@ def test_a_range_is_the_cpu_and_what_it_may_grow_to_and_pods_are_planned_from_it
     assert service.policy.cpu_range == CpuRange(min_millicores=250, max_millicores=2000)
     assert (service.millicores, service.policy.millicores_per_pod, service.startup_millicores) == (250, 250, 1500)
     assert service.plan.workers == service.policy.workers_per_pod == 1
+
+
+def test_no_more_sizes_are_looked_at_than_nodes_can_have() -> None:
+    """A maxCPU of 9P made 410 sizes, which took four times as long in each round."""
+    span = _decode({"model": MODEL, "resources": {"cpu": "100m", "maxCPU": "9P"}}).policy.cpu_range
+    assert span == CpuRange(min_millicores=100, max_millicores=MOST_MILLICORES)
+    assert _decode({"model": MODEL, "resources": {"cpu": "5k", "maxCPU": "9P"}}).policy.cpu_range is None
 
 
 def test_without_room_between_them_there_is_no_range() -> None:

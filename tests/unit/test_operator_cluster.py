@@ -1,13 +1,17 @@
 """Answers of an API server, over a real connection, that are none."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
+from aiohttp import ClientError
 from kubernetes.aio.client import ApiClient, Configuration
 
+from corefit_operator.kube import connection
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
 
@@ -90,3 +94,26 @@ async def test_a_request_without_an_answer_is_counted_as_well() -> None:
         with pytest.raises(ApiError):
             await Cluster(client, lambda *what: seen.append(what)).get("Pod", "n", "a")
     assert seen == [("GET", "pods", 0)]
+
+
+async def test_a_pod_behind_the_api_servers_proxy_leads_the_operator_nowhere(tmp_path: Path) -> None:
+    """Its redirect was followed to whatever address it named, with the operator's certificate."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
+        writer.write(
+            b"HTTP/1.1 302 Found\r\nLocation: /api/v1/secrets\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    file = tmp_path / "kubeconfig"
+    named = [{"name": "a", "cluster": {"server": address}, "user": {}, "context": {"cluster": "a", "user": "a"}}]
+    kinds = {"clusters": named, "users": named, "contexts": named}
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "a", **kinds}))
+    async with server, ApiClient(await connection.load(str(file), None)) as client:
+        with pytest.raises(ClientError, match="not followed"):
+            await Cluster(client, lambda *_: None).pod_get("n", "p", 8081, "report", 100)
+    assert asked == [b"GET /api/v1/namespaces/n/pods/p:8081/proxy/report HTTP/1.1"]

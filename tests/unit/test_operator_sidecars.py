@@ -17,7 +17,7 @@ from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster, Listed
 from corefit_operator.kube.pods import Pod, decode_pod
 from corefit_operator.workload.interface import Situation, Sources
-from corefit_operator.workload.sidecars import FRESH_S, LIST_MAX, Sidecars, Surroundings, names
+from corefit_operator.workload.sidecars import FRESH_S, LIST_MAX, LIST_PER_S, Sidecars, Surroundings, names
 from corefit_operator.workload.target import ObservedTarget, TargetWorkload
 
 DEFAULTS = Defaults(image="i", version="1", operator_namespace="corefit-system")
@@ -182,6 +182,22 @@ async def test_the_list_of_names_is_written_when_it_changes() -> None:
     view.drop_service(_raw())
     await sidecars.keep_list()
     assert _listed(api.applied[-1]) == ",,"
+
+
+async def test_a_large_list_is_written_now_and_then_however_often_it_changes() -> None:
+    """Whoever created and deleted one resource again and again had 200 KB written each time."""
+    view, api, now = View(), _Api(), [0.0]
+    sidecars = _sidecars(api, view, at=now)
+    for number in range(4000):
+        view.put_service(_raw(f"{'long' * 10}{number}"))
+    for step in range(600):
+        now[0] = step / 10
+        view.put_service(_raw("mine")) if step % 2 else view.drop_service(_raw("mine"))
+        await sidecars.keep_list()
+    assert sum(len(_listed(manifest)) for manifest in api.applied) < LIST_MAX + 60 * 1.1 * LIST_PER_S
+    now[0] += 60
+    await sidecars.keep_list()
+    assert ",n/mine," in _listed(api.applied[-1])
 
 
 async def test_a_list_that_is_up_to_date_is_not_made_anew() -> None:

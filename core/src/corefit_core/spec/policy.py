@@ -1,11 +1,14 @@
 """How much CPU a pod may have and how many pods there may be, as a resource says it. May not do I/O."""
 
+from typing import Final
+
 from msgspec import UNSET
 
 from corefit_core.api import inference_service as api
 from corefit_core.errors import InvalidInput
 from corefit_core.quantity import parse_millicores
 from corefit_core.recommender import CpuRange, Policy, Price
+from corefit_core.recommender.measurement import MAX_WORKERS
 from corefit_core.sizing import Objective
 from corefit_core.spec.field import field
 
@@ -35,11 +38,16 @@ def policy(spec: api.InferenceServiceSpec, millicores: int, memory_bytes: int) -
     )
 
 
+MOST_MILLICORES: Final = 1000 * MAX_WORKERS
+"""More cores than any node has. Each size that is looked at costs time in each round, and more would be 300 of them."""
+
+
 def _cpu_range(spec: api.InferenceServiceSpec, least: int) -> CpuRange | None:
     """What a pod may be resized to; None where it may not."""
     most = _most(spec, least)
     if most is None or spec.resources.growth == "Burst":
         return None
+    most = min(most, MOST_MILLICORES)
     return CpuRange(min_millicores=least, max_millicores=most) if most > least else None
 
 

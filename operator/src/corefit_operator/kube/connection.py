@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import kopf
+from aiohttp import ClientError, TraceConfig
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
@@ -37,7 +38,7 @@ async def load(kubeconfig: str | None, context: str | None) -> Configuration:
     configuration = Configuration()
     configuration.connection_pool_maxsize = REQUESTS_AT_ONCE
     # Else each request looks for a proxy and a password in the environment first, on a thread; kopf does neither.
-    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.client_session_kwargs = {"trust_env": False, "trace_configs": [_no_redirects()]}
     try:
         if kubeconfig is None and context is None and in_cluster():
             # The library is typed but for these two functions.
@@ -49,6 +50,17 @@ async def load(kubeconfig: str | None, context: str | None) -> Configuration:
     except (config.ConfigException, OSError) as error:
         raise ConfigError(f"no way to reach a cluster: {error}; name a kubeconfig with --kubeconfig") from error
     return configuration
+
+
+def _no_redirects() -> TraceConfig:
+    """Sees that no redirect is followed: a pod behind the API server's proxy could send us anywhere, as who we are."""
+
+    async def refuse(*_: object) -> None:
+        raise ClientError("a redirect, which is not followed: an API server sends none, so a pod or a proxy did")
+
+    trace = TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return trace
 
 
 async def kopf_login(configuration: Configuration) -> kopf.ConnectionInfo:

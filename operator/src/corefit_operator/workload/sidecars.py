@@ -27,6 +27,10 @@ by people, and a reconcile comes every few seconds."""
 
 LIST_MAX: Final = 200_000
 """Characters of the list of names: annotations of an object may have 256 KiB together."""
+LIST_SMALL: Final = 10_000
+LIST_PER_S: Final = 20_000
+"""A list of more characters than the first waits, a second for each of the others: whoever creates and deletes one
+resource again and again would otherwise have 200 KB written each time, in a namespace that is not theirs."""
 
 
 Offer = Literal["AtAdmission", "NotServed", "NotInstalled"]
@@ -102,22 +106,24 @@ class Sidecars:
             wanted = self._view.of_mode("Sidecar")
             if wanted is self._listed or self._clock() < self._list_again_at:
                 return  # each reconcile asks, so it must not cost more with more resources
+            listed = f",{','.join(names(wanted))},"
             try:
-                await self._cluster.apply(self._list(wanted))
+                await self._cluster.apply(self._list(listed))
             except ApiError as error:
                 self._list_again_at = self._clock() + FRESH_S
                 LOG.warning("the list of sidecars for warnings is not up to date: %s", error)
             else:
                 self._listed = wanted
+                self._list_again_at = self._clock() + max(0, len(listed) - LIST_SMALL) / LIST_PER_S
 
-    def _list(self, wanted: frozenset[Key]) -> Mapping[str, Any]:
+    def _list(self, listed: str) -> Mapping[str, Any]:
         return {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
             "metadata": {
                 "name": self._account,
                 "namespace": self._defaults.operator_namespace,
-                "annotations": {naming.ANNOTATION_INJECTABLE: f",{','.join(names(wanted))},"},
+                "annotations": {naming.ANNOTATION_INJECTABLE: listed},
             },
         }
 
