@@ -20,18 +20,21 @@ from corefit_core.batching import Line
 from corefit_core.errors import ModelError
 from corefit_core.sizing import Grant
 from corefit_runtime.concurrency.offload import Offload
-from corefit_runtime.grant.cgroups import Cgroup
+from corefit_runtime.dataplane.data_plane import DataPlane
 from corefit_runtime.http.messages import HttpLimits, error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.memory.buffers import Rooms
+from corefit_runtime.memory.buffers import BufferPool
 from corefit_runtime.pool.limits import Limits
+from corefit_runtime.pool.model import Model
 from corefit_runtime.pool.pool import Pool
 from corefit_runtime.rest.api import InferenceApi
 from corefit_runtime.rest.headers import HEADER_LENGTH
-from corefit_runtime.serving.lifecycle import Serving
+from corefit_runtime.serving.lifecycle import ModelLifecycle
+from corefit_runtime.serving.readiness import Readiness
+from corefit_runtime.serving.servable import Published
 from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.attention import Attention
 from corefit_runtime.telemetry.meter import Meter
-from corefit_runtime.telemetry.service import Service
 from corefit_runtime.tensors import datatypes
 
 SAMPLE_EVERY = 24
@@ -88,15 +91,16 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def served(path: Path, *options: str) -> AsyncIterator[tuple[Service, list[Client]]]:
+async def served(path: Path, *options: str) -> AsyncIterator[tuple[Model, list[Client]]]:
     """The runtime's own parts around one model, on a port."""
     argv = ["--model", str(path), "--model-dir", str(path.parent / "cache"), "--objective-ms", "600000"]
     chosen = settings.load([*argv, "--calibrate-seconds", "0.1", *options], {})
-    service = Service(chosen, Cgroup.of_process(), Meter())
+    meter, readiness, published = Meter(), Readiness(), Published()
     limits = Limits(workers=1, depth=1, objective_s=1, line=Line(a=1, b=1), chunk=0, batch=0)
-    pool = Pool(asyncio.get_running_loop(), service.meter, limits, delay_s=chosen.batch_delay_ms / 1000)
-    service.pool = pool
-    api = InferenceApi(service, pool, Offload(asyncio.get_running_loop()))
+    pool = Pool(asyncio.get_running_loop(), meter, limits, delay_s=chosen.batch_delay_ms / 1000)
+    offload, attention = Offload(asyncio.get_running_loop()), Attention(chosen.objective_s)
+    plane = DataPlane(chosen, published, readiness, pool, offload, meter=meter, attention=attention)
+    api = InferenceApi(plane, name=chosen.name, version=chosen.model_version)
     http = HttpLimits(
         max_body=1 << 26,
         max_body_memory=1 << 28,
@@ -106,13 +110,14 @@ async def served(path: Path, *options: str) -> AsyncIterator[tuple[Service, list
         body_timeout_s=600,
         idle_timeout_s=600,
     )
-    server = Server(api, http, error_body=error_body, allocate=Rooms(), align_header=HEADER_LENGTH)
+    server = Server(api, http, error_body=error_body, allocate=BufferPool(), align_header=HEADER_LENGTH)
     clients: list[Client] = []
     try:
-        await Serving(service, pool).load(Grant(quota_millicores=1000))
+        await ModelLifecycle(chosen, published, readiness, pool).load(Grant(quota_millicores=1000))
         port = await server.start("127.0.0.1", 0)
         clients += [Client(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(CLIENTS)]
-        yield service, clients
+        assert published.servable is not None
+        yield published.servable.model, clients
     finally:
         for client in clients:
             client.close()
@@ -137,18 +142,17 @@ class Tally:
             judge = None
         options = ("--batch-rows", "4", "--chunk-rows", "1", "--batch-delay-ms", "20")
         try:
-            async with served(path, *options) as (service, clients):
+            async with served(path, *options) as (model, clients):
                 # A locale that the machine lacks is there for all, once the runtime has provided it.
                 judge = judge or Judge(path)
                 before = len(self.wrong)
                 for feeds in case.feeds:
                     if feeds is not None:
-                        await self._by_all_ways(case, judge, service, clients, feeds)
+                        await self._by_all_ways(case, judge, model, clients, feeds)
                 self.counts["served"] += len(self.wrong) == before
-                assert service.model is not None
-                assert not service.model.contradiction, f"{case.name}: {service.model.contradiction}"
-                self.counts["of them, rows independent"] += service.model.rows_independent
-                self.counts["of them, answered by shared runs"] += service.model.shared_runs > 0
+                assert not model.contradiction, f"{case.name}: {model.contradiction}"
+                self.counts["of them, rows independent"] += model.rows_independent
+                self.counts["of them, answered by shared runs"] += model.shared_runs > 0
         except ModelError as error:
             self._refused(case, judge, error)
 
@@ -160,12 +164,8 @@ class Tally:
         self.counts["refused by onnxruntime" if judge is None else "refused: not tensors of the protocol"] += 1
         assert str(error)
 
-    async def _by_all_ways(
-        self, case: Case, judge: Judge, service: Service, clients: list[Client], feeds: Feeds
-    ) -> None:
+    async def _by_all_ways(self, case: Case, judge: Judge, model: Model, clients: list[Client], feeds: Feeds) -> None:
         await self._ask(case, judge, clients[:1], [feeds], "alone or in parts")
-        model = service.model
-        assert model is not None
         sizes = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
         if any(spec.shape[:1] != (-1,) for spec in model.engine.inputs) or len(sizes) != 1 or not sizes - {0}:
             return

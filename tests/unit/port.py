@@ -11,14 +11,15 @@ from onnx import helper
 from unit.wire import LIMITS, Wire, fed
 
 from corefit_core.batching import Line
+from corefit_runtime.admin.report import NO_PLAN
 from corefit_runtime.concurrency.offload import Offload
+from corefit_runtime.dataplane.data_plane import DataPlane
 from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
 from corefit_runtime.engine.types import Threads
-from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.messages import Head, error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.memory.buffers import Rooms
+from corefit_runtime.memory.buffers import BufferPool
 from corefit_runtime.pool.limits import Limits
 from corefit_runtime.pool.model import Model
 from corefit_runtime.pool.pool import Pool
@@ -26,9 +27,11 @@ from corefit_runtime.protocol.codec import Codec
 from corefit_runtime.protocol.signature import Signature
 from corefit_runtime.rest.api import InferenceApi
 from corefit_runtime.rest.headers import HEADER_LENGTH
+from corefit_runtime.serving.readiness import Readiness
+from corefit_runtime.serving.servable import Published, Servable
 from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.attention import Attention
 from corefit_runtime.telemetry.meter import Meter
-from corefit_runtime.telemetry.service import Service
 
 PATIENCE_S = 60.0
 LARGE = 1 << 20
@@ -53,22 +56,31 @@ class Port:
         loop = asyncio.get_running_loop()
         sizes = {"max_body": LARGE, "max_body_memory": memory}
         given = replace(settings.load(["--model", "x", "--name", "m:v2"], {}), **sizes)
-        self.service = Service(given, Cgroup([], str), Meter())
+        self.meter, self.attention, self.published = Meter(), Attention(given.objective_s), Published()
         limits = Limits(workers=1, depth=8, objective_s=60, line=Line(a=1e-2, b=0.0), chunk=0, batch=0)
-        self.pool, self.offload = Pool(loop, self.service.meter, limits), Offload(loop)
+        self.pool, self.offload = Pool(loop, self.meter, limits), Offload(loop)
         self.pool.apply(limits)
-        self.service.pool = self.pool
-        self.service.model = Model(engine, name="m:v2", version="1", sha256="")
-        self.service.codec = Codec("m:v2", "1", Signature.of(engine), max_tensors=8, max_depth=16)
-        self.api = InferenceApi(self.service, self.pool, self.offload)
+        model = Model(engine, name="m:v2", version="1", sha256="")
+        codec = Codec("m:v2", "1", Signature.of(engine), max_tensors=8, max_depth=16)
+        self.published.publish(Servable(model=model, codec=codec, plan=NO_PLAN))
+        self.plane = DataPlane(
+            given,
+            self.published,
+            Readiness(),
+            self.pool,
+            self.offload,
+            meter=self.meter,
+            attention=self.attention,
+        )
+        self.api = InferenceApi(self.plane, name="m:v2", version="1")
         self.seen: list[tuple[str, int]] = []
         self.server = Server(
             self.api,
             replace(LIMITS, **sizes),
             error_body=error_body,
-            allocate=Rooms(),
+            allocate=BufferPool(),
             align_header=HEADER_LENGTH,
-            refused=self.service.meter.refused,
+            refused=self.meter.refused,
             refusal=self.api.refusal,
             access=self.note,
         )

@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from onnx import TensorProto
 from unit.port import identity, numbers, port, request, status
+from unit.process import Process
 from unit.wire import LIMITS, Wire
 
 from corefit_core.errors import Shed
-from corefit_runtime.admin.endpoints import AdminApi, Routes
+from corefit_runtime.admin.endpoints import Routes
 from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
-from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.messages import Response, error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.settings import settings
-from corefit_runtime.telemetry.meter import Meter
-from corefit_runtime.telemetry.service import Service
 
 if TYPE_CHECKING:
     import asyncio
@@ -79,8 +76,7 @@ async def test_head_is_answered_like_get_without_the_body(floats: OnnxRuntimeEng
     [(b"HEAD /livez", 200, None), (b"POST /livez", 405, b"GET, HEAD"), (b"GET /reload", 405, b"POST")],
 )
 async def test_the_admin_port_has_the_same_manners(line: bytes, code: int, allow: bytes | None) -> None:
-    service = Service(settings.load(["--model", "x"], {}), Cgroup([], str), Meter())
-    api = Routes({(b"POST", "/reload"): lambda e: e.reply(Response())}) if b"reload" in line else AdminApi(service)
+    api = Routes({(b"POST", "/reload"): lambda e: e.reply(Response())}) if b"reload" in line else Process().api()
     connection, wire = Connection(Server(api, LIMITS, error_body=error_body)), Wire()
     connection.connection_made(cast("asyncio.Transport", wire))
     data = line + b" HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -104,7 +100,7 @@ async def test_a_wrong_header_is_named_in_a_crowd_as_well(floats: OnnxRuntimeEng
         assert status(await made.ask(request(numbers(100_000)))) == 503
         assert status(await made.ask(wrong)) == 400
         made.pool.full = plain  # type: ignore[method-assign]
-        assert made.service.meter.invalid == 2
+        assert made.meter.invalid == 2
 
 
 @pytest.mark.parametrize(("cause", "calls"), [("deadline", 2), ("queue-full", 2), ("memory", 0)])
@@ -114,7 +110,7 @@ async def test_who_asks_for_a_long_queue_hears_of_refusals_for_it(
     """A crowd under a quota was refused by a full queue, of which as little time was expected as without the quota."""
     heard: list[str] = []
     async with port(floats) as made:
-        made.service.on_long_queue = lambda: heard.append(cause)
+        made.attention.listen(lambda: heard.append(cause))
 
         def refused(*_: object) -> Shed:
             return Shed("it would be answered too late", cause=cause, retry_after_s=1)
@@ -125,6 +121,7 @@ async def test_who_asks_for_a_long_queue_hears_of_refusals_for_it(
         made.pool.submit = submit  # type: ignore[method-assign]
         made.pool.full = made.pool.refusal = refused  # type: ignore[method-assign]
         assert status(await made.ask(request(numbers(3)))) == 503
+        made.attention.listen(lambda: heard.append(cause))
         assert status(await made.ask(request(numbers(2000)))) == 503  # before its body is read
     assert len(heard) == calls
 
@@ -159,7 +156,7 @@ async def test_the_openapi_description_is_there_before_the_model_is(floats: Onnx
     async with port(floats) as made:
         line = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         loaded = json.loads((await made.ask(line)).partition(b"\r\n\r\n")[2])
-        made.service.codec = None
+        made.published.servable = None
         early = json.loads((await made.ask(line)).partition(b"\r\n\r\n")[2])
     assert list(loaded["paths"]) == list(early["paths"])
     assert "/v2/models/{model}/versions/{version}/infer" in early["paths"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from corefit_core.errors import InvalidInput, TooLarge
-from corefit_runtime.memory.buffers import ALIGN, Rooms, _measured
+from corefit_runtime.memory.buffers import ALIGN, BufferPool, _measured
 from corefit_runtime.protocol import json_data
 from corefit_runtime.protocol.codec import Codec, feeds
 from corefit_runtime.protocol.forms import Form
@@ -277,10 +277,10 @@ def test_numbers_out_of_range_are_refused(datatype: str, data: list[Any]) -> Non
 
 @given(asked=st.lists(st.tuples(st.integers(0, 70), st.integers(1, 4), st.integers(0, 20)), max_size=60))
 def test_the_memory_of_a_body_is_aligned_and_nobody_elses(asked: list[tuple[int, int, int]]) -> None:
-    rooms = Rooms()
+    buffers = BufferPool()
     held: list[np.ndarray[Any, Any]] = []
     for offset, length, release in asked:
-        room = rooms(length + offset, offset)
+        room = buffers(length + offset, offset)
         assert len(room) == length + offset
         tensor = np.frombuffer(room[offset:], np.uint8)
         assert tensor.__array_interface__["data"][0] % ALIGN == 0
@@ -293,14 +293,14 @@ def test_the_memory_of_a_body_is_aligned_and_nobody_elses(asked: list[tuple[int,
 
 
 def test_the_memory_of_a_body_is_used_again_when_nobody_looks_at_it() -> None:
-    rooms = Rooms()
-    room = rooms(1000, 0)
+    buffers = BufferPool()
+    room = buffers(1000, 0)
     first = np.frombuffer(room, np.uint8).__array_interface__["data"][0]
     tensor = np.frombuffer(room[8:], np.uint8)
     del room
-    assert np.frombuffer(rooms(1000, 0), np.uint8).__array_interface__["data"][0] != first
+    assert np.frombuffer(buffers(1000, 0), np.uint8).__array_interface__["data"][0] != first
     del tensor
-    assert np.frombuffer(rooms(1000, 0), np.uint8).__array_interface__["data"][0] == first
+    assert np.frombuffer(buffers(1000, 0), np.uint8).__array_interface__["data"][0] == first
 
 
 @pytest.mark.parametrize("borrowed", [0, 1])
@@ -308,11 +308,11 @@ def test_what_counts_as_unused_is_measured_on_the_interpreter(monkeypatch: pytes
     """Of Python 3.14 a call borrows its argument: with the count of 3.13 a block in use would be given out."""
     count = sys.getrefcount
     monkeypatch.setattr(sys, "getrefcount", lambda block: count(block) - borrowed)
-    rooms = Rooms(_measured())
-    held = [rooms(1000, 0) for _ in range(3)]
+    buffers = BufferPool(_measured())
+    held = [buffers(1000, 0) for _ in range(3)]
     assert not any(np.shares_memory(np.asarray(a), np.asarray(b)) for a, b in itertools.combinations(held, 2))
     freed = np.asarray(held.pop()).__array_interface__["data"][0]
-    assert np.asarray(rooms(1000, 0)).__array_interface__["data"][0] == freed
+    assert np.asarray(buffers(1000, 0)).__array_interface__["data"][0] == freed
 
 
 # --- what JSON has no words for, and extensions ---------------------------------------------------------------

@@ -13,19 +13,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.process import Process
 from unit.wire import LIMITS
 
-from corefit_runtime.admin.endpoints import AdminApi
 from corefit_runtime.concurrency.coalescing import Coalescing
-from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.crowd import Activity, Crowd
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.messages import Response
 from corefit_runtime.http.server import Server
 from corefit_runtime.process import app
 from corefit_runtime.settings import settings
-from corefit_runtime.telemetry.meter import Meter
-from corefit_runtime.telemetry.service import Service
 
 FLOOD = 300
 """Connections; the admin port keeps LIMITS' four."""
@@ -35,8 +32,7 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n"
 @contextlib.asynccontextmanager
 async def admin() -> AsyncIterator[int]:
     """The admin port's server; its port."""
-    service = Service(settings.load(["--model", "m.onnx"], {}), Cgroup([], str), Meter())
-    server = Server(AdminApi(service), LIMITS, error_body=str.encode, refuses_nobody=True)
+    server = Server(Process().api(), LIMITS, error_body=str.encode, refuses_nobody=True)
     try:
         yield await server.start("127.0.0.1", 0)
     finally:
@@ -241,12 +237,8 @@ async def test_what_changes_anything_listens_on_the_loopback_address_unless_swit
     options: tuple[str, ...], elsewhere: int, tmp_path: Path
 ) -> None:
     made = app.App(settings.load(["--model", "m", "--host", "0.0.0.0", "--admin-port", "0", "--debug", *options], {}))
-    await made._start_admin()
-    assert made._admin is not None
-    assert made._control is not None
-    admin_port, control_port = (
-        server._listening[0].sockets[0].getsockname()[1] for server in (made._admin, made._control)
-    )
+    servers = await made.open_first_ports()
+    admin_port, control_port = (server._listening[0].sockets[0].getsockname()[1] for server in servers)
     try:
         assert await ask("127.0.0.1", control_port, "POST /reload") == 500, "there is no model yet"
         assert await ask("127.0.0.1", control_port, "GET /debug/sched") == 200
@@ -254,8 +246,8 @@ async def test_what_changes_anything_listens_on_the_loopback_address_unless_swit
         for line in ("POST /reload", "GET /debug/sched"):
             assert await ask("127.0.0.2", admin_port, line) == 404
     finally:
-        await made._admin.close(0)
-        await made._control.close(0)
+        for server in servers:
+            await server.close(0)
 
 
 async def test_a_control_port_that_others_have_keeps_no_model_from_being_served() -> None:
@@ -265,16 +257,14 @@ async def test_a_control_port_that_others_have_keeps_no_model_from_being_served(
         others.listen()
         taken = others.getsockname()[1]
         made = app.App(settings.load(["--model", "m", "--host", "127.0.0.1", "--admin-port", str(taken - 1)], {}))
-        await made._start_admin()
-        assert made._admin is not None
-        assert made._control is not None
-        port = made._control._listening[0].sockets[0].getsockname()[1]
+        servers = await made.open_first_ports()
+        port = servers[1]._listening[0].sockets[0].getsockname()[1]
         try:
             assert port != taken
             assert await ask("127.0.0.1", port, "POST /reload") == 500, "there is no model yet"
         finally:
-            await made._admin.close(0)
-            await made._control.close(0)
+            for server in servers:
+                await server.close(0)
 
 
 def test_clients_of_the_serving_port_leave_files_for_probes() -> None:

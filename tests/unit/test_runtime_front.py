@@ -13,23 +13,26 @@ from onnx import TensorProto, helper
 from unit.wire import LIMITS, Wire, fed
 
 from corefit_core.batching import Line
+from corefit_runtime.admin.report import NO_PLAN
 from corefit_runtime.concurrency.offload import Offload
+from corefit_runtime.dataplane.data_plane import DataPlane
 from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
 from corefit_runtime.engine.types import Threads
-from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.messages import error_body
 from corefit_runtime.http.server import Server
-from corefit_runtime.memory.buffers import Rooms
+from corefit_runtime.memory.buffers import BufferPool
 from corefit_runtime.pool.limits import Limits
 from corefit_runtime.pool.model import Model
 from corefit_runtime.pool.pool import Pool
 from corefit_runtime.protocol.codec import Codec
 from corefit_runtime.protocol.signature import Signature
 from corefit_runtime.rest.api import InferenceApi
+from corefit_runtime.serving.readiness import Readiness
+from corefit_runtime.serving.servable import Published, Servable
 from corefit_runtime.settings import settings
+from corefit_runtime.telemetry.attention import Attention
 from corefit_runtime.telemetry.meter import Meter
-from corefit_runtime.telemetry.service import Service
 
 
 @pytest.fixture(scope="module")
@@ -85,24 +88,26 @@ def test_a_damaged_request_is_answered_or_refused_and_leaves_nothing(
 async def converse(engine: OnnxRuntimeEngine, data: bytes, run_s: float) -> bytes:
     """What the port answers; nothing of the request may be left when the client has gone."""
     given = settings.load(["--model", "m.onnx", "--name", "m"], {})
-    service, loop = Service(given, Cgroup([], str), Meter()), asyncio.get_running_loop()
+    meter, published, loop = Meter(), Published(), asyncio.get_running_loop()
     limits = Limits(workers=1, depth=8, objective_s=60, line=Line(a=run_s, b=0.0), chunk=1, batch=0)
-    pool, offload = Pool(loop, service.meter, limits), Offload(loop)
+    pool, offload = Pool(loop, meter, limits), Offload(loop)
     pool.apply(limits)
     model = Model(engine, name="m", version="1", sha256="")
     model.rows_independent = True
-    service.pool, service.model = pool, model
-    service.codec = Codec("m", "1", Signature.of(engine), max_tensors=8, max_depth=16)
-    api = InferenceApi(service, pool, offload)
+    codec = Codec("m", "1", Signature.of(engine), max_tensors=8, max_depth=16)
+    published.publish(Servable(model=model, codec=codec, plan=NO_PLAN))
+    attention = Attention(given.objective_s)
+    plane = DataPlane(given, published, Readiness(), pool, offload, meter=meter, attention=attention)
+    api = InferenceApi(plane, name="m", version="1")
     server = Server(
-        api, LIMITS, error_body=error_body, allocate=Rooms(), align_header=b"inference-header-content-length"
+        api, LIMITS, error_body=error_body, allocate=BufferPool(), align_header=b"inference-header-content-length"
     )
     if run_s < 1e-3:  # One that a worker has measured to be short, so that others may stay on the loop.
         await speak(server, pool, request(binary=True))
     sent = await speak(server, pool, data)
     offload.close()
     await pool.close()
-    gauges, meter = pool.gauges(), service.meter
+    gauges = pool.gauges()
     assert (gauges.queued, gauges.in_flight, server.memory.held) == (0, 0, 0)
     assert meter.admitted == meter.completed + meter.failed + meter.expired + meter.cancelled
     assert meter.failed == 0

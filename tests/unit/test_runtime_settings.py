@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from corefit_core.errors import ConfigError
+from corefit_runtime import __version__
 from corefit_runtime.settings import options, settings
-from corefit_runtime.telemetry.service import VERSION
 
 
 def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
@@ -94,7 +94,7 @@ def test_every_option_has_a_setting_and_a_help_text() -> None:
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
-    assert importlib.metadata.version("corefit-runtime") == VERSION
+    assert importlib.metadata.version("corefit-runtime") == __version__
 
 
 def test_the_admin_port_opens_without_what_only_serving_needs() -> None:

@@ -21,7 +21,7 @@ import msgspec
 from corefit_core.errors import CorefitError
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.messages import OCTETS, TEXT, Response
-from corefit_runtime.telemetry.service import Service
+from corefit_runtime.telemetry.cpu import CpuMeter
 
 Trace = Callable[[float], Awaitable[bytes]]
 TASKS: Final = Path("/proc/self/task")
@@ -35,20 +35,21 @@ _SWITCHES: Final = {
 }
 
 
-def schedule(service: Service, tasks: Path = TASKS) -> bytes:
+def schedule(cpu: CpuMeter, tasks: Path = TASKS) -> bytes:
     """Per thread: CPU, run-queue wait and switches; and the process's throttling."""
-    threads = [told for folder in sorted(tasks.iterdir()) if (told := _thread(folder)) is not None]
-    throttled = service.cgroup.throttling()
-    told = {"threads": threads, "throttled_periods": throttled.periods, "throttled_seconds": throttled.seconds}
-    return msgspec.json.encode(told)
+    threads = [thread for folder in sorted(tasks.iterdir()) if (thread := _thread(folder)) is not None]
+    throttled = cpu.throttling()
+    return msgspec.json.encode(
+        {"threads": threads, "throttled_periods": throttled.periods, "throttled_seconds": throttled.seconds}
+    )
 
 
 def routes(
-    service: Service, background: Callable[[Exchange, Awaitable[None]], None], trace: Trace
+    cpu: CpuMeter, background: Callable[[Exchange, Awaitable[None]], None], trace: Trace
 ) -> dict[tuple[bytes, str], Callable[[Exchange], None]]:
     """The routes for the control port. `background` runs what may take longer than the loop waits."""
     return {
-        (b"GET", "/debug/sched"): lambda exchange: exchange.reply(Response(200, [schedule(service)])),
+        (b"GET", "/debug/sched"): lambda exchange: exchange.reply(Response(200, [schedule(cpu)])),
         (b"GET", "/debug/pprof/profile"): lambda exchange: background(exchange, profile(exchange)),
         (b"GET", "/debug/ort"): lambda exchange: background(exchange, operators(exchange, trace)),
     }

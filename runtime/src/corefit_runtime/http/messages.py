@@ -84,10 +84,10 @@ class Head:
     """A parsed request head. The parser calls the `on_` methods; header names are lower-case.
 
     Attributes:
-        facts: what the handler has worked out from it; equal heads are one object, so that it is there the next time.
+        decoded: what the handler has worked out from it; equal heads are one object, so that it is there the next time.
     """
 
-    __slots__ = ("chunked", "facts", "headers", "hosts", "keep_alive", "length", "messages", "method", "url")
+    __slots__ = ("chunked", "decoded", "headers", "hosts", "keep_alive", "length", "messages", "method", "url")
 
     def __init__(self) -> None:
         self.url = b""
@@ -98,7 +98,7 @@ class Head:
         self.keep_alive = True
         self.length = 0
         self.chunked = False
-        self.facts: object = None
+        self.decoded: object = None
 
     def on_message_begin(self) -> None:
         """A request begins: one, where the bytes are a head."""

@@ -15,7 +15,7 @@ KEPT_BYTES: Final = 4 << 20
 """Eight blocks of at most 4 MiB: what the heap would keep of such bodies anyway."""
 
 
-class Rooms:
+class BufferPool:
     """Gives out memory that nobody has to give back: whoever looks at it, tensor or response, refers to its block.
 
     Args:
@@ -51,10 +51,10 @@ def _measured() -> int:
     on that is the compiler's choice (cpython#130708), and a count too high would give out a block that is in use.
     """
     for references in range(1, 8):
-        rooms = Rooms(references)
+        buffers = BufferPool(references)
         for _ in range(2):
-            rooms(1, 0)
-        if len(rooms._kept) == 1:  # noqa: SLF001 - the class is this module's
+            buffers(1, 0)
+        if len(buffers._kept) == 1:  # noqa: SLF001 - the class is this module's
             return references
     return 0
 

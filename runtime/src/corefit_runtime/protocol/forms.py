@@ -23,9 +23,9 @@ MAX_DIMENSION: Final = 2**40
 MAX_RANK: Final = 16
 MAX_ELEMENTS: Final = 2**56
 """Of an empty tensor, were its dimensions of no size of size one: numpy can't tell of 2**63 bytes or more."""
-BYTES_ASIDE: Final = 16_384
+OFFLOAD_STRINGS: Final = 16_384
 """Bytes of a body from which its strings are made off the event loop: 0.2 us each, of four bytes or more."""
-COPIED_ASIDE: Final = 1 << 20
+OFFLOAD_COPIES: Final = 1 << 20
 """Bytes of a body from which tensors are copied off the event loop: at 2 to 10 GB/s it is half a millisecond."""
 STRING_BYTES: Final = 72
 """Memory of a short string in an array beside its characters: CPython's header, malloc's rounding, the reference."""
@@ -87,7 +87,7 @@ class Form:
         outputs: in the order of the response.
         rows: size of the leading dimension that all inputs share; 0 when they don't.
         elements: of all inputs together.
-        aside_from: bytes of a body above which its tensors are made off the event loop.
+        offload_from: bytes of a body above which its tensors are made off the event loop.
         timeout_us: the client's deadline in microseconds, as Triton's clients count it; 0 for none.
         heads: JSON parts of responses by the shapes of the outputs; used when all of them are binary.
     """
@@ -98,7 +98,7 @@ class Form:
     names: list[str]
     rows: int
     elements: int
-    aside_from: int
+    offload_from: int
     timeout_us: float
     all_binary: bool
     classified: bool
@@ -129,7 +129,7 @@ def read(text: memoryview, signature: Signature, *, max_tensors: int, max_depth:
         names=answer.names,
         rows=_rows(parts, signature),
         elements=sum(math.prod(part.shape) for part in parts),
-        aside_from=_aside_from(parts),
+        offload_from=_offload_from(parts),
         timeout_us=_number(wire.parameters or {}, "timeout"),
         all_binary=answer.all_binary,
         classified=answer.classified,
@@ -248,16 +248,16 @@ def _size(value: object, what: str) -> int:
     return value
 
 
-def _aside_from(parts: list[Part]) -> int:
+def _offload_from(parts: list[Part]) -> int:
     """Bytes of a body above which its binary tensors take too long to make: they are views else, in no time."""
     least, offset = sys.maxsize, 0
     for part in parts:
         if part.size is None:
             continue
         if part.datatype == "BYTES":
-            return BYTES_ASIDE
+            return OFFLOAD_STRINGS
         if part.datatype == "BOOL" or offset % NUMPY[part.datatype].itemsize:
-            least = COPIED_ASIDE
+            least = OFFLOAD_COPIES
         offset += part.size
     return least
 

@@ -18,11 +18,6 @@ MEMBERS: Final = {"gzip": 16, "x-gzip": 16, "deflate": 1}
 """A gzip file may have several members (RFC 1952, 2.2), and each takes a copy of those behind it."""
 
 
-def most(size: int, limit: int) -> int:
-    """Bytes that a body of `size` bytes may expand to, `limit` at most."""
-    return min(limit, MAX_RATIO * size)
-
-
 def expand(body: memoryview, encoding: bytes, limit: int) -> memoryview:
     """The body as it was before `Content-Encoding`.
 
@@ -50,6 +45,27 @@ def expand(body: memoryview, encoding: bytes, limit: int) -> memoryview:
         if not rest:
             return memoryview(expanded)
     raise InvalidInput(f"{len(rest)} bytes follow the {kind} body; {MEMBERS[kind]} members are taken")
+
+
+class ContentCoding:
+    """The `Content-Encoding` of one request, as the data plane undoes it.
+
+    Args:
+        encoding: the header's value.
+    """
+
+    __slots__ = ("_encoding",)
+
+    def __init__(self, encoding: bytes) -> None:
+        self._encoding = encoding
+
+    def most(self, size: int, limit: int) -> int:
+        """Bytes that a body of `size` bytes may expand to, `limit` at most."""
+        return min(limit, MAX_RATIO * size)
+
+    def expand(self, body: memoryview, limit: int) -> memoryview:
+        """As the function of the module."""
+        return expand(body, self._encoding, limit)
 
 
 def compressed(response: Response, accepted: bytes) -> Response:

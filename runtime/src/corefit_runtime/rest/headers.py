@@ -12,39 +12,39 @@ TIMEOUT_HEADERS: Final = (b"corefit-timeout-ms", b"x-envoy-expected-rq-timeout-m
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class InferenceHeaders:
     """What the headers of an inference request say.
 
     Attributes:
-        length: of the JSON part, None when all of the body is.
+        json_length: bytes of the JSON part, None when all of the body is.
         encoding: of the body.
         accepts: encodings that the client takes.
         timeout_s: how long the client waits; 0: it doesn't say.
     """
 
-    length: int | None
+    json_length: int | None
     encoding: bytes
     accepts: bytes
     timeout_s: float
 
 
-def facts_of(head: Head) -> Facts:
-    """The facts of this head.
+def headers_of(head: Head) -> InferenceHeaders:
+    """What this head says, worked out once for equal heads: they share a `Head`.
 
     Raises:
         InvalidInput: a header that should be a number is none.
     """
-    known = head.facts
-    if isinstance(known, Facts):
+    known = head.decoded
+    if isinstance(known, InferenceHeaders):
         return known
     headers = head.headers
-    facts = head.facts = Facts(
-        length=_header_length(headers),
+    decoded = head.decoded = InferenceHeaders(
+        json_length=_header_length(headers),
         encoding=headers.get(b"content-encoding", b""),
         accepts=headers.get(b"accept-encoding", b""),
         timeout_s=_header_timeout_s(headers),
     )
-    return facts
+    return decoded
 
 
 def _header_length(headers: dict[bytes, bytes]) -> int | None:

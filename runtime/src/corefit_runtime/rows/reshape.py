@@ -8,7 +8,7 @@ from corefit_runtime.rows.types import ROWS, Dims, Known, MixedError, Op, Result
 
 def reshape(op: Op) -> Result:
     """The same elements in the same order: the rows stay apart where they are the outermost axis before and after."""
-    x, target = op.need(0), op.shape(1)
+    x, target = op.require(0), op.shape(1)
     if x.axis is None and x.fixed:
         return _fixed_reshape(x, target)
     x, axis, dims = op.rows()

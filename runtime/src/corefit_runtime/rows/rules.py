@@ -92,7 +92,7 @@ def convolution(op: Op) -> Result:
     """Rows on axis 0, channels by the weights."""
     op.fixed_but(0)
     x, axis, dims = op.rows()
-    kernel = op.need(3 if op.node.op == "QLinearConv" else 1).dims
+    kernel = op.require(3 if op.node.op == "QLinearConv" else 1).dims
     if axis != 0 or kernel is None or len(kernel) < 2:
         raise MixedError
     channels = kernel[0] if op.node.op != "ConvTranspose" else None
@@ -101,7 +101,7 @@ def convolution(op: Op) -> Result:
 
 def matmul(op: Op) -> Result:
     """numpy.matmul: the last axis of the first with the last but one of the second."""
-    first, second = op.need(0), op.need(1)
+    first, second = op.require(0), op.require(1)
     _scalars(op.inputs[2:])
     return _product(first, second)
 
@@ -111,7 +111,7 @@ def qlinear_matmul(op: Op) -> Result:
     _scalars([*op.inputs[1:3], *op.inputs[6:]])
     if any(each is None or not each.fixed for each in op.inputs[4:6]):
         raise MixedError
-    return _product(op.need(0), op.need(3))
+    return _product(op.require(0), op.require(3))
 
 
 def _product(first: Known, second: Known) -> Known:
@@ -147,7 +147,7 @@ def gemm(op: Op) -> Result:
     """Two matrices' product and a third, fixed one."""
     op.fixed_but(0)
     x, axis, dims = op.rows()
-    weights = op.need(1)
+    weights = op.require(1)
     if axis != 0 or len(dims) != 2 or op.integer("transA", 0) or weights.rank != 2:
         raise MixedError
     width = (weights.dims or ())[0 if op.integer("transB", 0) else 1]
@@ -259,7 +259,7 @@ def linear_quantization(op: Op) -> Result:
     """By a scale that is one for all, or one for each element of an axis."""
     op.fixed_but(0)
     x, axis, dims = op.rows()
-    scale = op.need(1).dims
+    scale = op.require(1).dims
     if scale is None or op.integer("block_size", 0):
         raise MixedError
     if set(scale) - {1} and (len(scale) != 1 or wrapped(op.integer("axis", 1), len(dims)) == axis):

@@ -46,12 +46,12 @@ SIZES: Final = {
 
 def identity(op: Op) -> Result:
     """The same."""
-    return op.need(0)
+    return op.require(0)
 
 
 def transpose(op: Op) -> Result:
     """The axes in another order."""
-    x = op.need(0)
+    x = op.require(0)
     rank = x.rank
     order = op.integers("perm") or tuple(reversed(range(rank)))
     if sorted(order) != list(range(rank)):
@@ -66,7 +66,7 @@ def transpose(op: Op) -> Result:
 
 def squeeze(op: Op) -> Result:
     """Without some axes of size 1; without any named, those that happen to be 1 go."""
-    x = op.need(0)
+    x = op.require(0)
     axes = op.numbers("axes", 1)
     if not axes:
         raise MixedError
@@ -79,7 +79,7 @@ def squeeze(op: Op) -> Result:
 
 def unsqueeze(op: Op) -> Result:
     """With more axes of size 1."""
-    x = op.need(0)
+    x = op.require(0)
     axes = op.numbers("axes", 1) or ()
     rank = x.rank + len(axes)
     new = {wrapped(each, rank) for each in axes}
@@ -133,7 +133,7 @@ def slice_(op: Op) -> Result:
     """Of axes that don't hold the rows; or of a shape."""
     if op.opset < 10:
         raise MixedError
-    x, starts, ends = op.need(0), op.shape(1), op.shape(2)
+    x, starts, ends = op.require(0), op.shape(1), op.shape(2)
     axes = op.shape(3) if op.get(3) is not None else tuple(range(len(starts)))
     steps = op.shape(4) if op.get(4) is not None else (1,) * len(starts)
     places = [wrapped(whole(each), x.rank) for each in axes]
@@ -158,7 +158,7 @@ def _whole_axis(start: Size, end: Size, step: Size) -> bool:
 
 def gather(op: Op) -> Result:
     """Elements of an axis by their indices; or of a shape."""
-    x, indices = op.need(0), op.need(1)
+    x, indices = op.require(0), op.require(1)
     at = wrapped(op.integer("axis", 0), x.rank)
     if not x.data and x.values is not None and indices.fixed and indices.values is not None:
         picked = tuple(x.values[wrapped(whole(each), len(x.values))] for each in indices.values)
@@ -179,7 +179,7 @@ def gather(op: Op) -> Result:
 
 def expand(op: Op) -> Result:
     """As broadcasting with a tensor of that shape."""
-    return broadcast([op.need(0), _of_shape(op.shape(1))])
+    return broadcast([op.require(0), _of_shape(op.shape(1))])
 
 
 def constant_of_shape(op: Op) -> Result:

@@ -59,7 +59,7 @@ def table(op: Op) -> Known:
 def same_table(op: Op) -> Result:
     """As `table`, with as many features as before."""
     table(op)
-    return op.need(0).with_dims(op.need(0).dims or ())
+    return op.require(0).with_dims(op.require(0).dims or ())
 
 
 def classifier(op: Op) -> Result:

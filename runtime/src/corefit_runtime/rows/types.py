@@ -123,7 +123,7 @@ class Op:
         """An optional input."""
         return self.inputs[index] if index < len(self.inputs) else None
 
-    def need(self, index: int) -> Known:
+    def require(self, index: int) -> Known:
         """An input that must be there.
 
         Raises:
@@ -140,7 +140,7 @@ class Op:
         Raises:
             MixedError: it has no rows that are known apart.
         """
-        found = self.need(index)
+        found = self.require(index)
         if found.axis is None or found.dims is None:
             raise MixedError
         return found, found.axis, found.dims
@@ -161,7 +161,7 @@ class Op:
             NotAnalysedError: they depend on the elements of a request.
             MixedError: they aren't known.
         """
-        found = self.need(index)
+        found = self.require(index)
         if found.data:
             raise NotAnalysedError(f"{self.node.op} takes a size or a position from the data")
         if found.values is None:

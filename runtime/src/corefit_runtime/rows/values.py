@@ -38,7 +38,7 @@ def constant(op: Op) -> Result:
 
 def shape(op: Op) -> Result:
     """The sizes of a tensor."""
-    x = op.need(0)
+    x = op.require(0)
     sizes: list[Size] = list(x.dims or ())
     if x.dims is None or (x.axis is None and not x.fixed):
         return Known(sized=x.axis is not None or not x.fixed)
@@ -50,7 +50,7 @@ def shape(op: Op) -> Result:
 
 def size(op: Op) -> Result:
     """How many elements a tensor has."""
-    x = op.need(0)
+    x = op.require(0)
     return Known(dims=(), sized=x.axis is not None or not x.fixed)
 
 
@@ -64,7 +64,7 @@ def cast(op: Op) -> Result:
     """The elements in another type: those of a shape stay known where they are the same in it."""
     other = op.get(1)
     kind = op.integer("to", 0) if op.node.op == "Cast" else other.kind if other is not None else 0
-    x = op.need(0)
+    x = op.require(0)
     return replace(x, values=fitting(x.values, kind) if x.kind in RANGES else None, kind=kind)
 
 

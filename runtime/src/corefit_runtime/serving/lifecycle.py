@@ -28,9 +28,10 @@ from corefit_runtime.protocol.codec import Codec
 from corefit_runtime.protocol.signature import Signature
 from corefit_runtime.serving import loading
 from corefit_runtime.serving.plans import learned, limits_of, on_threads, sized
+from corefit_runtime.serving.readiness import Readiness
+from corefit_runtime.serving.servable import Published, Servable
 from corefit_runtime.settings.settings import Settings
 from corefit_runtime.telemetry import failures
-from corefit_runtime.telemetry.service import Service
 
 if TYPE_CHECKING:
     from corefit_runtime.tensors.tensor_spec import Tensors
@@ -42,12 +43,15 @@ MODEL_NOTES: Final = ("locale", "outputs")
 """What the engine may find of a model."""
 
 
-class Serving:
+class ModelLifecycle:
     """See the module.
 
     Args:
-        service: the state that is kept.
+        settings: which model, and how it is served.
+        published: what is in force; nobody else writes it.
+        readiness: of the process.
         pool: what runs the model.
+        doubt: why more may be granted than the plan goes by; empty when that is known.
 
     Attributes:
         grant: what the plan in force was made for; None before there is one.
@@ -55,8 +59,13 @@ class Serving:
         on_loaded: called when a model has been brought into service, before requests come to it.
     """
 
-    def __init__(self, service: Service, pool: Pool) -> None:
-        self._service = service
+    def __init__(
+        self, settings: Settings, published: Published, readiness: Readiness, pool: Pool, *, doubt: str = ""
+    ) -> None:
+        self._settings = settings
+        self._published = published
+        self._readiness = readiness
+        self._doubt = doubt
         self._pool = pool
         self._findings = Findings()
         self._samples: Tensors | None = None
@@ -73,19 +82,19 @@ class Serving:
         Raises:
             CorefitError: it can't be served, or not with this grant; a model that is served already stays.
         """
-        settings = self._service.settings
+        settings, model = self._settings, self._model
         async with self._changing:
             self.stamp = store.stamp(settings.model)  # Before it is read: what is written meanwhile is a change.
-            served = self._service.model.sha256 if self._service.model is not None else ""
+            served = model.sha256 if model is not None else ""
             loaded = await asyncio.to_thread(loading.load, settings, grant, served)
             self._samples = loaded.samples
             loaded.model.on_contradiction = self._on_contradiction(loaded.model)
             await self._adopt(loaded.model, grant, loaded.findings)
             for key, text in loaded.notes.items():
-                self._note(key, text)
+                self._published.note(key, text)
         self.on_loaded()
-        self._service.notes.pop("reload", None)
-        self._service.became_ready()
+        self._published.note("reload", "")
+        self._readiness.became_ready()
 
     async def reload(self) -> str:
         """Loads the model anew; returns what went wrong, the old one then goes on serving; empty when all is well."""
@@ -95,21 +104,27 @@ class Serving:
             await self.load(self.grant)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one serves
             reason, message = failures.warned(log, "the new model is not taken, the old one goes on", error)
-            self._service.notes["reload"] = f"{reason}: {message}"
+            self._published.note("reload", f"{reason}: {message}")
             return message
         log.info("the model was reloaded")
         return ""
 
-    async def regrant(self, grant: Grant) -> None:
-        """Fits the plan to another grant of CPU.
+    async def regrant(self, grant: Grant) -> bool:
+        """Fits the plan to another grant of CPU. False: none fits, the one in force stays, and a note says why."""
+        try:
+            async with self._changing:
+                if self._model is not None and grant != self.grant:
+                    await self._adopt(self._model, grant, self._findings)
+        except Exception as error:  # noqa: BLE001 - the plan in force goes on
+            _, message = failures.warned(log, "the plan stays as it is", error)
+            self._published.note("plan", message)
+            return False
+        self.plan_fits()
+        return True
 
-        Raises:
-            CorefitError: no plan fits the grant; the one in force stays.
-        """
-        async with self._changing:
-            model = self._service.model
-            if model is not None and grant != self.grant:
-                await self._adopt(model, grant, self._findings)
+    def plan_fits(self) -> None:
+        """The grant is again the one that the plan in force was made for."""
+        self._published.note("plan", "")
 
     async def measure_threads(self) -> None:
         """Where no number of threads that was measured meets the objective, measures more, as far as the grant goes.
@@ -120,7 +135,7 @@ class Serving:
         Raises:
             ModelError: the model's file was changed.
         """
-        settings, model, grant = self._service.settings, self._service.model, self.grant
+        settings, model, grant = self._settings, self._model, self.grant
         if model is None or grant is None or not settings.calibrate:
             return
         cores = loading.cores(grant)
@@ -128,19 +143,19 @@ class Serving:
             return
         findings = await asyncio.to_thread(loading.widened, settings, model, self._findings, self._samples, cores)
         async with self._changing:
-            if model is self._service.model:
+            if model is self._model:
                 await self._adopt(model, self.grant or grant, findings)
 
     async def learn(self) -> None:
         """Makes the plan by what requests took, where nothing could be measured before there were any."""
-        model, grant = self._service.model, self.grant
+        model, grant = self._model, self.grant
         if model is None or grant is None or self._findings.line is not None:
             return
         points, elements = self._pool.observed()
         if not points:
             return
         async with self._changing:
-            if model is self._service.model:
+            if model is self._model:
                 findings = learned(self._findings, points, elements, model.engine.threads.intra)
                 await self._adopt(model, self.grant or grant, findings)
 
@@ -152,13 +167,13 @@ class Serving:
         Raises:
             ModelError: there is no model, a trace is being made already, or the model's file was changed.
         """
-        model = self._service.model
+        model = self._model
         if model is None or self._tracing.locked():
             raise ModelUnavailable("no model is loaded yet" if model is None else "a trace is being made already")
         async with self._tracing:
             async with self._changing:
                 plain = model.engine
-                prefix = Path(self._service.settings.model_dir) / "trace"
+                prefix = Path(self._settings.model_dir) / "trace"
                 traced = await asyncio.to_thread(loading.traced, model, prefix, self._findings, self._samples)
                 model.engine = traced
             try:
@@ -170,7 +185,7 @@ class Serving:
 
     async def _adopt(self, model: Model, grant: Grant, findings: Findings) -> None:
         """Makes the plan and what it needs; then all of it is in force at once, or, where something fails, nothing."""
-        settings = self._service.settings
+        settings = self._settings
         plan = sized(settings, grant, findings)
         engine, wrong = await self._session(model, plan, findings)
         if wrong:
@@ -184,7 +199,7 @@ class Serving:
         self._pool.apply(limits)
         self.grant, self._findings = grant, findings
         self._publish(model, grant, plan, limits)
-        self._note("session", wrong)
+        self._published.note("session", wrong)
         # What calibration, an earlier model or an earlier plan has left.
         await asyncio.to_thread(heap.give_back)
 
@@ -207,10 +222,10 @@ class Serving:
             "requests are not joined or cut any more: %s; those that were are answered again", model.contradiction
         )
         async with self._changing:
-            if model is self._service.model and self.grant is not None:
+            if model is self._model and self.grant is not None:
                 await self._adopt(model, self.grant, self._findings)
                 cores = loading.cores(self.grant)
-                await asyncio.to_thread(loading.keep, self._service.settings, model, self._findings, cores)
+                await asyncio.to_thread(loading.keep, self._settings, model, self._findings, cores)
 
     async def _session(self, model: Model, plan: SizingPlan, findings: Findings) -> tuple[Engine, str]:
         """The session for a plan; the one there is, with the reason, where the model's file is gone or another."""
@@ -223,24 +238,15 @@ class Serving:
             _, message = failures.warned(log, "the session keeps its threads", error)
             return model.engine, message
 
-    def _note(self, key: str, text: str) -> None:
-        notes = self._service.notes
-        notes.pop(key, None)
-        if text:
-            notes[key] = text
-
-    def _doubt(self) -> str:
-        """Why the plan may be for more than is granted: where nobody says the limit and the kernel doesn't show it."""
-        return self._service.cgroup.unknown if self._service.settings.cpus is None else ""
+    @property
+    def _model(self) -> Model | None:
+        servable = self._published.servable
+        return servable.model if servable is not None else None
 
     def _publish(self, model: Model, grant: Grant, plan: SizingPlan, limits: Limits) -> None:
-        service, findings = self._service, self._findings
-        service.model = model
-        service.codec = _codec(service.settings, model)
-        service.profile = findings.profile
-        doubt = self._doubt()
-        why = f"{plan.why} But all CPUs of the node may be used: {doubt}." if doubt else plan.why
-        service.plan = PlanInForce(
+        findings, published = self._findings, self._published
+        why = f"{plan.why} But all CPUs of the node may be used: {self._doubt}." if self._doubt else plan.why
+        in_force = PlanInForce(
             grant_millicores=grant.millicores,
             workers=plan.workers,
             threads_per_worker=plan.threads_per_worker,
@@ -249,9 +255,11 @@ class Serving:
             batch_rows=limits.batch,
             why=why,
         )
+        codec = _codec(self._settings, model)
+        published.publish(Servable(model=model, codec=codec, plan=in_force, profile=findings.profile))
         for key in MODEL_NOTES:
-            self._note(key, model.engine.notes.get(key, ""))
-        service.notes["rows"] = findings.why
+            published.note(key, model.engine.notes.get(key, ""))
+        published.note("rows", findings.why)
         log.info(
             "plan: %d workers of %d threads, queue %d, chunk %d, batch %d. %s Rows: %s",
             plan.workers,

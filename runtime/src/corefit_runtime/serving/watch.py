@@ -13,9 +13,10 @@ from typing import Final
 from corefit_core.sizing import Grant
 from corefit_runtime.concurrency.backoff import delays
 from corefit_runtime.models import store
-from corefit_runtime.serving.lifecycle import Serving
+from corefit_runtime.serving.lifecycle import ModelLifecycle
 from corefit_runtime.telemetry import failures
-from corefit_runtime.telemetry.service import Service
+from corefit_runtime.telemetry.cpu import CpuMeter
+from corefit_runtime.telemetry.meter import Meter
 
 log: Final = logging.getLogger(__name__)
 POLL_S: Final = 0.1
@@ -28,14 +29,20 @@ class Watch:
     """See the module.
 
     Args:
-        service: told what could not be followed.
-        serving: holds what is in force.
+        lifecycle: holds what is in force.
         grant: finds what is granted now.
+        model: where its file is, where that is to be followed; empty: it isn't.
+        meter: counts how late the event loop is.
+        cpu: counts from look to look.
     """
 
-    def __init__(self, service: Service, serving: Serving, grant: Callable[[], Grant]) -> None:
-        self._service = service
-        self._serving = serving
+    def __init__(
+        self, lifecycle: ModelLifecycle, grant: Callable[[], Grant], *, model: str, meter: Meter, cpu: CpuMeter
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._model = model
+        self._meter = meter
+        self._cpu = cpu
         self._grant = grant
         self._refused: Grant | None = None
         self._delays = delays()
@@ -48,20 +55,21 @@ class Watch:
         while True:
             due = loop.time() + POLL_S
             await asyncio.sleep(POLL_S)
-            self._service.meter.loop_lag.observe(max(0.0, loop.time() - due))
+            self._meter.loop_lag.observe(max(0.0, loop.time() - due))
             await self.look_at_grant(loop.time())
             looks += 1
             if looks % LOOKS_A_SECOND == 0:
-                self._service.look_at_cpu()
+                self._cpu.look()
                 await self.look_at_model()
                 await self._learn()
 
     async def look_at_grant(self, now: float) -> None:
         """Fits the plan to the grant if they differ; what failed is tried again, ever more rarely."""
-        found, planned = self._grant(), self._serving.grant
+        found, planned = self._grant(), self._lifecycle.grant
         if found == planned:
             if self._refused is not None:
-                self._followed()
+                self._refused = None
+                self._lifecycle.plan_fits()
         elif found != self._refused:
             log.info("the grant changed: %dm to %dm", planned.millicores if planned else 0, found.millicores)
             self._delays = delays()
@@ -71,13 +79,12 @@ class Watch:
 
     async def look_at_model(self) -> None:
         """Loads a model anew whose file is another than the one that was tried last."""
-        settings = self._service.settings
-        if settings.watch_model and store.stamp(settings.model) != self._serving.stamp:
-            await self._serving.reload()
+        if self._model and store.stamp(self._model) != self._lifecycle.stamp:
+            await self._lifecycle.reload()
 
     async def _learn(self) -> None:
         try:
-            await self._serving.learn()
+            await self._lifecycle.learn()
         except Exception as error:  # noqa: BLE001 - the plan in force goes on, and so does the watch
             failures.warned(log, "the plan does not follow what requests took", error)
 
@@ -87,22 +94,15 @@ class Watch:
             await self._measuring
 
     async def _follow(self, found: Grant, now: float) -> None:
-        try:
-            await self._serving.regrant(found)
-        except Exception as error:  # noqa: BLE001 - the plan in force goes on, and so does the watch
-            _, self._service.notes["plan"] = failures.warned(log, "the plan stays as it is", error)
+        if not await self._lifecycle.regrant(found):
             self._refused, self._again_s = found, now + next(self._delays)
             return
-        self._followed()
+        self._refused = None
         if self._measuring is None or self._measuring.done():
             self._measuring = asyncio.create_task(self._measure())
 
-    def _followed(self) -> None:
-        self._refused = None
-        self._service.notes.pop("plan", None)
-
     async def _measure(self) -> None:
         try:
-            await self._serving.measure_threads()
+            await self._lifecycle.measure_threads()
         except Exception as error:  # noqa: BLE001 - as above
             failures.warned(log, "more threads were not measured", error)

@@ -53,7 +53,7 @@ async def test_a_client_that_hangs_up_while_it_is_parsed_aside_gets_no_run(float
         await held
         assert status(await made.ask(request(numbers(100_000)))) == 200
         assert not wire.sent
-        assert made.service.meter.admitted == made.service.meter.arrivals == 1
+        assert made.meter.admitted == made.meter.arrivals == 1
 
 
 async def test_a_client_that_hangs_up_meanwhile_has_nothing_more_made_of_what_it_sent(
@@ -78,7 +78,7 @@ async def test_a_client_that_hangs_up_meanwhile_has_nothing_more_made_of_what_it
         async with made.offload.turn:
             assert not wire.sent
         assert made.server.memory.held == 0
-        assert made.service.meter.arrivals == 0
+        assert made.meter.arrivals == 0
 
 
 async def test_what_a_body_expands_to_is_charged(floats: OnnxRuntimeEngine) -> None:
@@ -92,7 +92,7 @@ async def test_what_a_body_expands_to_is_charged(floats: OnnxRuntimeEngine) -> N
         answer = await made.ask(packed)
         assert status(answer) == 503
         assert b"retry-after: 1" in answer
-        assert made.service.meter.rejected["memory"] == 1
+        assert made.meter.rejected["memory"] == 1
 
 
 async def test_what_json_takes_when_it_is_decoded_is_charged(floats: OnnxRuntimeEngine) -> None:
@@ -110,7 +110,7 @@ async def test_what_the_loaded_model_leaves_no_room_for_is_too_large(floats: Onn
     """It got 503 and Retry-After for ever: only what --max-body-memory never has room for was too large."""
     async with port(floats) as made:
         made.server.memory.limit = 2 << 20
-        made.api.bound_memory(2 << 20)
+        made.plane.bound_memory(2 << 20)
         assert status(await made.ask(request(numbers(200_000)))) == 413
 
 

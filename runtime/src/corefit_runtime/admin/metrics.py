@@ -1,4 +1,4 @@
-"""The Prometheus exposition of the service: a collector that reads the meter when it is scraped.
+"""The Prometheus exposition: a collector that reads the meter when it is scraped.
 
 Names follow Prometheus' conventions (base units, `_total`); the label `model` is on all that concern the model.
 """
@@ -12,35 +12,36 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from corefit_core.report import BOUNDS_S, Counters, Histogram
+from corefit_runtime import __version__
+from corefit_runtime.admin.report import Reporter
 from corefit_runtime.telemetry.meter import Meter, max_resident_bytes
-from corefit_runtime.telemetry.service import VERSION, Service
 
 EVERY: Final = 4
 """Every fourth bound is exported: doubling buckets, 21 a histogram instead of 81."""
 
 
-def render(service: Service) -> bytes:
+def render(reporter: Reporter) -> bytes:
     """The text that `/metrics` answers."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service))
+    registry.register(_Collector(reporter))
     return bytes(generate_latest(registry))
 
 
 class _Collector:
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
 
     def collect(self) -> Iterator[Metric]:
         """All families, from one snapshot."""
-        service = self._service
-        model = service.settings.name
-        counters = service.counters()
-        yield from _request_counters(counters, service.meter, model)
+        reporter = self._reporter
+        model = reporter.settings.name
+        counters = reporter.counters()
+        yield from _request_counters(counters, reporter.meter, model)
         yield from _cpu_counters(counters)
-        if service.cgroup.throttling().counted:
+        if reporter.cpu.throttling().counted:
             yield from _throttling_counters(counters)
-        yield from _gauges(service, model)
-        meter = service.meter
+        yield from _gauges(reporter, model)
+        meter = reporter.meter
         for name, text, live in (
             ("corefit_queue_wait_seconds", "From arrival to the start of the first run.", meter.queue_wait),
             ("corefit_service_seconds", "Worker time that a request took.", meter.service_time),
@@ -50,7 +51,7 @@ class _Collector:
         lag = "How late the event loop came to a timer."
         yield _histogram("corefit_event_loop_lag_seconds", lag, meter.loop_lag.frozen(), (), ())
         info = InfoMetricFamily("corefit_build", "Version of the runtime.")
-        info.add_metric((), {"version": VERSION})
+        info.add_metric((), {"version": __version__})
         yield info
 
 
@@ -90,20 +91,20 @@ def _throttling_counters(counters: Counters) -> Iterator[Metric]:
         yield CounterMetricFamily(name, text, value=value)
 
 
-def _gauges(service: Service, model: str) -> Iterator[Metric]:
-    gauges, plan = service.gauges(), service.plan
+def _gauges(reporter: Reporter, model: str) -> Iterator[Metric]:
+    gauges, plan = reporter.gauges(), reporter.plan
     for name, text, value in (
         ("corefit_requests_queued", "Requests that wait for a worker.", gauges.queued),
         ("corefit_requests_in_flight", "Requests in the process.", gauges.in_flight),
         ("corefit_workers_busy", "Workers that run the model.", gauges.busy_workers),
-        ("corefit_ready", "Whether the model is served.", int(service.ready)),
+        ("corefit_ready", "Whether the model is served.", int(reporter.readiness.ready)),
         ("corefit_plan_workers", "Worker threads of the plan in force.", plan.workers),
         ("corefit_plan_threads_per_worker", "Threads of one run.", plan.threads_per_worker),
         ("corefit_plan_queue_depth", "Requests that may wait.", plan.queue_depth),
         ("corefit_plan_chunk_rows", "Rows of one run of a large request; 0: not cut.", plan.chunk_rows),
         ("corefit_plan_batch_rows", "Rows up to which requests are joined; 0: not.", plan.batch_rows),
         ("corefit_grant_cores", "CPU granted.", plan.grant_millicores / 1000),
-        ("corefit_objective_seconds", "The latency objective.", service.settings.objective_s),
+        ("corefit_objective_seconds", "The latency objective.", reporter.settings.objective_s),
     ):
         family = GaugeMetricFamily(name, text, labels=("model",))
         family.add_metric((model,), value)

@@ -1,0 +1,1 @@
+"""The data plane: from a request's bytes or tensors to its answer, whatever carried them. Knows no transport."""
