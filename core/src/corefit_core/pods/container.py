@@ -93,7 +93,7 @@ def container(spec: ServingSpec, image: str, millicores: int, *, link_local: boo
     """The container of a pod that is the runtime's own.
 
     Args:
-        spec: what is asked for.
+        spec: of the resource.
         image: of the runtime, where the resource names none.
         millicores: that it starts with.
         link_local: whether models may come from link-local and cloud metadata addresses.
@@ -158,7 +158,7 @@ def _empty(placement: Placement) -> tuple[str, ...]:
 
 
 def _mounts(spec: ServingSpec, placement: Placement) -> list[Manifest]:
-    beside: list[Manifest] = [
+    of_sidecar: list[Manifest] = [
         {"name": placement.volume("socket"), "mountPath": naming.SOCKET_DIR},
         # Where something is mounted the API server puts no token: the runtime has no use for the application's.
         {"name": placement.volume("no-token"), "mountPath": TOKEN_MOUNT, "readOnly": True},
@@ -166,7 +166,7 @@ def _mounts(spec: ServingSpec, placement: Placement) -> list[Manifest]:
     return [
         {"name": placement.volume("models"), "mountPath": "/models"},
         {"name": placement.volume("tmp"), "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, on a volume of its own
-        *(beside if placement is AS_SIDECAR else []),
+        *(of_sidecar if placement is AS_SIDECAR else []),
         *({"name": volume["name"], "mountPath": path, "readOnly": True} for volume, path in _sources(spec, placement)),
         *({**mount, "name": placement.declared_volume(mount["name"])} for mount in spec.template.volume_mounts),
     ]

@@ -20,7 +20,7 @@ def named(containers: Sequence[Mapping[str, Any]], number: int) -> list[Manifest
     declares the port already.
 
     Returns:
-        None where that can't be: the name is another port's, or the port has another name wherever it could be told.
+        None where that can't be: the name is another port's, or the port has another name wherever it could get ours.
     """
     if any(_ports(container) is None for container in containers):
         return None  # refused by the API server, which says so better
@@ -60,8 +60,8 @@ def _calls(container: Mapping[str, Any], number: int) -> bool:
 
 
 def _declared(container: Mapping[str, Any], number: int) -> Manifest:
-    told, ports = {"name": PORT_NAME, "containerPort": number, "protocol": _TCP}, _ports(container) or []
+    declared, ports = {"name": PORT_NAME, "containerPort": number, "protocol": _TCP}, _ports(container) or []
     entries = _entries(container, number)
     if not entries:
-        return {**container, "ports": [*ports, told]}
-    return {**container, "ports": [{**port, **told} if port is entries[0] else port for port in ports]}
+        return {**container, "ports": [*ports, declared]}
+    return {**container, "ports": [{**port, **declared} if port is entries[0] else port for port in ports]}

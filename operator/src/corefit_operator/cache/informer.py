@@ -43,7 +43,7 @@ class Informer:
     """Feeds a view, and says which resources became dirty.
 
     Args:
-        relisted: told of each object that came from a list, not from a watch.
+        relisted: called with each object that came from a list, not from a watch.
         login: gives kopf its way to the API server.
     """
 
@@ -122,7 +122,7 @@ class Informer:
         self._view.put_service(raw)
 
     def _service_event(self, type_: str | None, raw: Mapping[str, Any]) -> None:
-        """Wakes the reconcile when something was asked for: every write of a status comes back as an event too."""
+        """Wakes the reconcile when the spec has changed: every write of a status comes back as an event too."""
         if type_ == "DELETED":
             key = self._view.drop_service(raw)
             self._asked.pop(key, None)

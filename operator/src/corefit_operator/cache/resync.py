@@ -42,7 +42,7 @@ class Resync:
     """Compares the view with lists.
 
     Args:
-        dirty: told of each resource whose view was wrong.
+        dirty: called with each resource whose view was wrong.
         namespaces: to list; empty for all.
         period_s: seconds between two comparisons at most.
     """

@@ -1,4 +1,4 @@
-"""What the operator believes the cluster to be: the newest state of each object that it was told of.
+"""What the operator believes the cluster to be: the newest state of each object that it has seen.
 
 A cache that may lag, and is treated so: a decision taken from it is written with a precondition, or is one that
 the API server finds to change nothing. May not do I/O.

@@ -42,7 +42,7 @@ def own_pods(spec: ServingSpec) -> dict[str, str]:
 
     Pods that got the runtime from a resource of mode Sidecar of the same name, which is gone, bear its label until they
     are restarted: requests must not be sent to them, nor their ports be closed. A Deployment's selector can't be
-    changed, and its pods are told by their owner anyway.
+    changed, and its pods are known by their owner anyway.
     """
     return {**naming.selector(spec.name), naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
 

@@ -67,7 +67,7 @@ async def _created(cluster: Cluster, manifest: Manifest) -> dict[str, Any]:
 async def _updated(cluster: Cluster, manifest: Manifest, known: Child) -> dict[str, Any]:
     """A child that is there, also a Service one of whose ports somebody has given another number.
 
-    Ports are merged by number: that one would stay beside ours, with the same name, and the API server refuses both.
+    Ports are merged by number: that one would stay next to ours, with the same name, and the API server refuses both.
     So the list is overwritten first.
     """
     version = known.metadata.resource_version

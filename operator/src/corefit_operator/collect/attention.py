@@ -35,7 +35,7 @@ class Attention:
     Args:
         fetch: how a pod is asked.
         look: has a resource looked at in so many seconds, unless it is earlier.
-        called: told of each call, for the metrics.
+        called: counts each call, for the metrics.
         clock: monotonic seconds.
     """
 

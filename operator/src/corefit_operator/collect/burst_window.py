@@ -30,10 +30,10 @@ def look(reports: Mapping[str, Report], memory: BurstWindow, now: float) -> Verd
     """The verdict over the last whole stretch; None until there is one."""
     if memory.at is not None and now - memory.at < SPAN_S:
         return memory.verdict
-    told = {uid: (report.boot_id, report.burst) for uid, report in reports.items() if report.burst is not None}
+    newest = {uid: (report.boot_id, report.burst) for uid, report in reports.items() if report.burst is not None}
     if memory.at is not None:
-        pairs = [(memory.seen[uid], new) for uid, new in told.items() if uid in memory.seen]
+        pairs = [(memory.seen[uid], new) for uid, new in newest.items() if uid in memory.seen]
         stretches = [(old[1], new[1]) for old, new in pairs if old[0] == new[0]]
         memory.verdict = burst.verdict(stretches, now - memory.at) if stretches else None
-    memory.at, memory.seen = now, told
+    memory.at, memory.seen = now, newest
     return memory.verdict

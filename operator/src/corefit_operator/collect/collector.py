@@ -55,7 +55,7 @@ class Collector:
 
     Args:
         fetch: how a pod is asked.
-        observe: told of each pod's outcome, for the metrics.
+        observe: counts each pod's outcome, for the metrics.
     """
 
     def __init__(self, fetch: Fetch, observe: Callable[[str], None]) -> None:

@@ -23,7 +23,7 @@ IDLE_S: Final = 60.0
 
 
 class ReportAddress(NamedTuple):
-    """Where a pod's admin port is, and what is asked for there."""
+    """Where a pod's admin port is, and the path to ask there."""
 
     address: str
     port: int
@@ -158,7 +158,7 @@ class _Connection(asyncio.Protocol):
         self._fail(ConnectionResetError(f"hung up: {exc or 'in the midst of an answer'}"))
 
     def on_message_begin(self) -> None:
-        """Of the parser: an answer begins, maybe one that nobody asked for."""
+        """Of the parser: an answer begins, maybe one without a request."""
         if not self._waited_for:
             self.close()
 

@@ -18,7 +18,7 @@ class Backoff(msgspec.Struct):
     failures: int = 0
 
     def failed(self, retry_after_s: float | None) -> float:
-        """Seconds to wait now: no less than what the other side asked for."""
+        """Seconds to wait now: no less than the other side wants."""
         self.failures += 1
         grown = min(MOST_S, FIRST_S * 2.0 ** min(self.failures - 1, 10)) * spread(1 - JITTER)
         return max((retry_after_s or 0.0) * spread(1), grown)

@@ -1,4 +1,4 @@
-"""How the program's parts run beside each other and end: the first that ends, ends all. May not know what they do."""
+"""How the program's parts run side by side and end: the first that ends, ends all. May not know what they do."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ class Stopping:
             loop.add_signal_handler(number, self._asked.set)
 
     async def wait(self) -> None:
-        """Until the process is told to end."""
+        """Until the process gets the signal to end."""
         await self._asked.wait()
 
 

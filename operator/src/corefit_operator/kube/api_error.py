@@ -36,7 +36,7 @@ class ApiError(CorefitError):
 
 
 def excerpt(data: bytes) -> str:
-    """The beginning of what was answered, to be told."""
+    """The beginning of the answer, for a message."""
     return data[:200].decode(errors="replace")
 
 

@@ -41,7 +41,7 @@ class Cluster:
 
     Args:
         client: owns the connections; closed by whoever made it.
-        observe: told of each request's verb, resource and status (0: no answer), for the metrics.
+        observe: counts each request's verb, resource and status (0: no answer), for the metrics.
         fence: says whether this process may write; None for writes that need no leave.
         timeout_s: seconds after which a request that was sent is given up.
     """

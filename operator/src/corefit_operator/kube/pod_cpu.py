@@ -16,7 +16,7 @@ Named = TypeVar("Named", Container, ContainerStatus)
 
 
 class ResizePending(msgspec.Struct, frozen=True, kw_only=True):
-    """A resize that was asked for and is not granted, in the kubelet's words (KEP-1287).
+    """A resize that was requested and is not granted, in the kubelet's words (KEP-1287).
 
     Deferred: there is no room at the moment. Infeasible: there never will be on this node.
     """

@@ -50,7 +50,7 @@ class ContainerPort(Decoded, frozen=True, kw_only=True):
 
 
 class Container(Decoded, frozen=True, kw_only=True):
-    """What is asked for a container."""
+    """The spec of a container."""
 
     name: str = ""
     ports: tuple[ContainerPort, ...] = ()
@@ -58,7 +58,7 @@ class Container(Decoded, frozen=True, kw_only=True):
 
 
 class PodSpec(Decoded, frozen=True, kw_only=True):
-    """What is asked for a pod; the node is empty until it is scheduled."""
+    """The spec of a pod; the node is empty until it is scheduled."""
 
     node_name: str = ""
     containers: tuple[Container, ...] = ()

@@ -1,6 +1,6 @@
 """Requests to the API server: whose turn it is, whether a write may be sent, how long it may take, and what came back.
 
-May not know what is asked for: that is `cluster`'s.
+May not know what is requested: that is `cluster`'s.
 """
 
 import math

@@ -39,7 +39,7 @@ class Template(Decoded, frozen=True, kw_only=True):
 
 
 class DeploymentSpec(Decoded, frozen=True, kw_only=True):
-    """What the Deployment or StatefulSet was asked for; absent replicas are 1, as in apps/v1."""
+    """The spec of a Deployment or StatefulSet; absent replicas are 1, as in apps/v1."""
 
     replicas: int = 1
     update_strategy: UpdateStrategy = UpdateStrategy()

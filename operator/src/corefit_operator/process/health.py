@@ -19,7 +19,7 @@ SHUTDOWN_S: Final = 1.0
 
 @asynccontextmanager
 async def serving(host: str, port: int, metrics: Metrics, started: asyncio.Event) -> AsyncIterator[int]:
-    """Serves /healthz, /readyz and /metrics while the block runs; gives the port, of use where 0 was asked for."""
+    """Serves /healthz, /readyz and /metrics while the block runs; gives the port, of use where it was to be any."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")  # answered by the loop that all work runs on: a stuck one doesn't answer

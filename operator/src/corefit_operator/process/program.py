@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         host, port: of health and metrics.
         round_s: seconds between two collections of reports.
         resync_s: seconds between two comparisons of the view with whole lists, at most.
-        via: how reports are asked for; auto is by pod address inside a cluster, by the API server's proxy outside.
+        via: how reports are fetched; auto is by pod address inside a cluster, by the API server's proxy outside.
         identity: who says Events, and who leads.
         lease: to lead by; None for an operator that is alone by someone else's word.
         upgrades_at_once: resources whose pods may be rolled at a time on the operator's own account.
@@ -171,7 +171,7 @@ def _reconciler(
 async def _fetches(
     stack: AsyncExitStack, via: Via, configuration: Configuration, metrics: Metrics
 ) -> list[collector.Fetch]:
-    """How pods are asked for a report, and whether they call for attention."""
+    """How reports are fetched, and whether they call for attention."""
     paths = (report.REPORT_PATH, report.ATTENTION_PATH)
     if via == "pod" or (via == "auto" and connection.in_cluster()):
         client = await stack.enter_async_context(ReportClient(report.MAX_BYTES, time.monotonic))

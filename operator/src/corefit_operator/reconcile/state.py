@@ -55,7 +55,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
 
     Attributes:
         uid: of the resource; another one under the same name starts from nothing.
-        desired_before: what it asked for when it was looked at last.
+        desired_before: what it asked for at the last reconcile.
         children: what was applied, and when refused ones are tried again.
         observation: what the pods said.
         recommender: what the recommender remembers.

@@ -72,7 +72,7 @@ class Headroom:
         return found
 
     def take(self, node: str, millicores: int) -> None:
-        """Counts what was just asked for (or given back, below zero) until the next look."""
+        """Counts what was just requested (or given back, below zero) until the next look."""
         if node in self._seen:
             self._seen[node].millicores -= millicores
 

@@ -30,7 +30,7 @@ from corefit_operator.telemetry.recorder import Budget
 
 LOG: Final = logging.getLogger(__name__)
 GRACE_S: Final = 1.0
-"""Seconds that a deferred resize may wait: another pod's shrinking, asked for at the same time, frees the room."""
+"""Seconds that a deferred resize may wait: another pod's shrinking, requested at the same time, frees the room."""
 SILENT_S: Final = 10.0
 """Seconds after which a resize that the kubelet says nothing of counts as one that it doesn't do: it takes 0.1."""
 BLOCKED_S: Final = 60.0
@@ -38,13 +38,13 @@ BLOCKED_S: Final = 60.0
 UNSUPPORTED_S: Final = 600.0
 """Seconds until a cluster that can't resize, or a node whose kubelet won't, is asked again: upgrades are rare."""
 FAILED_S: Final = 5.0
-"""Seconds until a resize that the API server could not carry out is asked for again."""
+"""Seconds until a resize that the API server could not carry out is requested again."""
 ALL: Final = ""
 """In place of a node: everywhere."""
 
 
 class PendingResize(msgspec.Struct, frozen=True, kw_only=True):
-    """A resize that was asked for and is not yet in force in the process."""
+    """A resize that was requested and is not yet in force in the process."""
 
     millicores: int
     at: float
@@ -116,7 +116,7 @@ class Resizer:
             known = await self._headroom.of(nodes)
         except ApiError as error:
             LOG.warning(
-                "%s/%s: the nodes can't be asked for room, so none is counted on: %s",
+                "%s/%s: the nodes' room is not known, so none is counted on: %s",
                 spec.namespace,
                 spec.name,
                 error,

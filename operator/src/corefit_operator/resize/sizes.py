@@ -52,7 +52,7 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         wanted: millicores that each pod is to have.
         granted: what those that serve have.
-        steps: what was asked for in this round.
+        steps: the resizes that were requested in this round.
         waiting: resizes that are not in force yet.
         problem: why not all is as wanted.
     """
@@ -97,7 +97,7 @@ def _wanted(scene: SizingInput, pod: Pod) -> int:
 
 
 def wanted(scene: SizingInput) -> int:
-    """What each pod is to have, as people are told."""
+    """What each pod is to have, as people read it."""
     decided = scene.decision.millicores if scene.decision is not None and scene.spec.mode != "Manual" else None
     return decided or scene.spec.millicores
 

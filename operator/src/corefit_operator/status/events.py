@@ -12,7 +12,7 @@ from corefit_operator.status.conditions import table
 from corefit_operator.telemetry.recorder import Event
 
 _EXPECTED: Final = ("Starting", "ScaledToZero")
-"""Not serving yet, or no longer, as was asked for: nothing to warn of."""
+"""Not serving yet, or no longer, as the spec wants it: nothing to warn of."""
 
 
 def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list[Event]:

@@ -82,7 +82,7 @@ class Metrics:
         self.requests.labels(verb, resource, str(status)).inc()
 
     def report(self, outcome: str) -> None:
-        """One pod was asked for its report."""
+        """The operator asked one pod for its report."""
         self.reports.labels(outcome).inc()
 
     def call(self, key: Key) -> None:
@@ -94,7 +94,7 @@ class Metrics:
         self.scalings.labels(*key, "up" if replicas > current else "down").inc()
 
     def resize(self, key: Key, outcome: str) -> None:
-        """A resize was asked for, or something came of it."""
+        """The operator requested a resize, or something came of it."""
         self.resizes.labels(*key, outcome).inc()
 
     def set_kinds(self, gauge: Gauge, key: Key, kinds: Sequence[str], values: Sequence[float] | None) -> None:

@@ -153,7 +153,7 @@ class Sidecars:
         return ""
 
     async def _fresh(self, what: str, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """An answer that is not old; it is asked for once, however many resources want it at the same time."""
+        """An answer that is not old; one request serves, however many resources want it at the same time."""
         kept = self._answers.get(what)
         if kept is not None and self._clock() - kept.at <= FRESH_S:
             return kept.value
