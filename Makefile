@@ -32,6 +32,7 @@ lint: setup ## ruff, mypy, import contracts, chart, drift of generated files
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) python -m corefit_operator.crd --check
+	$(RUN) python docs/layers.py --check
 	"$$($(RUN) corefit-devcluster build --which helm)" lint --strict charts/corefit
 
 bench: setup ## the runtime against onnxruntime itself and against plain servers
