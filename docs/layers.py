@@ -15,7 +15,13 @@ from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
 ROOT: Final = Path(__file__).parents[1]
-SOURCES: Final = {"corefit_core": "core", "corefit_operator": "operator", "corefit_runtime": "runtime"}
+SOURCES: Final = {
+    "corefit_core": "core",
+    "corefit_operator": "operator",
+    "corefit_runtime": "runtime",
+    "corefit": "cli",
+    "corefit_devcluster": "devcluster",
+}
 DRAWN: Final = ("corefit_core", "corefit_core.recommender", "corefit_operator", "corefit_runtime")
 WIDTH: Final = 980
 """Pixels of a picture; so are those below, of a row, of a box in a row, of a character."""

@@ -18,7 +18,7 @@ def test_the_page_and_its_pictures_are_those_of_the_contracts() -> None:
 
 def test_every_package_with_modules_has_a_contract() -> None:
     known = {layers.package for layers in _made()["contracts"]()}
-    for source in ("core", "operator", "runtime"):
+    for source in ("core", "operator", "runtime", "cli", "devcluster"):
         packages = {path.parent for path in (ROOT / source / "src").rglob("*.py") if path.name != "__init__.py"}
         names = {".".join(path.relative_to(ROOT / source / "src").parts) for path in packages}
         assert names <= known, f"{source}: packages without a layers contract"
