@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 CLUSTER ?= dev
 
-.PHONY: help demo demo-docs test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-floods bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf bench-mutation cluster-up cluster-down images setup
+.PHONY: help demo demo-docs test test-cgroup2 nightly lint bench bench-operator bench-autoscale bench-failover bench-floods bench-rollouts bench-resize bench-flash bench-startup bench-sidecar bench-mlperf bench-mutation bench-queue cluster-up cluster-down images setup
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -75,6 +75,9 @@ bench-mlperf: setup ## MLPerf's load generator judges p99 within the objective a
 bench-mutation: setup ## mutation testing of core: 400 mutants against its quick tests (SAMPLE=..., MODULE=recommender)
 	$(UV) run --no-sync --with cosmic-ray==8.7.0 --with pytest-cov==7.0.0 python bench/mutation/run.py --sample $(or $(SAMPLE),400) $(if $(MODULE),--module $(MODULE))
 
+bench-queue: setup ## blind clients before one to four pods, with and without one queue between them, on a real cluster
+	PYTHONPATH=$(CURDIR) $(RUN) python bench/queue/run.py
+
 bench-sidecar: setup ## a prediction by socket, loopback address and Service (N=rounds), on a real cluster
 	ROUNDS=$(or $(N),16) $(RUN) pytest tests/e2e/test_sidecar_transport.py -s
 
@@ -84,7 +87,7 @@ cluster-up: setup ## a real one-machine Kubernetes for development
 cluster-down: setup ## takes it down and leaves nothing behind
 	$(RUN) corefit-devcluster down --name $(CLUSTER)
 
-images: setup ## the operator's and the runtime's images, as OCI archives
+images: setup ## the images of operator, runtime and balancer, as OCI archives
 	$(RUN) corefit-devcluster images
 
 setup: $(STAMP) ## uv, and the packages by the lock; the programs are then in .venv/bin

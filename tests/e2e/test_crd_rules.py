@@ -67,6 +67,8 @@ ACCEPTED = {
         "template": {"serviceAccountName": "a.b-c", "priorityClassName": "high", "imagePullSecrets": [{"name": "a.b"}]}
     },
     "target-name": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Deployment", "name": "1-a.b-2"}}},
+    "direct": {"routing": {"balancing": "Direct"}, "mode": "Sidecar"},
+    "queue": {"routing": {"balancing": "Queue"}},
     "application": {"application": {"containers": [{"name": "web", "image": "web"}], "port": 9000}},
 }
 
@@ -106,6 +108,12 @@ REFUSED = {
     "revision-number": ({"model": {"uri": URI, "revision": 2}}, "spec.model.revision"),
     "min-above-max": ({"scaling": {"minReplicas": 5, "maxReplicas": 2}}, "minReplicas must not be above maxReplicas"),
     "min-zero": ({"scaling": {"minReplicas": 0}}, "spec.scaling.minReplicas"),
+    "balancing": ({"routing": {"balancing": "Random"}}, "spec.routing.balancing"),
+    "queue-sidecar": ({"mode": "Sidecar", "routing": {"balancing": "Queue"}}, "balancing Queue is for pods of the"),
+    "queue-application": (
+        {"application": {"containers": [{"name": "web", "image": "web"}]}, "routing": {"balancing": "Queue"}},
+        "balancing Queue is for pods of the",
+    ),
     "mode": ({"scaling": {"mode": "Magic"}}, "spec.scaling.mode"),
     "replicas-negative": ({"scaling": {"replicas": -1}}, "spec.scaling.replicas"),
     "window-negative": ({"scaling": {"downStabilizationSeconds": -1}}, "spec.scaling.downStabilizationSeconds"),

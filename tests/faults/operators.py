@@ -30,7 +30,14 @@ POLICY = {
     "serviceAccounts": ["*"],
     "priorityClasses": ["*"],
 }
-RUNTIME = ("--runtime-image", "corefit.local/runtime:0.1.0", "--policy", json.dumps(POLICY))
+RUNTIME = (
+    "--runtime-image",
+    "corefit.local/runtime:0.1.0",
+    "--balancer-image",
+    "haproxy",
+    "--policy",
+    json.dumps(POLICY),
+)
 """What operators outside the cluster are started with: the image that the devcluster loads, and everything allowed."""
 NURSERY = """
 import gc, json, os, sys, threading

@@ -7,7 +7,7 @@ remembers the way to a state is left out as well, so that it can be compared wit
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import zip_longest
 from typing import Any, get_args
 
@@ -62,9 +62,13 @@ State = dict[str, Any]
 def state(get: Get, namespace: str, *, history: bool = True) -> State:
     """All that a service is made of: what each object asks for and says, by kind and name."""
     found: dict[str, Any] = {}
-    for kind, path in KINDS.items():
+    listed = {kind: get(path.format(namespace)).get("items", ()) for kind, path in KINDS.items()}
+    left = frozenset() if history else _left(listed["Deployment"])
+    for kind, items in listed.items():
         dropped = INCIDENTAL if history and kind not in BY_CHANCE else INCIDENTAL | HISTORICAL
-        for item in get(path.format(namespace)).get("items", ()):
+        for item in items:
+            if item["metadata"]["name"] in left:
+                continue  # the operator may not delete, so the objects of a balancer that went stay, without pods
             if kind == "ReplicaSet" and not history and not item["spec"].get("replicas"):
                 continue  # kept to go back to, which is nobody's intention here
             name = normal(kind, item["metadata"]["name"])
@@ -72,6 +76,13 @@ def state(get: Get, namespace: str, *, history: bool = True) -> State:
             text = UID.sub("UID", text.replace(namespace, "NAMESPACE").replace(item["metadata"]["name"], name))
             found.setdefault(f"{kind}/{name}", []).append(text)
     return {key: [json.loads(text) for text in sorted(texts)] for key, texts in sorted(found.items())}
+
+
+def _left(deployments: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The names of the objects of balancers without pods."""
+    idle = [d["metadata"]["name"] for d in deployments if not d["spec"].get("replicas")]
+    balancers = [name for name in idle if name.endswith("-balancer")]
+    return frozenset(balancers) | {f"{name.removesuffix('-balancer')}-pods" for name in balancers}
 
 
 def normal(kind: str, name: str) -> str:

@@ -25,6 +25,10 @@ def _said() -> dict[str, set[str]]:
                 if isinstance(kind, ast.Constant):
                     reasons[kind.value] |= {reason.value} if isinstance(reason, ast.Constant) else set()
     reasons["Injectable"] |= set(OFFERS)
+    for node in ast.walk(ast.parse((SOURCE / "balancer/balancing.py").read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Balancing":
+            given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"]
+            reasons["BalancerReady"] |= {value.value for value in given if isinstance(value, ast.Constant)}
     return reasons
 
 

@@ -17,6 +17,8 @@ FIELD_MANAGER: Final = "corefit-operator"
 
 LABEL_SERVICE: Final = f"{GROUP}/inferenceservice"
 """On every child and every runtime pod: the name of its InferenceService (see `label_value`)."""
+LABEL_BALANCER: Final = f"{GROUP}/balancer"
+"""On the pods of a balancer, which bear no `LABEL_SERVICE`: the name of the InferenceService behind it."""
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "corefit"
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied-hash"
@@ -25,6 +27,8 @@ ANNOTATION_OWNER: Final = f"{GROUP}/owner-uid"
 """On every child: the uid of its resource. A child that lost its owner reference is mended for that resource alone."""
 ANNOTATION_SPEC_HASH: Final = f"{GROUP}/asked-hash"
 """On a Deployment: the hash of what the resource asked for, by which a change of the operator's own is told."""
+ANNOTATION_BALANCER_CONFIG: Final = f"{GROUP}/haproxy.cfg"
+"""On the pods of a balancer: HAProxy's configuration, which they read as a file."""
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 """On an InferenceService: `"true"` stops every write that the operator would make for it."""
 
@@ -100,6 +104,16 @@ def child_name(service: str) -> str:
     stem = re.sub(r"[^a-z0-9-]+", "-", service.lower()).strip("-")
     stem = stem if stem[:1].isalpha() else f"s-{stem}"
     return f"{stem[: _CHILD_MAX - _HASH_LEN - 1].strip('-')}-{digest}"
+
+
+def balancer_name(service: str) -> str:
+    """The name of the balancer's objects in front of an InferenceService, at most 55 characters."""
+    return f"{child_name(service)}-balancer"
+
+
+def pods_service_name(service: str) -> str:
+    """The name of the headless Service by which the balancer finds the pods: at most 51 characters, a DNS label."""
+    return f"{child_name(service)}-pods"
 
 
 def volume_name(declared: str) -> str:

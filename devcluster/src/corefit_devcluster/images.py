@@ -24,6 +24,8 @@ from corefit_devcluster.run import run, succeeds
 
 SUITE = "bookworm"
 BASE_IMAGE = "corefit.local/base:1"
+# The suite's own, with its security updates.
+BALANCER_IMAGE = "corefit.local/haproxy:2.6"
 # numpy and onnxruntime need libstdc++6; models may come from https.
 PACKAGES = ("python3", "ca-certificates", "libstdc++6")
 EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
@@ -42,7 +44,7 @@ class ImageBuilder:
 
     def ensure(self) -> list[Path]:
         """Return an archive for each image, having built those whose inputs have changed."""
-        return [self._image(image) for image in IMAGES]
+        return [*(self._image(image) for image in IMAGES), self.balancer()]
 
     def _image(self, image: Image) -> Path:
         archive = self.home.images / f"{image.folder}-{image.version()}-{image.key(_base_key())}.tar"
@@ -62,18 +64,25 @@ class ImageBuilder:
 
     def base(self) -> Path:
         """Make the base once: a small Debian with Python, as an image of a single layer."""
-        archive = self.home.images / f"base-{SUITE}-{_base_key()}.tar"
+        return self._debian("base", PACKAGES, BASE_IMAGE)
+
+    def balancer(self) -> Path:
+        """Make the balancer's image once: a small Debian with HAProxy, which ends in good order by SIGUSR1."""
+        return self._debian("haproxy", ("haproxy",), BALANCER_IMAGE, stop_signal="SIGUSR1")
+
+    def _debian(self, name: str, packages: tuple[str, ...], reference: str, *, stop_signal: str = "") -> Path:
+        archive = self.home.images / f"{name}-{SUITE}-{_key(packages, reference, stop_signal)}.tar"
         if archive.exists():
             return archive
         install(missing_packages(needs.IMAGES), self.reporter)
         archive.parent.mkdir(parents=True, exist_ok=True)
         with (
-            self.reporter.step("Building the images' Debian base once (half a minute to three)"),
+            self.reporter.step(f"Building {reference} of Debian packages once (half a minute to three)"),
             tempfile.TemporaryDirectory(dir=archive.parent) as scratch,
         ):
-            root, made = Path(scratch) / "root.tar", Path(scratch) / "base.tar"
-            run([*_mmdebstrap(), SUITE, root])
-            made.write_bytes(from_root(root.read_bytes(), BASE_IMAGE, platform.machine()))
+            root, made = Path(scratch) / "root.tar", Path(scratch) / "image.tar"
+            run([*_mmdebstrap(packages), SUITE, root])
+            made.write_bytes(from_root(root.read_bytes(), reference, platform.machine(), stop_signal=stop_signal))
             made.replace(archive)
         return archive
 
@@ -88,14 +97,19 @@ class ImageBuilder:
             made.replace(archive)
 
 
-def _mmdebstrap() -> list[str]:
+def _mmdebstrap(packages: tuple[str, ...]) -> list[str]:
     excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
     kept = "--dpkgopt=path-include=/usr/share/doc/*/copyright"
-    return ["nice", "mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(PACKAGES)}", *excluded, kept]
+    return ["nice", "mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(packages)}", *excluded, kept]
 
 
 def _base_key() -> str:
-    return hashlib.sha256(" ".join([*_mmdebstrap(), SUITE, platform.machine(), BASE_IMAGE]).encode()).hexdigest()[:12]
+    return _key(PACKAGES, BASE_IMAGE)
+
+
+def _key(packages: tuple[str, ...], reference: str, stop_signal: str = "") -> str:
+    made_of = [*_mmdebstrap(packages), SUITE, platform.machine(), reference, *([stop_signal] if stop_signal else [])]
+    return hashlib.sha256(" ".join(made_of).encode()).hexdigest()[:12]
 
 
 @contextmanager

@@ -23,9 +23,10 @@ def single_program(program: Path, reference: str, machine: str) -> bytes:
     return _archive(layer, {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"}, reference, machine)
 
 
-def from_root(root: bytes, reference: str, machine: str) -> bytes:
+def from_root(root: bytes, reference: str, machine: str, *, stop_signal: str = "") -> bytes:
     """Return the archive of an image whose only layer is the tar of a root file system."""
-    return _archive(root, {"Env": [_PATH], "Cmd": ["/bin/sh"]}, reference, machine)
+    run = {"Env": [_PATH], "Cmd": ["/bin/sh"], **({"StopSignal": stop_signal} if stop_signal else {})}
+    return _archive(root, run, reference, machine)
 
 
 def _archive(layer: bytes, run: dict[str, Any], reference: str, machine: str) -> bytes:

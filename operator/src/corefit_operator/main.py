@@ -69,6 +69,8 @@ async def _run(options: argparse.Namespace) -> None:
             startup_millicores=options.startup_cpu,
             allow_link_local=options.allow_link_local,
             policy=options.policy,
+            balancer_image=options.balancer_image,
+            cluster_domain=options.cluster_domain,
         ),
         host=options.metrics_host,
         port=options.metrics_port,
@@ -92,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--context", help="context of the kubeconfig (default: its current one)")
     run.add_argument("--namespace", action="append", default=[], help="watch this namespace only; may be repeated")
     run.add_argument("--runtime-image", required=True, help="runtime image of resources that name none")
+    run.add_argument(
+        "--balancer-image",
+        default="",
+        help="image of HAProxy for routing.balancing Queue, with STOPSIGNAL SIGUSR1 (default: no balancers)",
+    )
+    run.add_argument("--cluster-domain", default="cluster.local", help="domain of the cluster's DNS names")
     run.add_argument(
         "--monitoring-namespace", action="append", default=[], help="may read the pods' metrics; repeatable"
     )

@@ -28,6 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             new pods idle. 20 keeps the handshake below a few percent of the work and still spreads within seconds.
         idle_s: an idle connection is closed after so many seconds. It has to be less than a server's drain delay
             (5 s and up), or a request could be written to a connection that is being closed.
+        connections: the most that are open at a time; further requests wait for one. 0: no limit.
         max_in_flight: beyond it requests count as lost, so that a dead server can't take this machine's memory.
         seed: of the connections' lifetimes.
     """
@@ -35,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 10.0
     requests_per_connection: int = 20
     idle_s: float = 2.0
+    connections: int = 0
     max_in_flight: int = 2000
     seed: int = 0
 
@@ -63,7 +65,7 @@ async def open_sender(
     url: str, recorder: Recorder, options: Options, start: float | None = None
 ) -> AsyncIterator["Sender"]:
     """A sender with a connection pool of its own, closed at the end."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=options.idle_s)
+    connector = aiohttp.TCPConnector(limit=options.connections, keepalive_timeout=options.idle_s)
     timeout = aiohttp.ClientTimeout(total=options.timeout_s)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield Sender(session, url, recorder, options, asyncio.get_running_loop().time() if start is None else start)

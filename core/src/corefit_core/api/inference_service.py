@@ -91,6 +91,31 @@ class Scaling(Part, frozen=True, kw_only=True):
     ] = UNSET
 
 
+Balancing = Literal["Direct", "Queue"]
+QUEUE_MESSAGE: Final = (
+    "balancing Queue is for pods of the runtime alone: with an application, or in mode Sidecar, use Direct"
+)
+ROUTING_RULE: Final = (
+    "self.routing.balancing == 'Direct' || (self.mode == 'Service' && !has(self.application))",
+    QUEUE_MESSAGE,
+)
+"""Of the whole spec: the expression that must hold, and the message when it doesn't."""
+
+
+class Routing(Part, frozen=True, kw_only=True):
+    """How requests reach the pods."""
+
+    balancing: Annotated[
+        Balancing,
+        Meta(
+            description="Direct: the Service gives each connection to some pod, and all requests of that connection go "
+            "there. Queue: Corefit runs a balancer (HAProxy) behind the Service, which gives each request to the pod "
+            "with the fewest requests. The Service keeps its name, address and port. While no balancer serves, the "
+            "Service works as with Direct, and the condition BalancerReady says why."
+        ),
+    ] = "Direct"
+
+
 _DECIMAL: Final = rules(
     ("self.matches('^[0-9]{1,6}([.][0-9]{1,9})?$')", "a price must be a decimal number such as 0.04048")
 )
@@ -234,6 +259,7 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
             ),
         ),
     ] = Scaling()
+    routing: Annotated[Routing, Meta(description="How requests reach the pods.")] = Routing()
     calibration: Annotated[
         Calibration | UnsetType,
         Meta(description="How the runtime measures the model when it starts.", extra_json_schema=EMPTIED),
@@ -261,7 +287,7 @@ class InferenceService(Part, frozen=True, kw_only=True):
         InferenceServiceSpec,
         Meta(
             description="The desired state.",
-            extra_json_schema=rules(*STARTUP_RULES, *MODE_RULES),
+            extra_json_schema=rules(*STARTUP_RULES, *MODE_RULES, ROUTING_RULE),
         ),
     ]
     status: Annotated[InferenceServiceStatus | UnsetType, Meta(description="The observed state.")] = UNSET

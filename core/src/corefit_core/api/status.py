@@ -120,6 +120,16 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
     model: ModelStatus | UnsetType = UNSET
     plan: PlanStatus | UnsetType = UNSET
     cpu: CpuStatus | UnsetType = UNSET
+    balancing: (
+        Annotated[
+            Literal["Direct", "Queue"],
+            Meta(
+                description="What balances requests now: the Service by itself, connection by connection (Direct), or "
+                "the balancer, request by request (Queue)."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     latency: (
         Annotated[
             str,

@@ -26,6 +26,12 @@ def check(spec: api.InferenceServiceSpec, template: api.PodTemplate) -> None:
     _check_mounts(template)
     _check_variables(template)
     _check_application_mounts(spec)
+    _check_routing(spec)
+
+
+def _check_routing(spec: api.InferenceServiceSpec) -> None:
+    if spec.routing.balancing == "Queue" and (spec.mode == "Sidecar" or spec.application is not UNSET):
+        raise InvalidInput(f"spec.routing: {api.QUEUE_MESSAGE}")
 
 
 def _check_mounts(template: api.PodTemplate) -> None:

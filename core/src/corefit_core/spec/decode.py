@@ -66,6 +66,7 @@ def decode(resource: Mapping[str, Any]) -> ServingSpec:
         template=template,
         injected=spec.mode == "Sidecar",
         target=_or(spec.scaling.target_ref, None),
+        balancing=spec.routing.balancing,
         application=_or(spec.application, None),
         spec_hash=_spec_hash(spec),
     )
@@ -107,7 +108,8 @@ def _stored(spec: Any) -> Any:
 
 
 def _spec_hash(spec: api.InferenceServiceSpec) -> str:
-    return fingerprint({key: value for key, value in explicit_fields(spec).items() if key not in ("scaling", "price")})
+    fields = explicit_fields(spec).items()
+    return fingerprint({key: value for key, value in fields if key not in ("scaling", "price", "routing")})
 
 
 def _source(uri: str) -> tuple[str, str]:

@@ -43,8 +43,9 @@ class ServingSpec(msgspec.Struct, frozen=True, kw_only=True):
         manual_replicas: spec.scaling.replicas.
         injected: it has no pods of its own; pods of others get the runtime (mode Sidecar).
         target: the workload of others that is scaled; None when none is.
+        balancing: spec.routing.balancing.
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
-        spec_hash: a hash of the spec without scaling and prices, the same whether a default was written out or not.
+        spec_hash: a hash of the spec without scaling, prices and routing, the same whether a default was written out.
         paused: the operator writes nothing for this resource.
         millicores: CPU that a pod requests; where there is a range (`policy.cpu_range`) what it is never shrunk below.
         burst_millicores: the limit of a pod whose CPU beyond its request is the node's to lend; None: the request.
@@ -69,6 +70,7 @@ class ServingSpec(msgspec.Struct, frozen=True, kw_only=True):
     template: api.PodTemplate
     injected: bool
     target: TargetRef | None
+    balancing: api.Balancing = "Direct"
     application: Application | None
     spec_hash: str
     paused: bool

@@ -16,6 +16,8 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
         startup_millicores: CPU that pods start with where the resource doesn't say; 0 for what it grants anyway.
         allow_link_local: whether models may come from link-local and cloud metadata addresses.
         policy: what resources may name.
+        balancer_image: of HAProxy; empty where there is none.
+        cluster_domain: the domain of the cluster's DNS names.
     """
 
     image: str
@@ -25,3 +27,5 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     startup_millicores: int = 0
     allow_link_local: bool = False
     policy: PlatformPolicy = PlatformPolicy()
+    balancer_image: str = ""
+    cluster_domain: str = "cluster.local"

@@ -7,10 +7,10 @@ from corefit_core.manifest import Manifest, fingerprint
 from corefit_core.spec.serving_spec import ServingSpec
 
 
-def manifest(spec: ServingSpec, api_version: str, kind: str, body: dict[str, Any]) -> Manifest:
-    """A child, named after the resource and owned by it."""
+def manifest(spec: ServingSpec, api_version: str, kind: str, body: dict[str, Any], *, name: str = "") -> Manifest:
+    """A child, named after the resource unless it has a name of its own, and owned by it."""
     metadata = {
-        "name": spec.child_name,
+        "name": name or spec.child_name,
         "namespace": spec.namespace,
         "labels": labels(spec),
         "ownerReferences": [_owner(spec)],
@@ -45,6 +45,11 @@ def own_pods(spec: ServingSpec) -> dict[str, str]:
     changed, and its pods are known by their owner anyway.
     """
     return {**naming.selector(spec.name), naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
+
+
+def balancer_pods(spec: ServingSpec) -> dict[str, str]:
+    """What selects the pods of the balancer."""
+    return {naming.LABEL_BALANCER: naming.label_value(spec.name), naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
 
 
 def _owner(spec: ServingSpec) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The Service, and which port it sends to while some of the pods are of an earlier version. Pure."""
+"""The Service: to the pods or to the balancer, and to which port while some pods are of an earlier version. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,24 @@ from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children import metadata
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.kube.pods import Pod
+from corefit_operator.kube.workloads import Child
 
 
 def manifest(spec: ServingSpec, _: Defaults) -> Manifest:
     """The Service."""
     return _sending_to(spec, _target(spec))
+
+
+def to_balancer(spec: ServingSpec, wanted: Sequence[Manifest]) -> tuple[Manifest, ...]:
+    """The children, with a Service that sends to the balancer: its name, address and port are the same."""
+    routed = _to_balancer(spec)
+    return tuple(routed if child["kind"] == "Service" else child for child in wanted)
+
+
+def sends_to_balancer(spec: ServingSpec, child: Child) -> bool:
+    """Whether a Service, as it was applied last, sends to the balancer."""
+    applied = _to_balancer(spec)["metadata"]["annotations"][naming.ANNOTATION_APPLIED]
+    return bool(child.metadata.annotations.get(naming.ANNOTATION_APPLIED) == applied)
 
 
 def reachable(spec: ServingSpec, wanted: Sequence[Manifest], pods: Sequence[Pod]) -> Sequence[Manifest]:
@@ -26,6 +39,11 @@ def reachable(spec: ServingSpec, wanted: Sequence[Manifest], pods: Sequence[Pod]
         return wanted
     numbered = metadata.hashed(_sending_to(spec, application.port))
     return [numbered if child["kind"] == "Service" else child for child in wanted]
+
+
+def _to_balancer(spec: ServingSpec) -> Manifest:
+    made = _sending_to(spec, naming.PORT_NAME)
+    return metadata.hashed({**made, "spec": {**made["spec"], "selector": metadata.balancer_pods(spec)}})
 
 
 def _sending_to(spec: ServingSpec, target: str | int) -> Manifest:

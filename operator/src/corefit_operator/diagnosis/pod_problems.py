@@ -33,7 +33,7 @@ def problem(
             *(_of_report(reports.get(pod.metadata.uid), pod, spec) for pod in waiting),
             *(_of_containers(pod) for pod in waiting),
             *(_of_scheduler(pod) for pod in waiting),
-            *_of_deployment(deployment),
+            of_deployment(deployment),
             *(_of_eviction(pod) for pod in pods if not waiting),
         ]
     )
@@ -100,14 +100,16 @@ def _unscheduled(message: str) -> str:
     return "Unschedulable"
 
 
-def _of_deployment(deployment: Child | None) -> Iterable[Problem]:
+def of_deployment(deployment: Child | None) -> Problem | None:
+    """What keeps a Deployment from having its pods; None when nothing is known to."""
     conditions = {c.type: c for c in deployment.status.conditions} if deployment else {}
     failure, progress = conditions.get("ReplicaFailure"), conditions.get("Progressing")
     if failure is not None and failure.status == "True":
         quota = "exceeded quota" in failure.message
-        yield described("QuotaExceeded" if quota else "PodsRefused", failure.message)
+        return described("QuotaExceeded" if quota else "PodsRefused", failure.message)
     if progress is not None and progress.status == "False":
-        yield described("ProgressDeadlineExceeded", progress.message)
+        return described("ProgressDeadlineExceeded", progress.message)
+    return None
 
 
 def _of_eviction(pod: Pod) -> Problem | None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from corefit_core.errors import InvalidInput
 from corefit_core.spec.serving_spec import ServingSpec
+from corefit_operator.balancer.settle import Balancers
 from corefit_operator.cache.view import Key, View
+from corefit_operator.children import service as child_service
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.settle import Children
 from corefit_operator.children.upgrades import Upgrades
@@ -65,6 +67,7 @@ class Reconciler:
         self._upgrades = upgrades
         self._attention = attention
         self._sources = Sources(view, sidecars)
+        self._balancers = Balancers(cluster, view, defaults, clock)
         self._children = Children(cluster, view, upgrades, clock)
         self._observer = Observer(collector, self._sources, clock)
         self._recommender = Recommender(resizer, clock, round_s)
@@ -103,10 +106,15 @@ class Reconciler:
         return await self._reconcile(key, raw, desired, state)
 
     async def _reconcile(self, key: Key, raw: Mapping[str, Any], desired: Desired, state: ResourceState) -> float:
-        """The stages: children, observe, recommend, resize, scale, publish."""
+        """The stages: children, balancer, observe, recommend, resize, scale, publish."""
         spec, workload = desired.spec, kinds.of(desired.spec, self._defaults)
         pods = self._observer.pods(key, workload)
-        children = await self._children.settle(key, raw, spec, desired.wanted, pods=pods, memory=state.children)
+        balancing = self._balancers.look(key, spec, state.balancer) if desired.wanted else None
+        routed = balancing is not None and balancing.queue
+        wanted = child_service.to_balancer(spec, desired.wanted) if routed else desired.wanted
+        children = await self._children.settle(key, raw, spec, wanted, pods=pods, memory=state.children)
+        if balancing is not None:
+            await self._balancers.settle(key, raw, spec, balancing, memory=state.balancer)
         await workload.offer(self._sources)
         observed = await self._observer.observe(
             key, workload, allowed=desired.violation is None, memory=state.observation
@@ -119,6 +127,7 @@ class Reconciler:
         outcome = Outcome(
             violation=desired.violation,
             children=children,
+            balancing=balancing,
             observed=observed,
             decision=decision,
             cpu=cpu,

@@ -57,6 +57,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
         uid: of the resource; another one under the same name starts from nothing.
         desired_before: what it asked for at the last reconcile.
         children: what was applied, and when refused ones are tried again.
+        balancer: likewise of the balancer's objects.
         observation: what the pods said.
         recommender: what the recommender remembers.
         resizes: what was requested for pods, and where there was no room.
@@ -68,6 +69,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
     uid: str
     desired_before: Desired | None = None
     children: ApplyState = msgspec.field(default_factory=ApplyState)
+    balancer: ApplyState = msgspec.field(default_factory=ApplyState)
     observation: ObservationState = msgspec.field(default_factory=ObservationState)
     recommender: State = State()
     resizes: ResizeState = msgspec.field(default_factory=ResizeState)
@@ -90,7 +92,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
             violation = _violation(spec, defaults)
             wanted = kinds.of(spec, defaults).children if violation is None else ()
             self.desired_before = Desired(version=version, spec=spec, wanted=wanted, violation=violation)
-            self.children.until = -math.inf
+            self.children.until = self.balancer.until = -math.inf
         return self.desired_before
 
 

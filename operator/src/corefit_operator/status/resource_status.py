@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from corefit_core.api.inference_service import Balancing
 from corefit_core.api.status import (
     Condition,
     CpuStatus,
@@ -58,8 +59,9 @@ def of(workload: Workload, outcome: Outcome, before: InferenceServiceStatus, now
         model=_model(spec, observed),
         plan=plan.of(spec.plan, observed),
         cpu=_cpu(spec, outcome),
+        balancing=_balancing(outcome),
         latency=_latency(spec, decision),
-        cost_per_hour=f"{cost.per_hour(spec, observed.pods):.4f} {spec.policy.price.currency}",
+        cost_per_hour=f"{cost.per_hour(spec, outcome):.4f} {spec.policy.price.currency}",
         last_decision=_last_decision(decision, before.last_decision, now),
         conditions=_stamped(before, spec.generation, now, values),
     )
@@ -144,6 +146,12 @@ def _cpu(spec: ServingSpec, outcome: Outcome) -> CpuStatus:
         ready = (pod for pod in outcome.observed.pods if pod.ready)
         wanted, granted = spec.millicores, tuple(pod_cpu.requested(pod) for pod in ready)
     return CpuStatus(wanted=format_millicores(wanted), granted=sizes.span_text(granted))
+
+
+def _balancing(outcome: Outcome) -> Balancing | UnsetType:
+    if outcome.balancing is None:
+        return UNSET
+    return "Queue" if outcome.balancing.queue else "Direct"
 
 
 def _model(spec: ServingSpec, observed: Observed) -> ModelStatus | UnsetType:

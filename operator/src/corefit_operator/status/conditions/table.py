@@ -5,6 +5,7 @@ from typing import Final
 
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.status.conditions.balancer import BALANCER_READY
 from corefit_operator.status.conditions.burst import BURST
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.conditions.objective import OBJECTIVE_MET, OBJECTIVE_REACHABLE
@@ -22,6 +23,7 @@ CONDITIONS: Final[tuple[ConditionType, ...]] = (
     SCALING_ACTIVE,
     OBJECTIVE_MET,
     OBJECTIVE_REACHABLE,
+    BALANCER_READY,
     RESIZED,
     BURST,
 )
