@@ -108,6 +108,14 @@ def test_there_is_room_for_twice_the_pods_and_few_changes_replace_the_balancers(
     assert f"pod 1-{slots} " in config.text(_service(scaling={"maxReplicas": most}), "host")
 
 
+@pytest.mark.parametrize(
+    ("resources", "weight"),
+    [({"cpu": "250m"}, 256), ({"cpu": "250m", "maxCPU": "1"}, 64), ({"cpu": "100m", "maxCPU": "64"}, 1)],
+)
+def test_the_largest_pod_weighs_no_more_than_haproxy_knows(resources: dict[str, Any], weight: int) -> None:
+    assert f" weight {weight} " in config.text(_service(resources=resources), "host")
+
+
 def test_the_queue_takes_over_once_a_balancer_serves_and_the_service_whenever_none_does() -> None:
     service = _service()
     none, starting, serving = _look(service), _look(service, _deployment(0)), _look(service, _deployment(1))

@@ -196,11 +196,15 @@ def test_link_local_addresses_are_the_administrators_to_allow() -> None:
 
 
 def test_only_the_operator_reaches_the_admin_port() -> None:
-    http, admin = _children()["NetworkPolicy"]["spec"]["ingress"]
+    http, admin, agent = _children()["NetworkPolicy"]["spec"]["ingress"]
     assert "from" not in http
     assert [port["port"] for port in http["ports"]] == ["http"]
     assert [port["port"] for port in admin["ports"]] == ["admin", naming.SIDECAR_PORT_ADMIN]
     assert admin["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "corefit-system"}
+    assert [port["port"] for port in agent["ports"]] == [naming.PORT_AGENT]
+    assert agent["from"] == [
+        {"podSelector": {"matchLabels": {naming.LABEL_BALANCER: "digits", naming.LABEL_MANAGED_BY: naming.MANAGED_BY}}}
+    ]
 
 
 @pytest.mark.parametrize("name", ["digits", "a.name.with.dots", "x" * 200])

@@ -31,6 +31,8 @@ class Variable(StrEnum):
     SOCKET = variable("socket")
     PORT = variable("port")
     ADMIN_PORT = variable("admin_port")
+    AGENT_PORT = variable("agent_port")
+    AGENT_FULL_MILLICORES = variable("agent_full_millicores")
     CPU_REQUEST_MILLICORES = variable("cpu_request_millicores")
     OBJECTIVE_MS = variable("objective_ms")
     PERCENTILE = variable("percentile")

@@ -43,6 +43,8 @@ PORT_NAME: Final = "http"
 """What every pod calls the port that the Service sends to, be it the runtime's or an application's."""
 PORT_ADMIN: Final = 8081
 """Report, metrics, health: a port of its own, so that a NetworkPolicy can close it to all but the operator."""
+PORT_AGENT: Final = 8083
+"""What a pod can take, for balancers: HAProxy's agent protocol is no HTTP, and can't share a port with it."""
 CONTAINER: Final = "runtime"
 
 LABEL_INJECT: Final = f"{GROUP}/inject"

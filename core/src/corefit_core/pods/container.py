@@ -71,7 +71,7 @@ OWN_POD: Final = Placement(
     prefix="",
     port=naming.PORT_HTTP,
     admin_port=naming.PORT_ADMIN,
-    settings={Variable.DRAIN_SECONDS.value: str(DRAIN_S)},
+    settings={Variable.DRAIN_SECONDS.value: str(DRAIN_S), Variable.AGENT_PORT.value: str(naming.PORT_AGENT)},
 )
 AS_SIDECAR: Final = Placement(
     container=naming.SIDECAR,
@@ -223,6 +223,8 @@ def _environment(spec: ServingSpec, placement: Placement, *, link_local: bool) -
         Variable.CALIBRATE.value: "" if spec.model.calibrate else "false",
         Variable.WARM_UP.value: "" if spec.model.calibrate else "false",
         Variable.CALIBRATION_INPUTS.value: spec.model.calibration_inputs,
+        # What a balancer gives the pod follows its CPU while that is more than it started with.
+        Variable.AGENT_FULL_MILLICORES.value: str(spec.millicores) if placement is OWN_POD else "",
         **placement.settings,
         # A safety net for code in the pod that reads neither quota nor affinity; the engine sets its own.
         "ORT_INTRA_OP_NUM_THREADS": threads,

@@ -18,6 +18,7 @@ OPEN_FILES: Final = 40_000
 kernel. Without a bound HAProxy takes memory for as many as the node allows, which can be a billion. 9,000 idle ones
 make it 12 MB larger."""
 _SLOTS_MIN: Final = 16
+_WEIGHT_MAX: Final = 256
 MOST_PODS: Final = 250
 """A DNS answer of 8 KiB, the most that HAProxy reads by UDP, has room for about 500 addresses."""
 
@@ -78,7 +79,9 @@ backend pods
   option redispatch 1
   retry-on conn-failure empty-response
   # Whether a process is there; whether it serves is the kubelet's to say, and DNS names pods that are ready.
-  default-server check inter 1s fall 1 rise 1 resolvers cluster init-addr none
+  # How much a pod can take it says itself, in percent of one of the size that pods start with.
+  default-server check inter 1s fall 1 rise 1 weight {weight} agent-check agent-port {agent} agent-inter 1s
+  default-server resolvers cluster init-addr none
   server-template pod 1-{slots} {host}:{port}
 
 frontend health
@@ -106,6 +109,8 @@ def text(spec: ServingSpec, pods_host: str) -> str:
         port=naming.PORT_HTTP,
         health=HEALTH_PORT,
         slots=_slots(spec),
+        weight=_weight(spec),
+        agent=naming.PORT_AGENT,
         host=pods_host,
     )
 
@@ -118,6 +123,13 @@ def hard_stop_s(spec: ServingSpec) -> int:
 def most_pods(spec: ServingSpec) -> int:
     """Pods that there may be by the resource's own word."""
     return max(spec.policy.max_replicas, spec.manual_replicas if spec.mode == "Manual" else 0)
+
+
+def _weight(spec: ServingSpec) -> int:
+    """What a pod of the size that pods start with weighs: as much as leaves room for the largest one below 256."""
+    sizes = (spec.policy.cpu_range.max_millicores if spec.policy.cpu_range else 0, spec.burst_millicores or 0)
+    largest = max(spec.millicores, spec.startup_millicores or 0, *sizes)
+    return max(1, _WEIGHT_MAX * spec.millicores // largest)
 
 
 def _slots(spec: ServingSpec) -> int:

@@ -1,4 +1,4 @@
-"""The NetworkPolicy: clients reach the serving port, the operator and the monitoring the admin port. Pure."""
+"""The NetworkPolicy: clients reach the serving port, operator and monitoring the admin port. Pure."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def manifest(spec: ServingSpec, defaults: Defaults) -> Manifest:
     body = {
         "podSelector": {"matchLabels": metadata.own_pods(spec)},
         "policyTypes": ["Ingress"],
-        "ingress": [{"ports": serving}, _to_admin(spec, defaults)],
+        "ingress": [{"ports": serving}, _to_admin(spec, defaults), *_to_agent(spec)],
     }
     return metadata.manifest(spec, "networking.k8s.io/v1", "NetworkPolicy", {"spec": body})
 
@@ -25,6 +25,13 @@ def _to_admin(spec: ServingSpec, defaults: Defaults) -> dict[str, Any]:
     names = ["admin"] if spec.application is None else []
     ports = [{"port": port, "protocol": "TCP"} for port in (*names, naming.SIDECAR_PORT_ADMIN)]
     return {"ports": ports, **({"from": _readers(defaults)} if defaults.operator_namespace else {})}
+
+
+def _to_agent(spec: ServingSpec) -> list[dict[str, Any]]:
+    """The pods of the balancer reach what says how much a pod can take; applications have none."""
+    balancers = {"podSelector": {"matchLabels": metadata.balancer_pods(spec)}}
+    agent = {"ports": [{"port": naming.PORT_AGENT, "protocol": "TCP"}], "from": [balancers]}
+    return [agent] if spec.application is None else []
 
 
 def _readers(defaults: Defaults) -> list[dict[str, Any]]:

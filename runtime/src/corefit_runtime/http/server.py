@@ -89,8 +89,8 @@ class Server:
     async def start(self, host: str, port: int) -> int:
         """Binds and listens, to every address by IPv6 and IPv4 where it is `::`; returns the port."""
         if host == EVERYWHERE:
-            everywhere = _everywhere(port)
-            server = await self.loop.create_server(lambda: Connection(self), sock=everywhere, backlog=BACKLOG)
+            both = everywhere(port)
+            server = await self.loop.create_server(lambda: Connection(self), sock=both, backlog=BACKLOG)
         else:
             server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
         self._listening.append(server)
@@ -178,7 +178,7 @@ class Server:
         return len(cut)
 
 
-def _everywhere(port: int) -> socket.socket:
+def everywhere(port: int) -> socket.socket:
     """One socket for both families: an event loop given `::` would listen by IPv6 alone."""
     if socket.has_dualstack_ipv6():
         return socket.create_server((EVERYWHERE, port), family=socket.AF_INET6, dualstack_ipv6=True)

@@ -21,6 +21,7 @@ from corefit_runtime.grant.cgroups import Cgroup
 from corefit_runtime.http.messages import error_body
 from corefit_runtime.http.server import Server
 from corefit_runtime.process import ports
+from corefit_runtime.process.agent import Agent
 from corefit_runtime.serving.readiness import Readiness
 from corefit_runtime.serving.servable import Published
 from corefit_runtime.settings.settings import Settings
@@ -52,6 +53,7 @@ class App:
         self._published = Published()
         self._attention = Attention(settings.objective_s)
         self._reporter = Reporter(settings, self._readiness, self._published, self._meter, self._cpu)
+        self._agent = Agent(self._granted_millicores, settings.agent_full_millicores)
         self._inference: Inference | None = None
 
     async def run(self) -> None:
@@ -59,6 +61,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_signal, number)
         first = await self.open_first_ports()
+        await ports.open_agent(self._agent, self._settings)
         main = asyncio.create_task(self._serve())
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,6 +70,7 @@ class App:
         await self._drain()
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
+        self._agent.close()
         for server in first:
             await server.close(ADMIN_GRACE_S)
 
@@ -131,6 +135,10 @@ class App:
 
     def _grant(self) -> Grant:
         return cgroups.current(self._cgroup, self._settings.cpus)
+
+    def _granted_millicores(self) -> int:
+        servable = self._published.servable
+        return servable.plan.grant_millicores if servable is not None else 0
 
     def _lifecycle(self) -> "ModelLifecycle | None":
         return self._inference.lifecycle if self._inference is not None else None

@@ -7,6 +7,7 @@ from typing import Final
 from corefit_core.errors import ConfigError
 from corefit_runtime.http.messages import HttpLimits
 from corefit_runtime.http.server import Server
+from corefit_runtime.process.agent import Agent
 from corefit_runtime.settings.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -67,6 +68,13 @@ async def open_control(server: Server, settings: Settings) -> None:
     except OSError as error:
         where = f"--control-port {last} of {settings.control_host}"
         raise ConfigError(f"{where} can't be opened: {error.strerror or error}") from error
+
+
+async def open_agent(agent: Agent, settings: Settings) -> None:
+    """Opens the port that says how much this pod can take, where there is to be one."""
+    if settings.agent_port >= 0:
+        port = await agent.start(settings.admin_host or settings.host, settings.agent_port)
+        log.info("agent port %d", port)
 
 
 async def open_inference(server: Server, settings: Settings) -> None:

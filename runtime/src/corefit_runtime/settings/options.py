@@ -87,6 +87,22 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help="port of /livez, /readyz, /report and /metrics",
     ),
     Option(
+        field="agent_port",
+        kind="int",
+        default="-1",
+        low=-1,
+        high=65535,
+        help="port that says how much this pod can take, in HAProxy's agent protocol; -1 for none",
+    ),
+    Option(
+        field="agent_full_millicores",
+        kind="int",
+        default="1000",
+        low=1,
+        high=10_000_000,
+        help="CPU of a pod that can take 100 % by that port",
+    ),
+    Option(
         field="control_host",
         kind="text",
         default="127.0.0.1",

@@ -44,6 +44,8 @@ class Settings:
     socket: str
     port: int
     admin_port: int
+    agent_port: int
+    agent_full_millicores: int
     control_host: str
     control_port: int
     cpus: int | None
