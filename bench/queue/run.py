@@ -4,7 +4,7 @@
 
 One service of the load model under a step to four times the load, from one pod. The clients know nothing of pods and
 connect in three ways. What counts: requests within the objective, core-seconds requested with the balancer's among
-them, and each pod's share. Beside them stands the simulator's one queue with the same arrivals and with what was
+them, and each pod's share. The last line is the simulator's one queue with the same arrivals and with what was
 measured of the pods. Results are kept by client and balancing; `--again` only makes the table from them.
 """
 

@@ -12,7 +12,7 @@ from corefit_core.spec.serving_spec import ServingSpec
 
 HEALTH_PORT: Final = 8404
 IN_FLIGHT_S: Final = 30
-"""Seconds that requests have which are in flight when a balancer ends, beside the latency objective."""
+"""Seconds on top of the latency objective for requests that are in flight when a balancer ends."""
 OPEN_FILES: Final = 40_000
 """Two a request, so 20,000 connections at a time, or fewer where the node allows fewer files; further ones wait in the
 kernel. Without a bound HAProxy takes memory for as many as the node allows, which can be a billion. 9,000 idle ones

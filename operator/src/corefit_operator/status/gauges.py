@@ -13,7 +13,7 @@ def publish(metrics: Metrics, key: Key, spec: ServingSpec, outcome: Outcome) -> 
     metrics.replicas.labels(*key, "ready").set(observed.ready)
     metrics.replicas.labels(*key, "present").set(len(observed.pods))
     metrics.replicas.labels(*key, "desired").set(outcome.scaled.desired)
-    metrics.cost.labels(*key).set(cost.per_hour(spec, outcome))
+    metrics.cost.labels(*key).set(cost.per_hour(spec, observed.pods, outcome.balancers))
     sizes = (cpu.wanted, min(cpu.granted, default=0), max(cpu.granted, default=0)) if cpu is not None else None
     metrics.set_kinds(metrics.millicores, key, ("wanted", "least", "most"), sizes)
     cores = (burst.lent_cores, burst.short_cores) if burst is not None else None

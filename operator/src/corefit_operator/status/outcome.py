@@ -30,6 +30,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     scaled: ScaleResult
 
     @property
+    def balancers(self) -> int:
+        """Pods of the balancer, serving or not."""
+        return self.balancing.pods if self.balancing is not None else 0
+
+    @property
     def refused(self) -> Problem | None:
         """What the platform's policy or the API server refuses."""
         return self.violation or self.children.refused or self.scaled.refused

@@ -61,7 +61,7 @@ def of(workload: Workload, outcome: Outcome, before: InferenceServiceStatus, now
         cpu=_cpu(spec, outcome),
         balancing=_balancing(outcome),
         latency=_latency(spec, decision),
-        cost_per_hour=f"{cost.per_hour(spec, outcome):.4f} {spec.policy.price.currency}",
+        cost_per_hour=f"{cost.per_hour(spec, observed.pods, outcome.balancers):.4f} {spec.policy.price.currency}",
         last_decision=_last_decision(decision, before.last_decision, now),
         conditions=_stamped(before, spec.generation, now, values),
     )
