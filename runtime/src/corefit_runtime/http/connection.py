@@ -81,8 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         """Where the next bytes go: into the body that is being read, else into the buffer that all share."""
         if self._body.active:
             return self._body.buffer()
-        # What follows a head is received to where it belongs: a larger piece of the body would be copied from here.
-        return self._server.view if self._head is not None or self._exchange is not None else self._server.head_view
+        # Little at a time but of chunks: what comes before its turn is kept, and charged to nobody.
+        return self._server.view if self._chunks is not None else self._server.head_view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""

@@ -5,8 +5,8 @@ from typing import Final
 from corefit_runtime.http.messages import BadHead
 
 END: Final = b"\r\n\r\n"
-KEPT: Final = 65536
-"""Bytes of next requests after which no more of them is read."""
+KEPT: Final = 8192
+"""Bytes of next requests after which no more of them is read: 2048 connections keep 32 MiB, with a read more each."""
 
 
 class Inbox:
