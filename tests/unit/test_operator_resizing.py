@@ -225,6 +225,15 @@ async def test_what_the_api_server_refuses_is_said_and_left_to_replicas(
     assert (await world.round({"a": 2000, "b": 500})).steps == ()
 
 
+async def test_a_namespace_without_the_right_costs_only_itself_its_resizes(world: World) -> None:
+    """Whoever took the operator's Role out of one namespace ended resizes in all of them for ten minutes."""
+    world.errors["a"] = ApiError('cannot patch resource "pods/resize" in API group ""', status=403)
+    assert (await world.round({"a": 2000})).problem is not None
+    assert await world.resizer.is_supported()
+    world.errors, world.memory = {}, ResizeState()
+    assert (await world.round({"a": 2000})).problem is None
+
+
 async def test_an_api_server_that_is_away_is_tried_again_and_holds_nothing_up(world: World) -> None:
     world.errors["a"] = ApiError("down", status=0)
     found = await world.round({"a": 500, "b": 500})

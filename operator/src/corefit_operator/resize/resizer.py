@@ -227,7 +227,9 @@ class Resizer:
         if missing or error.status == HTTPStatus.METHOD_NOT_ALLOWED:
             self._give_up("ResizeNotSupported", str(error))
         elif error.status == HTTPStatus.FORBIDDEN and "cannot patch resource" in str(error):
-            self._give_up("ResizeNotAllowed", str(error))
+            # Rights are given by namespace as well: one without them must not cost the others their resizes.
+            problem = described("ResizeNotAllowed", str(error))
+            memory.blocked[ALL] = Blocked(until=self._clock() + UNSUPPORTED_S, problem=problem)
         elif "enough allocatable resources" in str(error):  # Kubernetes 1.36 says so before the kubelet is asked
             problem = described("ResizeInfeasible", str(error))
             memory.blocked[step.pod.spec.node_name] = Blocked(until=self._clock() + UNSUPPORTED_S, problem=problem)
