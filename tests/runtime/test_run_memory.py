@@ -185,6 +185,16 @@ def expanded(folder: Path) -> Path:
     return path
 
 
+def asked(runtime: Any, count: int, *, binary: bool = True) -> int:
+    inputs = [
+        {"name": "x", "datatype": "FP32", "shape": [1], "data": [0.123456]},
+        {"name": "shape", "datatype": "INT64", "shape": [1], "data": [count]},
+    ]
+    parameters = {"binary_data_output": binary}
+    status: int = runtime.call("POST /v2/models/m/infer", {"inputs": inputs, "parameters": parameters})[0]
+    return status
+
+
 def highest_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
@@ -195,15 +205,17 @@ def test_an_answer_takes_no_more_memory_than_there_is(start: Any, tmp_path: Path
     """As JSON, a tensor of 80 MB took 1.4 GB, and the kernel ended a pod of 512 MB with all that were in it."""
     runtime = start("--memory", "512Mi", "--no-calibrate", model=str(expanded(tmp_path)))
 
-    def asked(count: int) -> int:
-        inputs = [
-            {"name": "x", "datatype": "FP32", "shape": [1], "data": [0.123456]},
-            {"name": "shape", "datatype": "INT64", "shape": [1], "data": [count]},
-        ]
-        parameters = {"binary_data_output": binary}
-        return runtime.call("POST /v2/models/m/infer", {"inputs": inputs, "parameters": parameters})[0]
-
-    statuses = [asked(count) for count in (36_000_000, 5_000_000, 10_000_000)]
+    statuses = [asked(runtime, count, binary=binary) for count in (36_000_000, 5_000_000, 10_000_000)]
     assert statuses == [200 if binary else 413, 200, 200 if binary else 413]
     assert highest_mb(runtime.process.pid) < 512
-    assert asked(1_000_000) == 200
+    assert asked(runtime, 1_000_000, binary=binary) == 200
+
+
+def test_small_runs_leave_large_ones_their_memory(start: Any, tmp_path: Path) -> None:
+    """Runs of rising size left the arena in pieces: what fits alone was refused from then on, for all clients."""
+    runtime = start("--memory", "512Mi", "--no-calibrate", model=str(expanded(tmp_path)))
+    for _ in range(2):
+        for count in (1_000_000, 2_000_000, 4_000_000, 8_000_000, 12_000_000, 34_000_000):
+            assert asked(runtime, count) == 200
+    assert asked(runtime, 60_000_000) == 413
+    assert highest_mb(runtime.process.pid) < 512

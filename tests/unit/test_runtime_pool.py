@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from typing import Any, cast
 
 import numpy as np
@@ -260,4 +261,17 @@ async def test_a_deadline_that_has_passed_costs_no_run_there_either() -> None:
     await bench.settled()
     assert isinstance(bench.answers[0][0], DeadlineExceeded)
     assert bench.model.engine.batches == []
+    await bench.pool.close()
+
+
+async def test_a_worker_that_waits_holds_nothing_of_what_it_did() -> None:
+    """Each kept the body and the outputs of its last request: four workers four bodies, charged to nobody."""
+    bench = Bench(limits(workers=1, chunk=0, batch=0))
+    held = weakref.ref(bench.submit(0, 5).feeds["x"])
+    await bench.settled()
+    for _ in range(1000):
+        if held() is None:
+            break
+        await asyncio.sleep(0.01)
+    assert held() is None
     await bench.pool.close()

@@ -4,6 +4,7 @@ A session's threads can't change while it lives, so a new plan means a new sessi
 may be called by many threads at once: W workers share one session and one copy of the weights.
 """
 
+import contextlib
 import os
 import re
 import threading
@@ -97,6 +98,9 @@ class OnnxRuntimeEngine:
         self._names = [spec.name for spec in self.outputs]
         self._quiet = ort.RunOptions()
         self._quiet.log_severity_level = FATAL  # What an operator refuses is answered to its client, and no fault.
+        self._shrinking = ort.RunOptions()
+        self._shrinking.log_severity_level = FATAL
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def _loaded(self, options: ort.SessionOptions) -> ort.InferenceSession:
         model = self.origin if isinstance(self.origin, Path) else self.origin.open()
@@ -119,7 +123,9 @@ class OnnxRuntimeEngine:
             names = ", ".join(f"{node.name!r} ({node.type})" for node in nodes)
             self.notes["outputs"] = f"left out: {names}: {ONLY_TENSORS}; {NO_ZIPMAP}"
 
-    def run(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
+    def run(
+        self, names: list[str] | None, feeds: Tensors, options: ort.RunOptions | None = None
+    ) -> list[datatypes.Array]:
         """The named outputs (None: all of them) for these inputs.
 
         Raises:
@@ -127,7 +133,7 @@ class OnnxRuntimeEngine:
             TooLarge: an operator finds no memory for what it makes of them.
         """
         try:
-            return self._run(names or self._names, feeds, self._quiet)  # type: ignore[no-any-return]  # onnxruntime ships no types
+            return self._run(names or self._names, feeds, options or self._quiet)  # type: ignore[no-any-return]  # onnxruntime ships no types
         except InvalidArgument as error:
             raise InvalidInput(f"the model can't take this input: {_first_line(error)}{self._hint(feeds)}") from error
         except (Fail, RuntimeException) as error:
@@ -137,6 +143,17 @@ class OnnxRuntimeEngine:
                 self.starved = True
                 raise TooLarge(self._needs(text)) from error
             raise InvalidInput(f"the model can't take this input: {text}{self._hint(feeds)}") from error
+
+    def run_afresh(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
+        """As `run`, once the arena has let go of what is unused: it keeps a region for each size that it lacked.
+
+        It does so at the end of a run, of one that finds no memory as well.
+        """
+        if self.shares is None:
+            return self.run(names, feeds)
+        with contextlib.suppress(TooLarge):
+            return self.run(names, feeds, self._shrinking)
+        return self.run(names, feeds)
 
     def _needs(self, text: str) -> str:
         """What a run that found no memory needed, and what to do about it."""

@@ -68,6 +68,9 @@ class Engine(Protocol):
             TooLarge: there is no memory for what it makes of them.
         """
 
+    def run_afresh(self, names: list[str] | None, feeds: Tensors) -> list[Array]:
+        """As `run`, once the memory that earlier runs have left in pieces is whole again: after a `TooLarge`."""
+
     def trial(self, feeds: Tensors, limit_s: float) -> None:
         """Runs the model on inputs that may not suit it: whatever it does is an exception, and it has an end."""
 

@@ -220,6 +220,7 @@ class Pool:
                 parts = self._fill(worker, parts)
             if parts:
                 self._compute(worker, parts)
+            del parts  # While it waits for the next, it holds neither what this took nor what came of it.
 
     def _take(self, worker: Worker) -> list[Part]:
         """The next part and what may run with it, under the lock; expired ones are answered on the way."""

@@ -9,7 +9,7 @@ independent: each output must have a row for each row of the input, and some run
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 Outcome = Outputs | Exception
+E = TypeVar("E", bound=Exception)
 TRIES: Final = 50
 """Of a run that finds no memory while others run: each comes after a run of theirs has ended."""
 
@@ -65,6 +66,7 @@ def run(parts: list[Part], others_run: Callable[[], bool] = _nobody) -> list[Out
     try:
         outputs = model.engine.run(job.outputs, joined_feeds(parts) if len(parts) > 1 else parts[0].feeds())
     except TooLarge as error:
+        bare(error)
         contended = contended or others_run()
         return [error for _ in parts] if contended else _smaller(parts, error, others_run)
     except Exception:  # noqa: BLE001 - whatever it was, each of them gets its own answer
@@ -123,6 +125,16 @@ def _samples(parts: list[Part], count: int) -> Iterator[tuple[int, Part]]:
         yield row, Part(part.job, part.index, at, at + 1, whole=False, cost_s=0.0)
 
 
+def bare(error: E) -> E:
+    """The error without the frames that it came through, and without what it came from.
+
+    They hold the request's tensors, and the request holds the error: in a circle, which the garbage collector may not
+    come round to before there are many.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
+
+
 def answer(job: Job) -> Any:
     """The job's answer: its first error, or what `finish` makes of its outputs."""
     failed = next((result for result in job.results if isinstance(result, Exception)), None)
@@ -131,10 +143,10 @@ def answer(job: Job) -> Any:
     try:
         return job.finish(job.assembled())
     except CorefitError as error:
-        return error
+        return bare(error)
     except Exception as error:
         log.exception("an answer could not be made")
-        return error
+        return bare(error)
 
 
 def _smaller(parts: list[Part], error: TooLarge, others_run: Callable[[], bool]) -> list[Outcome]:
@@ -147,7 +159,7 @@ def _smaller(parts: list[Part], error: TooLarge, others_run: Callable[[], bool])
 def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> Outcome:
     """The outcome of a part that found no memory, from those of its halves; the error where it has none."""
     if part.rows < 2 or not part.job.model.rows_independent:
-        return error
+        return _afresh(part)
     part.job.model.lacked_memory(part.elements)
     outcomes: list[Outputs] = []
     for half in part.halves():
@@ -158,6 +170,14 @@ def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> O
             return outcome
         outcomes.append(outcome)
     return [np.concatenate(pieces) for pieces in zip(*outcomes, strict=True)]
+
+
+def _afresh(part: Part) -> Outcome:
+    """The outcome of a part that found no memory, in an arena that smaller runs have not left in pieces."""
+    try:
+        return part.job.model.engine.run_afresh(part.job.outputs, part.feeds())
+    except Exception as error:  # noqa: BLE001 - whatever it was
+        return bare(error)
 
 
 def again(part: Part, refusal: TooLarge, others_run: Callable[[], bool], wait: Callable[[], None]) -> Outcome:
@@ -186,11 +206,12 @@ def attempt(part: Part, others_run: Callable[[], bool] = _nobody) -> Outcome:
     try:
         outputs = job.model.engine.run(job.outputs, part.feeds())
     except TooLarge as error:
+        bare(error)
         return error if contended or others_run() else _in_halves(part, error, others_run)
     except CorefitError as error:
-        return error
+        return bare(error)
     except Exception as error:
         log.exception("a run failed")
-        return error
+        return bare(error)
     job.model.had_memory()
     return outputs
