@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from corefit_core.batching import Line
 from corefit_core.errors import DeadlineExceeded, Shed
-from corefit_runtime.pool import schedule
+from corefit_runtime.pool import run_times
 from corefit_runtime.pool.jobs import Job
 from corefit_runtime.pool.limits import Limits
 from corefit_runtime.pool.model import Model
@@ -229,7 +229,7 @@ async def test_a_run_that_costs_less_than_the_way_to_a_worker_stays_on_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If a run of the same sizes was measured: what other sizes take is not known."""
-    monkeypatch.setattr(schedule, "INLINE_S", 3600.0)
+    monkeypatch.setattr(run_times, "INLINE_S", 3600.0)
     bench = Bench(limits(line=Line(a=1e-6, b=1e-6)))
     for key, rows in enumerate((2, 2, 1, 3, 3)):
         bench.submit(key, rows, 4.0)

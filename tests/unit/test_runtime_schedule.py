@@ -151,10 +151,10 @@ def test_only_requests_of_the_same_form_join_and_only_up_to_the_batch() -> None:
 def test_runs_that_take_longer_than_the_profile_says_correct_it() -> None:
     schedule = Schedule(limits())
     for _ in range(200):
-        schedule.learn(1, 0.02)
-    assert schedule.expected_s(1) == pytest.approx(0.02, rel=0.01)
-    schedule.learn(1, 1e9)
-    assert schedule.expected_s(1) < 0.05
+        schedule.times.learn(1, 0.02)
+    assert schedule.times.expected_s(1) == pytest.approx(0.02, rel=0.01)
+    schedule.times.learn(1, 1e9)
+    assert schedule.times.expected_s(1) < 0.05
 
 
 def test_a_failed_part_ends_its_job_and_the_others_are_skipped() -> None:
@@ -171,10 +171,10 @@ def test_a_failed_part_ends_its_job_and_the_others_are_skipped() -> None:
 def test_an_assumed_service_time_gives_way_to_the_first_run() -> None:
     """Of a model that could not be measured, the second of four requests was refused: it would take ten minutes."""
     schedule = Schedule(limits(line=Line(a=0.0, b=0.05), chunk=0, assumed=True))
-    schedule.learn(1, 0.0001)
-    assert schedule.expected_s(1) == pytest.approx(0.0001)
-    schedule.learn(1, 0.0003)
-    assert schedule.expected_s(1) == pytest.approx(0.0002)
+    schedule.times.learn(1, 0.0001)
+    assert schedule.times.expected_s(1) == pytest.approx(0.0001)
+    schedule.times.learn(1, 0.0003)
+    assert schedule.times.expected_s(1) == pytest.approx(0.0002)
     for _ in range(5):
         schedule.admit(job(), 0.0, 0.0)
 
@@ -198,7 +198,7 @@ def test_cost_chunk_and_batch_follow_the_elements_and_what_runs_take() -> None:
     costs = [part.cost_s for part in parts if part and part.job is large]
     assert costs == pytest.approx([0.0001 + 10 * 0.0005] * 100)
     for _ in range(300):
-        schedule.learn(1, 10 * 0.0006)
+        schedule.times.learn(1, 10 * 0.0006)
     assert schedule.admit(job(rows=100, arrived=1.0), 1.0, 0.0) > 50
     fixed = Schedule(limits(chunk=20, row_elements=2))
     assert fixed.admit(job(rows=100, width=20), 0.0, 0.0) == 5

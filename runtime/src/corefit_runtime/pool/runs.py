@@ -1,4 +1,4 @@
-"""A worker, and what it does with the parts that it took: one run of the model, and each part's share of the outputs.
+"""What a worker does with the parts that it took: one run of the model, and each part's share of the outputs.
 
 Runs on worker threads. Nothing escapes as an exception: an error is an outcome like another.
 
@@ -9,7 +9,7 @@ independent: each output must have a row for each row of the input, and some run
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -17,31 +17,12 @@ from corefit_core.errors import CorefitError, Shed, TooLarge
 from corefit_runtime.pool.jobs import Job, Outputs, Part, joined_feeds, split_outputs
 from corefit_runtime.rows import comparison
 
-if TYPE_CHECKING:
-    import threading
-
 log: Final = logging.getLogger(__name__)
 
 Outcome = Outputs | Exception
 E = TypeVar("E", bound=Exception)
 TRIES: Final = 50
 """Of a run that finds no memory while others run: each comes after a run of theirs has ended."""
-
-
-class Worker:
-    """One thread, and what the loop may see of it: since when it runs, and until when it is expected to.
-
-    Attributes:
-        starved: whether it waits for its turn to try again, and runs nothing meanwhile.
-    """
-
-    __slots__ = ("since_s", "starved", "thread", "until_s")
-
-    def __init__(self) -> None:
-        self.thread: threading.Thread | None = None
-        self.since_s = 0.0
-        self.until_s = 0.0
-        self.starved = False
 
 
 class AloneError(Exception):

@@ -9,39 +9,27 @@ from typing import Final
 from corefit_core.batching import due_times, spans
 from corefit_core.errors import Shed
 from corefit_runtime.pool.jobs import Job, Outputs, Part
-from corefit_runtime.pool.limits import Limits, Sizer
+from corefit_runtime.pool.limits import Limits
 from corefit_runtime.pool.model import Model
+from corefit_runtime.pool.run_times import RunTimes
 
 MARGIN: Final = 0.85
 """A request is taken when its expected answer lies within so much of what it has: runs vary, and the way to us and back
 takes time that we don't see. With 0.9, 2 % of the answers came late at 200 % load."""
 MIN_RETRY_S: Final = 0.01
-INLINE_S: Final = 100e-6
-"""Runs up to this long stay on the event loop while nothing else is held: the way to a worker and back costs about
-50 us of CPU (two wake-ups and the GIL between them), and a tenth of a millisecond is a tenth of what it may lag."""
-MAX_OBSERVED: Final = 16
-"""Runs whose time is kept while nothing was measured."""
-MAX_SHORT: Final = 64
-"""Different sizes of inputs that are remembered for being short; clients repeat a few."""
-DRIFT_WEIGHT: Final = 0.05
-"""Weight of one run in the correction of the expected run time: about the last 20 runs count."""
 MAX_PARTS: Final = 1024
 """Parts of one request; one of more rows has larger ones. Cutting so many takes 2 ms, on the event loop, for a request
 that at the usual 10 ms a part computes for 10 s."""
-OUTLIER: Final = 4.0
-"""A run counts for at most four times, and at least a quarter, of what was expected: a lasting change is followed
-by a seventh each run, so a tenfold one in 17 runs."""
-
-
-Sizes = tuple[tuple[int, ...], ...]
-
-
-def _sizes(job: Job) -> Sizes:
-    return tuple([array.shape for array in job.feeds.values()])
 
 
 class Schedule:
-    """The waiting parts, and the sums over them that admission needs."""
+    """The waiting parts, and the sums over them that admission needs.
+
+    Attributes:
+        times: how long runs will take.
+        waiting: jobs of which no part has begun.
+        open: jobs that are not answered yet.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -52,11 +40,7 @@ class Schedule:
         self._sequence = 0
         self._first_s = 0.0
         self._all_s = 0.0
-        self._drift = 1.0
-        self._short: set[Sizes] = set()
-        self._sizer = Sizer(limits)
-        self._observed: list[tuple[int, float, int]] = []
-        self._learned = 0
+        self.times = RunTimes(limits)
 
     def admit(self, job: Job, now: float, busy_s: float) -> int:
         """Takes a job in and returns how many parts it was queued in.
@@ -138,59 +122,13 @@ class Schedule:
         self.close(job)
         return True
 
-    def expected_s(self, rows: int, weight: float = 1.0) -> float:
-        """How long a run of `rows` rows will take, from the profile and the last runs."""
-        return self._measured_s(rows, weight) * self._drift
-
-    def _measured_s(self, rows: int, weight: float) -> float:
-        return self.limits.line.at(max(1, rows) * weight)
-
     def short(self, job: Job) -> bool:
-        """Whether its run is so short that handing it to a worker would cost more, and nothing else is held.
-
-        A run of inputs of exactly these sizes was measured to be, and sizes are all that the length of a run of this
-        model depends on. So nothing that a request holds can make the event loop stand.
-        """
-        return self.open == 0 and job.model.bounded and bool(self._short) and _sizes(job) in self._short
-
-    def learn(self, rows: int, seconds: float, weight: float = 1.0, job: Job | None = None) -> None:
-        """Corrects the expectation by a run that was measured; `job`: that it was of, whole and alone."""
-        if job is not None:
-            if job.model.bounded:
-                self._note_short(_sizes(job), seconds)
-            if len(self._observed) < MAX_OBSERVED:
-                self._observed.append((max(1, rows), max(1e-7, seconds), job.elements // max(1, rows)))
-        expected = self._measured_s(rows, weight)
-        if expected <= 0:
-            return
-        if self.limits.assumed and self._learned < MAX_OBSERVED:
-            # Nothing is known of an assumption that a run could contradict: the mean of the first counts.
-            self._learned += 1
-            self._drift += (seconds / expected - self._drift) / self._learned
-            return
-        # One run that was stopped by a neighbour for milliseconds must not count for hundreds of ordinary ones.
-        low, high = self._drift / OUTLIER, self._drift * OUTLIER
-        ratio = min(high, max(low, seconds / expected))
-        self._drift += DRIFT_WEIGHT * (ratio - self._drift)
-
-    def observed(self) -> tuple[dict[int, float], int]:
-        """The shortest time by rows of the first runs under this plan, once there are enough, and elements of a row."""
-        if len(self._observed) < MAX_OBSERVED:
-            return {}, 0
-        seconds: dict[int, float] = {}
-        for rows, taken_s, _ in self._observed:
-            seconds[rows] = min(taken_s, seconds.get(rows, taken_s))
-        return seconds, sorted(elements for *_, elements in self._observed)[MAX_OBSERVED // 2]
-
-    def _note_short(self, sizes: Sizes, seconds: float) -> None:
-        if seconds > INLINE_S:
-            self._short.discard(sizes)
-        elif len(self._short) < MAX_SHORT:
-            self._short.add(sizes)
+        """Whether it may run at once on the event loop: its run is short, and nothing else is held."""
+        return self.open == 0 and self.times.short(job)
 
     def wait_s(self, busy_s: float) -> float:
         """How long a request that comes now is expected to wait for a worker."""
-        return (busy_s + self._first_s * self._drift) / self.limits.workers
+        return (busy_s + self._first_s * self.times.drift) / self.limits.workers
 
     def full(self, busy_s: float) -> Shed | None:
         """The refusal of whatever comes now, where as many requests wait as may."""
@@ -218,10 +156,10 @@ class Schedule:
             return full  # With nobody waiting at most the run that is under way lies ahead: such a one may always try.
         weight = self.limits.weight(rows, elements)
         ranges, batch = self._ranges(model, rows, elements, weight)
-        own = self._drift * sum(self._cost(stop - start, weight, batch) for start, stop in ranges)
+        own = self.times.drift * sum(self._cost(stop - start, weight, batch) for start, stop in ranges)
         wait = self.wait_s(busy_s)
         if len(ranges) > 1:
-            wait = (busy_s + self._all_s * self._drift) / self.limits.workers
+            wait = (busy_s + self._all_s * self.times.drift) / self.limits.workers
         due = arrived_s + self.limits.objective_s * len(ranges)
         if deadline_s is not None:
             due = min(due, deadline_s)
@@ -237,17 +175,13 @@ class Schedule:
     def replace(self, limits: Limits) -> None:
         """Goes by a new plan from now on; what waits keeps its parts."""
         self.limits = limits
-        self._drift = 1.0
-        self._short.clear()
-        self._sizer = Sizer(limits)
-        self._observed.clear()
-        self._learned = 0
+        self.times = RunTimes(limits)
 
     def _ranges(self, model: Model, rows: int, elements: int, weight: float) -> tuple[list[tuple[int, int]], int]:
         """The rows of each part, and of the run that it may be joined into; 0 where it may not be."""
         if not model.rows_independent:
             return [(0, rows)], 0
-        chunk, batch = self._sizer.sizes(weight, self._drift)
+        chunk, batch = self.times.sizes(weight)
         if model.most_elements and elements > 0:
             fits = max(1, model.most_elements * max(1, rows) // (elements * self.limits.workers))
             chunk, batch = min(chunk or fits, fits), min(batch, fits)
@@ -269,7 +203,7 @@ class Schedule:
     def _cost(self, rows: int, weight: float, batch: int) -> float:
         if batch:
             return self.limits.row_s * rows * weight
-        return self._measured_s(rows, weight)
+        return self.times.measured_s(rows, weight)
 
     def _push(self, due: float, part: Part) -> None:
         self._sequence += 1

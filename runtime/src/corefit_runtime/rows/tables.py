@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from corefit_runtime.rows.products import gemm, matmul, qlinear_matmul
 from corefit_runtime.rows.rules import (
     along_one_axis,
     arg_reduction,
@@ -13,17 +14,14 @@ from corefit_runtime.rows.rules import (
     elementwise,
     first_only,
     gather_elements,
-    gemm,
     global_pool,
     grid_sample,
     layer_normalization,
     leading,
     linear_quantization,
-    matmul,
     mean_variance_normalization,
     one_hot,
     pool,
-    qlinear_matmul,
     reduction,
     softmax,
     top_k,
