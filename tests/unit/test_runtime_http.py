@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from unit.wire import LIMITS, Wire, fed
 
 from corefit_runtime.http.chunks import SMALL_CHUNKS, ChunkedBody
-from corefit_runtime.http.connection import SMALL_BODY, Connection
+from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.inbox import KEPT
 from corefit_runtime.http.messages import BadHead, Head, Response, parse_head
+from corefit_runtime.http.reader import SMALL_BODY
 from corefit_runtime.http.server import HEAD_READ, Server
 
 
@@ -193,7 +194,7 @@ async def test_a_client_that_runs_ahead_is_read_no_further_than_is_kept() -> Non
     for _ in range(2 * count):
         if wire.reading:
             next(steps, None)
-        most = max(most, len(connection._inbox.pending))
+        most = max(most, len(connection._reader._inbox.pending))
         await asyncio.sleep(0)
     assert most <= KEPT + HEAD_READ
     assert wire.sent.count(b"HTTP/1.1 200 OK") == count
@@ -211,7 +212,7 @@ async def test_what_a_client_sends_before_its_answer_is_kept_up_to_a_bound() -> 
         if not wire.reading:
             break
     assert len(held) == 1
-    assert len(connection._inbox.pending) <= KEPT + HEAD_READ
+    assert len(connection._reader._inbox.pending) <= KEPT + HEAD_READ
     connection.connection_lost(None)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from corefit_runtime.http.connection import Connection
 from corefit_runtime.http.messages import HttpLimits
+from corefit_runtime.http.phase import Phase
 
 LIMITS = HttpLimits(
     max_body=10_000,
@@ -73,5 +74,6 @@ def fed(connection: Connection, wire: Wire, data: bytes) -> Iterator[None]:
         count = min(len(room), len(data))
         room[:count] = data[:count]
         connection.buffer_updated(count)
+        assert (connection._exchange is not None) == (connection._phase is Phase.HANDLING)
         data = data[count:]
         yield

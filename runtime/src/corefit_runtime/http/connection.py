@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection: asyncio's BufferedProtocol over httptools' parser.
 
-The head is parsed from a buffer that all connections share; the body goes straight into the memory that tensors are
-made from: a byte is copied once, by the kernel. One request at a time a connection; pipelined ones wait. Every wait
-for a client has a deadline, every size a limit.
+A machine of few phases (`phase`): a request is received, handled, answered; or it is refused, and the connection ends.
+What has come of a request is the reader's. One request at a time; pipelined ones wait. Every wait for a client has a
+deadline, every size a limit.
 """
 
 import asyncio
@@ -11,14 +11,13 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, cast
 
-from corefit_runtime.http.body import BodyReader
-from corefit_runtime.http.chunks import ChunkedBody
 from corefit_runtime.http.crowd import Activity
 from corefit_runtime.http.exchange import Exchange
-from corefit_runtime.http.inbox import END, Inbox
 from corefit_runtime.http.memory import Share
-from corefit_runtime.http.messages import CONTINUE, BadHead, Head, Response, rendered
+from corefit_runtime.http.messages import BadHead, Head, Response, rendered
 from corefit_runtime.http.patience import Patience
+from corefit_runtime.http.phase import Phase, Reading, step
+from corefit_runtime.http.reader import Request, RequestReader
 
 if TYPE_CHECKING:
     from corefit_runtime.http.listener import Listener
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 SCRATCH: Final = 65536
 """Bytes of one read of a head: the largest head that can be configured."""
-SMALL_BODY: Final = 4096
-"""Bytes up to which a body that came with its head is simply copied: cheaper than an aligned buffer for it."""
 AGE_SPREAD: Final = 0.1
 """Of the age at which a connection ends: those that were made at once do not all come back at once."""
 LINGER_S: Final = 2.0
@@ -36,23 +33,20 @@ RETRY: Final = (b"retry-after", b"1")
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One client. Its state is what it waits for: a head, a body, or the handler."""
+    """One client.
+
+    Besides the phase there is one thing that it is at or not: whether the client takes our answers as fast as we write.
+    """
 
     def __init__(self, server: "Listener[Connection]") -> None:
         self._server = server
         self._loop = server.loop
         self._transport: asyncio.Transport | None = None
-        self._inbox = Inbox(server.limits.max_header)
-        self._head: Head | None = None
-        self._body = BodyReader(server.view)
-        self._chunks: ChunkedBody | None = None
-        self._refusal: Response | None = None
-        self._exchange: Exchange | None = None
-        self._keep_alive = True
-        self._refused = False
+        self._phase = Phase.RECEIVING
         self._paused = False
         self._share = Share(server.memory)
-        self._started_s = 0.0
+        self._reader = RequestReader(server, self._share)
+        self._exchange: Exchange | None = None  # While its phase is HANDLING.
         spread = random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)  # noqa: S311 - no secret
         self._old_from_s = server.loop.time() + spread * server.limits.connection_age_s
         self._patience = Patience(server.loop, server.limits.idle_timeout_s, self._too_late)
@@ -61,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         """A client has connected."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
+        self._reader.attach(self._transport)
         server = self._server
         if not server.joined(self, transport):
             self._refuse(503, f"{server.limits.max_connections} connections are open (--max-connections)")
@@ -69,67 +64,52 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client has hung up, or we have."""
+        self._phase = step(self._phase, Phase.LOST)
         self._transport = None
         self._server.lost(self)
         self._patience.end()
+        self._share.release()
+        self._reader.reset()
         exchange, self._exchange = self._exchange, None
-        self._release()
         if exchange is not None:
             exchange.gone()
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """Where the next bytes go: into the body that is being read, else into the buffer that all share."""
-        if self._body.active:
-            return self._body.buffer()
-        # Little at a time but of chunks: what comes before its turn is kept, and charged to nobody.
-        return self._server.view if self._chunks is not None else self._server.head_view
+        """Where the next bytes go."""
+        return self._reader.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
-        if self._refused:
+        if self._phase is Phase.REFUSED:
             return
-        try:
-            self._receive(nbytes)
-        except BadHead as error:
-            self._refuse(error.status, str(error))
-
-    def _receive(self, nbytes: int) -> None:
-        self._take(nbytes)
-        transport = self._transport
-        if self._inbox.full and transport is not None and not transport.is_closing():
-            transport.pause_reading()
-
-    def _take(self, nbytes: int) -> None:
-        if self._body.active:
-            self._body.received(nbytes)
-            self._read_body()
-        elif self._exchange is not None or (self._paused and self._head is None):
+        reader = self._reader
+        if self._phase is Phase.HANDLING or (self._paused and reader.head is None):
             # The client sends its next request before it has this answer: it is kept, up to a bound.
-            self._inbox.pending += bytes(self._server.view[:nbytes])
-        elif self._chunks is not None:
-            self._read_chunked(self._chunks, bytes(self._server.view[:nbytes]))
+            reader.keep(nbytes)
         else:
-            self._read_head(nbytes)
+            self._read(nbytes)
+        if reader.full:
+            self._pause_reading()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write: it gets as long as for a body, and until then no other answer."""
         self._paused = True
-        if not self._refused and self._transport is not None:
+        if self._phase is not Phase.REFUSED and self._transport is not None:
             self._patience.expect(self._server.limits.body_timeout_s)
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self._paused = False
-        if self._refused or self._transport is None:
+        if self._phase is Phase.REFUSED or self._transport is None:
             return
-        limits = self._server.limits
-        if self._exchange is not None:
+        limits, begun = self._server.limits, self._reader.head is not None
+        if self._phase is Phase.HANDLING:
             self._patience.our_turn()
         else:
-            if self._head is None:
+            if not begun:
                 self._share.release()
-            self._patience.expect(limits.idle_timeout_s if self._head is None else limits.body_timeout_s)
+            self._patience.expect(limits.body_timeout_s if begun else limits.idle_timeout_s)
         self._go_on(self._transport)
 
     def charge(self, count: int) -> bool:
@@ -138,26 +118,49 @@ class Connection(asyncio.BufferedProtocol):
 
     def answer(self, response: Response) -> None:
         """Writes the response, and goes on to the next request or hangs up."""
-        exchange, self._exchange = self._exchange, None
-        self._release()
-        transport = self._transport
-        if exchange is None or transport is None or transport.is_closing():
+        exchange, transport = self._exchange, self._transport
+        self._share.release()
+        if exchange is None or transport is None:
             return
-        keep_alive = self._keep_alive and not self._server.draining and not self._is_old()
+        self._phase, self._exchange = step(self._phase, Phase.RECEIVING), None
+        if transport.is_closing():
+            return
+        head = exchange.head
+        # Where a proxy finds another end of a chunked body than we do, nothing behind it is a request.
+        keep_alive = head.keep_alive and not head.chunked and not self._server.draining and not self._is_old()
         if not self._paused:
             self._patience.expect(self._server.limits.idle_timeout_s)
         response = self._server.affordable(response)
-        self._write(exchange.head, response, keep_alive=keep_alive)
+        self._write(head, response, exchange.arrived_s, keep_alive=keep_alive)
         if transport.get_write_buffer_size():  # All of it is held until the last of it is read: `resume_writing`.
             self._share.hold(response.length)
         if not keep_alive:
             transport.close()
-        elif self._inbox.pending:
+        elif self._reader.pending:
             self._go_on(transport)
+
+    @property
+    def activity(self) -> Activity:
+        """What it does at the moment."""
+        if self._phase is Phase.HANDLING:
+            return Activity.SERVING
+        idle = self._reader.reading is Reading.NOTHING and self._phase is Phase.RECEIVING and not self._paused
+        return Activity.IDLE if idle else Activity.WAITING
+
+    def shut(self) -> None:
+        """Ends an idle connection, once its client has read what was written; one that isn't ends with its answer."""
+        idle = self._phase is Phase.RECEIVING and self._reader.reading is Reading.NOTHING
+        if idle and self._transport is not None:
+            self._transport.close()
+
+    def cut(self) -> None:
+        """Ends the connection, whatever is left of it."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _is_old(self) -> bool:
         """Whether the client is to connect anew, perhaps to another pod; not while it has sent more already."""
-        return self._loop.time() >= self._old_from_s and not self._inbox.pending
+        return self._loop.time() >= self._old_from_s and not self._reader.pending
 
     def _go_on(self, transport: asyncio.Transport) -> None:
         """To what came while we were busy, unless the client doesn't take our answers."""
@@ -168,120 +171,41 @@ class Connection(asyncio.BufferedProtocol):
     def _read_on(self) -> None:
         """More from the client, unless it is ahead of us by as much as is kept."""
         transport = self._transport
-        if not self._inbox.full and transport is not None and not transport.is_closing():
+        if not self._reader.full and transport is not None and not transport.is_closing():
             transport.resume_reading()
 
-    @property
-    def activity(self) -> Activity:
-        """What it does at the moment."""
-        if self._exchange is not None:
-            return Activity.SERVING
-        waiting = self._head is not None or self._inbox.pending or self._refused or self._paused
-        return Activity.WAITING if waiting else Activity.IDLE
-
-    def shut(self) -> None:
-        """Ends an idle connection, once its client has read what was written; one that isn't ends with its answer."""
-        held = self._exchange is not None or self._head is not None or self._inbox.pending or self._refused
-        if not held and self._transport is not None:
-            self._transport.close()
-
-    def cut(self) -> None:
-        """Ends the connection, whatever is left of it."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _read_head(self, nbytes: int) -> None:
-        server = self._server
-        if not self._inbox.pending:
-            end = server.scratch.find(END, 0, nbytes)
-            if 0 < end <= server.limits.max_header - 4:
-                self._begin(bytes(server.view[: end + 4]), server.view[end + 4 : nbytes])
-                return
-        self._read_gathered(bytes(server.view[:nbytes]))
-
-    def _read_gathered(self, data: bytes) -> None:
-        anew = not self._inbox.pending
-        found = self._inbox.head(data)
-        if found is not None:
-            self._begin(*found)
-        elif anew and self._inbox.pending:
-            self._patience.expect(self._server.limits.header_timeout_s)
+    def _pause_reading(self) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.pause_reading()
 
     def _read_pending(self) -> None:
-        idle = self._exchange is None and self._head is None and not self._paused
-        if idle and self._inbox.pending and self._transport is not None:
-            data, self._inbox.pending = self._inbox.pending, b""
-            try:
-                self._read_gathered(data)
-            except BadHead as error:
-                self._refuse(error.status, str(error))
+        reader = self._reader
+        if self._phase is Phase.RECEIVING and reader.head is None and not self._paused and reader.pending:
+            self._read(None)
             if not self._paused:
                 self._read_on()
 
-    def _begin(self, raw: bytes, rest: memoryview) -> None:
-        """A head is complete: checks it, and makes room for its body."""
-        self._started_s = time.monotonic()
-        limits, head = self._server.limits, self._server.head_of(raw)
-        self._head = head
-        most = self._server.max_body
-        if head.length > most:
-            raise BadHead(413, f"a body of {head.length} bytes; at most {most} are taken (--max-body, --memory)")
-        self._share.begin(head.length)
-        # Where a proxy finds another end of a chunked body than we do, nothing behind it is a request.
-        self._keep_alive = head.keep_alive and not head.chunked
-        if head.headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
-            self._transport.write(CONTINUE)
-        if head.chunked:
-            self._chunks = ChunkedBody(self._server.max_body, limits.max_header)
-            self._patience.expect(limits.body_timeout_s)
-            self._read_chunked(self._chunks, bytes(rest))
-        elif head.length == 0:
-            self._inbox.pending = bytes(rest)
-            self._dispatch(memoryview(b""))
-        else:
-            self._refusal = self._server.refusal(head, rest) if head.length > SMALL_BODY else None
-            self._begin_body(head, rest)
-
-    def _begin_body(self, head: Head, rest: memoryview) -> None:
-        if len(rest) >= head.length <= SMALL_BODY:
-            self._inbox.pending = bytes(rest[head.length :])
-            self._dispatch(memoryview(bytes(rest[: head.length])))
+    def _read(self, nbytes: int | None) -> None:
+        """On with the request by so many bytes that have come; None: by those that were kept."""
+        reader = self._reader
+        before = reader.reading if nbytes is not None else Reading.NOTHING
+        try:
+            request = reader.read_pending() if nbytes is None else reader.read(nbytes)
+        except BadHead as error:
+            self._refuse(error.status, str(error))
             return
-        if self._refusal is None:
-            room = self._server.allocate(head.length + 1, head.number(self._server.align_header))
-            self._body.begin(room, rest[: head.length])
-        else:
-            self._body.skip(head.length, rest[: head.length])
-        self._inbox.pending = bytes(rest[head.length :])
-        self._read_body()
-        if self._body.active:
-            self._patience.expect(self._server.limits.body_timeout_s)
+        if request is not None:
+            self._dispatch(request)
+        elif reader.reading is not before:
+            limits = self._server.limits
+            self._patience.expect(limits.body_timeout_s if reader.head is not None else limits.header_timeout_s)
 
-    def _read_body(self) -> None:
-        if self._body.filled > self._share.held and self._refusal is None:
-            self._share.charge(self._body.filled - self._share.held)
-        if self._transport is not None:
-            self._body.attend(self._transport)
-        ended = self._body.end()
-        if ended is not None:
-            body, more = ended
-            self._inbox.pending += more
-            self._dispatch(body)
-
-    def _read_chunked(self, chunks: ChunkedBody, data: bytes) -> None:
-        self._share.charge(len(data))
-        chunks.feed(data)
-        if chunks.complete:
-            self._dispatch(memoryview(chunks.body))
-
-    def _dispatch(self, body: memoryview) -> None:
-        head, self._head, self._chunks = self._head, None, None
-        if head is None:
-            return
-        exchange = self._exchange = Exchange(self, head, body, self._started_s)
-        if self._refusal is not None:
-            refusal, self._refusal = self._refusal, None
-            exchange.reply(refusal)
+    def _dispatch(self, request: Request) -> None:
+        self._phase = step(self._phase, Phase.HANDLING)
+        exchange = self._exchange = Exchange(self, request.head, request.body, request.started_s)
+        if request.refusal is not None:
+            exchange.reply(request.refusal)
             return
         if not self._paused:
             self._patience.our_turn()
@@ -296,30 +220,25 @@ class Connection(asyncio.BufferedProtocol):
 
         In two steps: a close with unread bytes is a reset, which may reach the client before the answer does.
         """
-        transport, head = self._transport, self._head
-        self._exchange = self._head = self._chunks = None
-        self._inbox.pending = b""
-        self._release()
-        if self._refused or transport is None:
+        transport, head, started_s = self._transport, self._reader.head, self._reader.started_s
+        self._reader.reset()
+        self._share.release()
+        if transport is None:
             return
-        self._refused = True
-        headers = [RETRY] if status == 503 else []
-        self._write(head, Response(status, [self._server.error_body(message)], headers=headers), keep_alive=False)
+        self._phase = step(self._phase, Phase.REFUSED)
+        response = Response(status, [self._server.error_body(message)], headers=[RETRY] if status == 503 else [])
+        self._write(head, response, started_s, keep_alive=False)
         if not transport.is_closing():
             transport.write_eof()
         self._patience.expect(LINGER_S)
 
-    def _write(self, head: Head | None, response: Response, *, keep_alive: bool) -> None:
+    def _write(self, head: Head | None, response: Response, started_s: float, *, keep_alive: bool) -> None:
         if self._transport is None:
             return
         bare = head is not None and head.method == b"HEAD"
         self._transport.writelines(rendered(response, keep_alive=keep_alive, bare=bare))
         if self._server.access is not None:
-            self._server.access(head, response.status, time.monotonic() - self._started_s if head else 0.0)
-
-    def _release(self) -> None:
-        self._share.release()
-        self._body.drop()
+            self._server.access(head, response.status, time.monotonic() - started_s if head else 0.0)
 
     def _too_late(self) -> None:
         transport = self._transport
@@ -327,7 +246,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if transport.is_closing() or transport.get_write_buffer_size():
             transport.abort()  # It doesn't read what we have written, nor would it read why.
-        elif self._head is not None or self._inbox.pending:
+        elif self._phase is Phase.RECEIVING and self._reader.reading is not Reading.NOTHING:
             self._refuse(408, "the request did not come in time (--header-timeout, --body-timeout)")
         else:
             transport.close()
