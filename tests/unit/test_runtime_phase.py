@@ -22,4 +22,4 @@ def test_from_each_phase_the_connection_can_be_lost_and_then_nothing_follows() -
 
 
 def test_who_was_refused_gets_no_other_answer() -> None:
-    assert NEXT[Phase.REFUSED] == {Phase.LOST}
+    assert NEXT[Phase.REFUSED] == (Phase.LOST,)

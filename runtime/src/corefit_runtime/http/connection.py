@@ -16,7 +16,7 @@ from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.memory import Share
 from corefit_runtime.http.messages import BadHead, Head, Response, rendered
 from corefit_runtime.http.patience import Patience
-from corefit_runtime.http.phase import Phase, Reading, step
+from corefit_runtime.http.phase import HANDLING, LOST, NOTHING, RECEIVING, REFUSED, Phase, step
 from corefit_runtime.http.reader import Request, RequestReader
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server = server
         self._loop = server.loop
         self._transport: asyncio.Transport | None = None
-        self._phase = Phase.RECEIVING
+        self._phase: Phase = RECEIVING
         self._paused = False
         self._share = Share(server.memory)
         self._reader = RequestReader(server, self._share)
@@ -64,7 +64,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client has hung up, or we have."""
-        self._phase = step(self._phase, Phase.LOST)
+        self._phase = step(self._phase, LOST)
         self._transport = None
         self._server.lost(self)
         self._patience.end()
@@ -80,10 +80,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
-        if self._phase is Phase.REFUSED:
+        if self._phase is REFUSED:
             return
         reader = self._reader
-        if self._phase is Phase.HANDLING or (self._paused and reader.head is None):
+        if self._phase is HANDLING or (self._paused and reader.head is None):
             # The client sends its next request before it has this answer: it is kept, up to a bound.
             reader.keep(nbytes)
         else:
@@ -94,17 +94,17 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than we write: it gets as long as for a body, and until then no other answer."""
         self._paused = True
-        if self._phase is not Phase.REFUSED and self._transport is not None:
+        if self._phase is not REFUSED and self._transport is not None:
             self._patience.expect(self._server.limits.body_timeout_s)
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self._paused = False
-        if self._phase is Phase.REFUSED or self._transport is None:
+        if self._phase is REFUSED or self._transport is None:
             return
         limits, begun = self._server.limits, self._reader.head is not None
-        if self._phase is Phase.HANDLING:
+        if self._phase is HANDLING:
             self._patience.our_turn()
         else:
             if not begun:
@@ -122,7 +122,7 @@ class Connection(asyncio.BufferedProtocol):
         self._share.release()
         if exchange is None or transport is None:
             return
-        self._phase, self._exchange = step(self._phase, Phase.RECEIVING), None
+        self._phase, self._exchange = step(self._phase, RECEIVING), None
         if transport.is_closing():
             return
         head = exchange.head
@@ -142,14 +142,14 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def activity(self) -> Activity:
         """What it does at the moment."""
-        if self._phase is Phase.HANDLING:
+        if self._phase is HANDLING:
             return Activity.SERVING
-        idle = self._reader.reading is Reading.NOTHING and self._phase is Phase.RECEIVING and not self._paused
+        idle = self._reader.reading is NOTHING and self._phase is RECEIVING and not self._paused
         return Activity.IDLE if idle else Activity.WAITING
 
     def shut(self) -> None:
         """Ends an idle connection, once its client has read what was written; one that isn't ends with its answer."""
-        idle = self._phase is Phase.RECEIVING and self._reader.reading is Reading.NOTHING
+        idle = self._phase is RECEIVING and self._reader.reading is NOTHING
         if idle and self._transport is not None:
             self._transport.close()
 
@@ -181,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_pending(self) -> None:
         reader = self._reader
-        if self._phase is Phase.RECEIVING and reader.head is None and not self._paused and reader.pending:
+        if self._phase is RECEIVING and reader.head is None and not self._paused and reader.pending:
             self._read(None)
             if not self._paused:
                 self._read_on()
@@ -189,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read(self, nbytes: int | None) -> None:
         """On with the request by so many bytes that have come; None: by those that were kept."""
         reader = self._reader
-        before = reader.reading if nbytes is not None else Reading.NOTHING
+        before = reader.reading if nbytes is not None else NOTHING
         try:
             request = reader.read_pending() if nbytes is None else reader.read(nbytes)
         except BadHead as error:
@@ -202,7 +202,7 @@ class Connection(asyncio.BufferedProtocol):
             self._patience.expect(limits.body_timeout_s if reader.head is not None else limits.header_timeout_s)
 
     def _dispatch(self, request: Request) -> None:
-        self._phase = step(self._phase, Phase.HANDLING)
+        self._phase = step(self._phase, HANDLING)
         exchange = self._exchange = Exchange(self, request.head, request.body, request.started_s)
         if request.refusal is not None:
             exchange.reply(request.refusal)
@@ -225,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
         self._share.release()
         if transport is None:
             return
-        self._phase = step(self._phase, Phase.REFUSED)
+        self._phase = step(self._phase, REFUSED)
         response = Response(status, [self._server.error_body(message)], headers=[RETRY] if status == 503 else [])
         self._write(head, response, started_s, keep_alive=False)
         if not transport.is_closing():
@@ -246,7 +246,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if transport.is_closing() or transport.get_write_buffer_size():
             transport.abort()  # It doesn't read what we have written, nor would it read why.
-        elif self._phase is Phase.RECEIVING and self._reader.reading is not Reading.NOTHING:
+        elif self._phase is RECEIVING and self._reader.reading is not NOTHING:
             self._refuse(408, "the request did not come in time (--header-timeout, --body-timeout)")
         else:
             transport.close()

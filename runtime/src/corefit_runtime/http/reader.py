@@ -6,15 +6,14 @@ made from: a byte is copied once, by the kernel. One request at a time: what fol
 
 import asyncio
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from corefit_runtime.http.body import BodyReader
 from corefit_runtime.http.chunks import ChunkedBody
 from corefit_runtime.http.inbox import END, Inbox
 from corefit_runtime.http.memory import Share
 from corefit_runtime.http.messages import CONTINUE, BadHead, Head, Response
-from corefit_runtime.http.phase import Reading
+from corefit_runtime.http.phase import BODY, CHUNKS, HEAD, NOTHING, Reading
 
 if TYPE_CHECKING:
     from corefit_runtime.http.listener import Listener
@@ -23,8 +22,7 @@ SMALL_BODY: Final = 4096
 """Bytes up to which a body that came with its head is simply copied: cheaper than an aligned buffer for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request that has come whole.
 
     Attributes:
@@ -71,8 +69,8 @@ class RequestReader:
     def reading(self) -> Reading:
         """How much of the next request has come."""
         if self.head is not None:
-            return Reading.BODY if self._chunks is None else Reading.CHUNKS
-        return Reading.HEAD if self._inbox.pending else Reading.NOTHING
+            return BODY if self._chunks is None else CHUNKS
+        return HEAD if self._inbox.pending else NOTHING
 
     @property
     def full(self) -> bool:
