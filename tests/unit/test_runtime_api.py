@@ -4,8 +4,9 @@ import asyncio
 import gc
 import gzip
 import json
+import threading
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from onnx import TensorProto, helper
@@ -205,3 +206,33 @@ async def test_nothing_of_a_request_is_left_to_the_garbage_collector(tmp_path: P
                 gc.set_debug(0)
                 gc.garbage.clear()
                 gc.enable()
+
+
+async def test_a_body_is_charged_as_long_as_a_run_uses_it(floats: OnnxRuntimeEngine) -> None:
+    """It was given back with the connection: who hung up and came again held a body for each worker uncharged."""
+    begun, gate = threading.Event(), threading.Event()
+    plain = floats.run
+
+    def run(names: list[str] | None, feeds: Any) -> Any:
+        begun.set()
+        gate.wait(60)
+        return plain(names, feeds)
+
+    async with port(floats) as made:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(floats, "run", run)
+            running, _ = made.send(request(numbers(2000)))
+            await asyncio.to_thread(begun.wait, 60)
+            waiting, _ = made.send(request(numbers(3000)))
+            both = made.server.memory.held
+            waiting.connection_lost(None)
+            one = made.server.memory.held
+            running.connection_lost(None)
+            assert made.server.memory.held == one
+            assert 0 < one < both
+            gate.set()
+            for _ in range(1000):
+                if made.server.memory.held == 0:
+                    break
+                await asyncio.sleep(0.01)
+        assert made.server.memory.held == 0

@@ -189,9 +189,11 @@ class DataPlane:
         """How long the caller waits; 0: nobody says."""
         return form.timeout_us / 1e6 or timeout_s or self._timeout_s
 
-    def _gone(self, job: Job) -> None:
+    def _gone(self, job: Job) -> Job | None:
+        """Returns the job while a worker runs it: a run can't be ended."""
         if self._pool.cancel(job):
             self._meter.cancelled += 1
+        return job if job.feeds else None
 
     def _fail(self, request: InferenceRequest, error: Exception) -> None:
         """Answers with an error that nobody has counted yet."""

@@ -15,12 +15,13 @@ class Caller(Protocol):
     Attributes:
         body: the request's bytes; none once the caller has gone.
         arrived_s: monotonic, when the first of them was seen.
-        on_gone: called when the caller goes before it is answered.
+        on_gone: called when the caller goes before it is answered; returns what uses the body all the same, as long as
+            somebody holds it; None where nothing does.
     """
 
     body: memoryview
     arrived_s: float
-    on_gone: Callable[[], None] | None
+    on_gone: Callable[[], object] | None
 
     def alive(self) -> bool:
         """Whether somebody still waits."""

@@ -68,11 +68,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = None
         self._server.lost(self)
         self._patience.end()
+        exchange, self._exchange = self._exchange, None
+        user = exchange.gone() if exchange is not None else None
+        if user is not None:  # A run can't be ended: its body is there until it has.
+            self._share.release_after(user, self._loop)
         self._share.release()
         self._reader.reset()
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.gone()
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go."""

@@ -25,7 +25,8 @@ class Exchange:
     """One request and the way to answer it, once. All of it on the event loop.
 
     Attributes:
-        on_gone: set by the handler: called when the client hangs up before it is answered.
+        on_gone: set by the handler: called when the client hangs up before it is answered; returns what uses the body
+            all the same, such as a run that goes on, until nobody holds it any more; None where nothing does.
     """
 
     __slots__ = ("_connection", "arrived_s", "body", "head", "on_gone")
@@ -35,7 +36,7 @@ class Exchange:
         self.head = head
         self.body = body
         self.arrived_s = arrived_s
-        self.on_gone: Callable[[], None] | None = None
+        self.on_gone: Callable[[], object] | None = None
 
     def alive(self) -> bool:
         """Whether somebody still waits for the answer."""
@@ -56,10 +57,9 @@ class Exchange:
         if connection is not None:
             connection.answer(response)
 
-    def gone(self) -> None:
-        """The client hung up."""
+    def gone(self) -> object:
+        """The client hung up; returns what uses the body for a while all the same, None where nothing does."""
         self._connection = None
         self.body = _NOTHING  # Who still holds the exchange, a job that is skipped or a parser, holds no memory by it.
         on_gone, self.on_gone = self.on_gone, None
-        if on_gone is not None:
-            on_gone()
+        return on_gone() if on_gone is not None else None

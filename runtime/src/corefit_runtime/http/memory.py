@@ -1,5 +1,8 @@
 """The memory that bodies may hold, and each connection's share of it."""
 
+import asyncio
+import contextlib
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -89,6 +92,20 @@ class Share:
         """Takes so many bytes more that are there already, whether there is room for them or not."""
         self._memory.held += count
         self.held += count
+
+    def release_after(self, user: object, loop: asyncio.AbstractEventLoop) -> None:
+        """Gives all of it back, on the loop, when nobody holds `user` any more."""
+        held, self.held = self.held, 0
+        memory = self._memory
+
+        def give_back() -> None:
+            memory.held -= held
+
+        def on_any_thread() -> None:
+            with contextlib.suppress(RuntimeError):  # The loop has ended, and with it whoever would ask.
+                loop.call_soon_threadsafe(give_back)
+
+        weakref.finalize(user, on_any_thread).atexit = False
 
     def release(self) -> None:
         """Gives all of it back."""

@@ -35,6 +35,7 @@ class Job:
     """
 
     __slots__ = (
+        "__weakref__",
         "arrived_s",
         "batch",
         "busy_s",
