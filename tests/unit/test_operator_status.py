@@ -397,6 +397,15 @@ def test_what_cannot_be_read_keeps_what_was_said_of_serving() -> None:
     assert "spec.x: wrong" in conditions["Sized"].message
 
 
+def test_what_cannot_be_read_fits_a_status_however_long_it_is() -> None:
+    """The API server refused each status of the resource, and nothing said why it was not served."""
+    after = resource_status.of_unreadable(InvalidInput("\x1b" + "x" * 300_000), 5, InferenceServiceStatus(), NOW)
+    assert after.conditions
+    for condition in after.conditions:
+        assert len(condition.message) <= MESSAGE_MAX
+        assert condition.message.endswith("leaves the pods as they are.")
+
+
 def test_a_status_survives_the_api_server_and_a_broken_one_counts_as_none() -> None:
     new = _found().status(_service(), InferenceServiceStatus(), NOW)
     assert resource_status.parse(resource_status.encode(new)) == new

@@ -5,6 +5,7 @@ from typing import Final
 
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
+from corefit_operator.diagnosis.problem import described
 from corefit_operator.status.conditions.balancer import BALANCER_READY
 from corefit_operator.status.conditions.burst import BURST
 from corefit_operator.status.conditions.condition_type import ConditionType
@@ -40,8 +41,9 @@ def of(spec: ServingSpec, outcome: Outcome) -> list[ConditionValue]:
 
 def unreadable(error: Exception) -> list[ConditionValue]:
     """What the conditions say where the spec can't be read."""
-    message = f"{error}. Correct the spec; until then Corefit leaves the pods as they are."
-    return [ConditionValue(row.type, "False", "InvalidSpec", message) for row in CONDITIONS if row.unreadable]
+    # It may name what the resource has in a place that the schema leaves open, of any length.
+    problem = described("InvalidSpec", str(error), "Correct the spec; until then Corefit leaves the pods as they are.")
+    return [ConditionValue(row.type, "False", problem.reason, problem.message) for row in CONDITIONS if row.unreadable]
 
 
 def state(values: Sequence[ConditionValue]) -> str:
