@@ -23,7 +23,7 @@ import tempfile
 from collections import defaultdict
 from itertools import chain
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from coverage import CoverageData
 from rich.console import Console
@@ -51,7 +51,7 @@ TESTS: Final = (
     "window",
 )
 """Of tests/unit: the files that test core."""
-QUICK_S: Final = 60.0
+QUICK_S: Final = 30.0
 """Seconds of tests that one mutant meets, as long as they take without it."""
 SLOWER: Final = 5
 """A mutant whose tests take so many times as long as without it hangs: it counts as found."""
@@ -123,9 +123,10 @@ class Coverage:
         paths = [path for name in TESTS for path in (copy / "tests/unit").glob(f"test_{name}.py")]
         data, durations = copy / "mutation.coverage", copy / "durations.jsonl"
         command = ["--cov=corefit_core", "--cov-context=test", "--cov-report=", *map(str, sorted(set(paths)))]
-        done = _pytest(copy, command, None, COVERAGE_FILE=str(data), DURATIONS=str(durations))
-        if done.returncode:
-            raise SystemExit(f"the tests fail without a mutation:\n{done.stdout.decode()[-3000:]}")
+        if not data.exists():
+            done = _pytest(copy, command, None, COVERAGE_FILE=str(data), DURATIONS=str(durations))
+            if done.returncode:
+                raise SystemExit(f"the tests fail without a mutation:\n{done.stdout.decode()[-3000:]}")
         self._seconds: dict[str, float] = dict(json.loads(line) for line in durations.read_text().splitlines())
         self._data = CoverageData(str(data))
         self._data.read()
@@ -201,29 +202,43 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=400, help="mutants (400)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--module", action="append", default=[], help="only this module or package of core (all)")
+    parser.add_argument("--folder", type=Path, help="keeps the work; a run that was ended goes on from there (none)")
     options = parser.parse_args()
-    console, survivors, tried = Console(stderr=True), [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "tree"
+    with tempfile.TemporaryDirectory() as temporary:
+        _run(options, options.folder or Path(temporary))
+
+
+def _run(options: argparse.Namespace, folder: Path) -> None:
+    copy, log = folder / "tree", folder / "tried.jsonl"
+    if not copy.exists():
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".uv", ".*cache*"))
         conftest = copy / "tests/conftest.py"
         conftest.write_text(f"{conftest.read_text()}\n{PLUGIN}")
-        chosen = sampled(mutants(copy, set(options.module)), options.sample, options.seed)
-        coverage = Coverage(copy)
-        with Progress(console=console) as progress:
-            task = progress.add_task("mutants", total=len(chosen))
-            for mutant in chosen:
-                found, difference = outcome(copy, mutant, coverage)
-                if difference:
-                    tried += 1
-                    survivors += [] if found else [f"{mutant.module} {mutant.function}\n{difference}"]
-                progress.update(task, advance=1, description=f"{tried - len(survivors)} of {tried} found")
+    chosen = sampled(mutants(copy, set(options.module)), options.sample, options.seed)
+    coverage = Coverage(copy)
+    done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("mutants", total=len(chosen), completed=len(done))
+        for mutant in chosen[len(done) :]:
+            found, difference = outcome(copy, mutant, coverage)
+            done.append({"place": f"{mutant.module} {mutant.function}", "found": found, "difference": difference})
+            with log.open("a") as file:
+                print(json.dumps(done[-1]), file=file)
+            progress.update(task, advance=1)
+    _write("-".join(sorted(options.module)) or "core", options.seed, [each for each in done if each["difference"]])
+
+
+def _write(name: str, seed: int, tried: list[dict[str, Any]]) -> None:
+    survivors = [f"{each['place']}\n{each['difference']}" for each in tried if not each["found"]]
+    killed = len(tried) - len(survivors)
+    lines = [
+        f"{killed} of {len(tried)} mutants found ({killed / max(1, len(tried)):.0%}), seed {seed}.",
+        "",
+        *survivors,
+    ]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    name = "-".join(sorted(options.module)) or "core"
-    killed = tried - len(survivors)
-    lines = [f"{killed} of {tried} mutants found ({killed / max(1, tried):.0%}), seed {options.seed}.", "", *survivors]
     (RESULTS / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    console.print(lines[0])
+    print(lines[0])
 
 
 if __name__ == "__main__":
