@@ -47,7 +47,17 @@ TESTS: Final = (
         "naming",
         "operator_manifests",
     ),
-    *("platform_policy", "ports", "quantity", "recommender*", "report", "runtime_api", "sidecar", "sizing", "text"),
+    *(
+        "platform_policy",
+        "quantity",
+        "recommender*",
+        "report",
+        "runtime_api",
+        "service_port_name",
+        "sidecar",
+        "sizing",
+        "text",
+    ),
     "window",
 )
 """Of tests/unit: the files that test core."""

@@ -1,5 +1,8 @@
 """What the platform lets a resource name: each rule refuses, names the chart's value, and allows what that lists."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,10 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corefit_core.api import crd
 from corefit_core.platform_policy import PlatformPolicy, PolicyViolation, check
 from corefit_core.spec.decode import decode
 from corefit_core.spec.serving_spec import ServingSpec
 
+ROOT = Path(__file__).parents[2]
 RUNTIME = "r.example/runtime:1"
 APPLICATION = PlatformPolicy(application=True, image_prefixes=("r.example/",), volume_kinds=("emptyDir", "projected"))
 PROJECTED = {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}
@@ -227,3 +232,28 @@ def test_the_charts_defaults_are_the_operators() -> None:
     values.pop("install")
     assert msgspec.convert(values, PlatformPolicy) == PlatformPolicy()
     assert set(values) == {field.encode_name for field in msgspec.structs.fields(PlatformPolicy)}
+
+
+NAMING = re.compile("image|volume|secret|account|uri|env|class|container", re.IGNORECASE)
+UNBOUND = {
+    "imagePullPolicy": "it names nothing",
+    "imagePullSecrets": "the kubelet alone reads them, and sends each to the registry that it is for",
+    "volumeMounts": "they mount what volumes name",
+}
+
+
+def _fields(schema: dict[str, Any], path: str) -> Iterator[str]:
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}.{name}"
+        yield from _fields(field, f"{path}.{name}")
+
+
+def test_each_field_that_names_something_is_bound_by_both_policies() -> None:
+    """A new field with an image or a volume would go past what the platform allows, and nothing led to these files."""
+    [version] = crd.manifest()["spec"]["versions"]
+    fields = _fields(version["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")
+    named = [path for path in fields if NAMING.search(path.rsplit(".", 1)[1]) and path.rsplit(".", 1)[1] not in UNBOUND]
+    assert "spec.image" in named
+    for file in ("core/src/corefit_core/platform_policy.py", "charts/corefit/templates/policy.yaml"):
+        text = (ROOT / file).read_text()
+        assert [path for path in named if path not in text] == [], f"{file} does not bind these fields"

@@ -1,4 +1,4 @@
-"""Names, labels and annotations that operator, runtime and command line agree on. May not do I/O.
+"""Names, labels, annotations, ports and mount paths that operator, runtime and command line agree on. May not do I/O.
 
 Kubernetes names: a Service's must be an RFC 1035 label, at most 63 characters of which the first is a letter (before
 Kubernetes 1.36, which takes a digit as well), and a Pod's is its Deployment's plus 17 characters (ReplicaSet hash and

@@ -10,7 +10,7 @@ from typing import Any, Final
 from corefit_core import naming
 from corefit_core.api.application import Application
 from corefit_core.manifest import Manifest
-from corefit_core.pods import container, ports, sidecar
+from corefit_core.pods import container, service_port_name, sidecar
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children import metadata
 from corefit_operator.children.defaults import Defaults
@@ -79,7 +79,7 @@ def _runtime_alone(spec: ServingSpec, defaults: Defaults) -> dict[str, Any]:
 
 
 def _application_pod(spec: ServingSpec, application: Application) -> dict[str, Any]:
-    containers = ports.named(application.containers, application.port) or list(application.containers)
+    containers = service_port_name.named(application.containers, application.port) or list(application.containers)
     pod = _pod(spec, application.termination_grace_period_seconds)
     return {**pod, "containers": containers, "volumes": list(application.volumes)}
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from corefit_core import naming
 from corefit_core.manifest import Manifest
-from corefit_core.pods import ports
+from corefit_core.pods import service_port_name
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.children import metadata
 from corefit_operator.children.defaults import Defaults
@@ -55,6 +55,6 @@ def _sending_to(spec: ServingSpec, target: str | int) -> Manifest:
 def _target(spec: ServingSpec) -> str | int:
     """A name, so that pods of before and after an application came or went are each sent to where they listen."""
     application = spec.application
-    if application is None or ports.named(application.containers, application.port):
+    if application is None or service_port_name.named(application.containers, application.port):
         return naming.PORT_NAME
     return application.port

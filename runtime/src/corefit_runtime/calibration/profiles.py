@@ -9,11 +9,10 @@ from typing import Final
 import msgspec
 
 from corefit_runtime import __version__
+from corefit_runtime.calibration import row_independence
 from corefit_runtime.calibration.calibrate import Findings
 
 log: Final = logging.getLogger(__name__)
-FORMAT: Final = 3
-"""Of what is found and how: what an older way of finding it has kept is not believed."""
 
 
 def load(folder: Path, sha256: str, cores: int) -> Findings | None:
@@ -49,5 +48,7 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _path(folder: Path, sha256: str, cores: int) -> Path:
-    key = hashlib.sha256(f"{sha256} {cpu_model()} {cores} {__version__} {FORMAT}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        f"{sha256} {cpu_model()} {cores} {__version__} {row_independence.VERSION}".encode()
+    ).hexdigest()[:16]
     return folder / f"{key}.profile.json"

@@ -5,10 +5,10 @@ may be called by many threads at once: W workers share one session and one copy 
 """
 
 import contextlib
+import logging
 import os
 import re
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +27,12 @@ from corefit_runtime.memory import container
 from corefit_runtime.tensors import datatypes
 from corefit_runtime.tensors.tensor_spec import Tensors, TensorSpec
 
+log: Final = logging.getLogger("onnxruntime")
 WARNING: Final = 2
 FATAL: Final = 4
 """onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
+LEVELS: Final = {0: logging.DEBUG, 1: logging.INFO, 2: logging.WARNING, 3: logging.ERROR, 4: logging.CRITICAL}
+"""The same as ours."""
 
 ONLY_TENSORS: Final = f"the protocol carries tensors of {', '.join(datatypes.NUMPY)} only"
 NO_ZIPMAP: Final = "a scikit-learn classifier gives a tensor if it is converted with options={'zipmap': False}"
@@ -60,6 +63,7 @@ class OnnxRuntimeEngine:
         shares: of the pod's memory; None: there is no limit.
 
     Attributes:
+        backend, platform: as Triton names them.
         base: bytes that the process took when the session had been made, before its first run.
         starved: whether a run has found no memory.
         inputs: what a run needs.
@@ -71,6 +75,9 @@ class OnnxRuntimeEngine:
         ModelInvalid: onnxruntime refuses it, or the protocol can't carry what it takes, or anything of what it gives.
         ModelError: it can't be read any more, or is no longer what was loaded.
     """
+
+    backend = "onnxruntime"
+    platform = "onnxruntime_onnx"
 
     def __init__(
         self,
@@ -222,11 +229,17 @@ class OnnxRuntimeEngine:
             written.unlink()
 
 
-def quiet(log: Callable[[int, str, str, str, str], None]) -> None:
-    """Switches telemetry off and sends onnxruntime's warnings to `log`."""
+def quiet() -> None:
+    """Switches telemetry off and sends onnxruntime's warnings to our log."""
     ort.disable_telemetry_events()
     ort.set_default_logger_severity(WARNING)
-    ort.set_default_logger_callback(log, WARNING)
+    ort.set_default_logger_callback(_log, WARNING)
+
+
+def _log(severity: int, category: str, logid: str, location: str, message: str) -> None:
+    del logid
+    level = LEVELS.get(severity, logging.WARNING)
+    log.log(level, "%s (%s %s)", message.strip(), category, location)
 
 
 def _options(threads: Threads, trace: Path | None) -> ort.SessionOptions:

@@ -1,4 +1,4 @@
-"""What the runtime wants of an inference engine. A second engine is a module beside `onnxruntime` with this interface.
+"""The interface of an inference engine. A second engine is a module that has it, and `registry` makes its engines.
 
 Knows no engine.
 """
@@ -41,6 +41,8 @@ class Engine(Protocol):
     """One loaded model: a session and its signature.
 
     Attributes:
+        backend: the engine's name, as Triton names its backends.
+        platform: the engine and the format, as Triton names its platforms.
         threads: how it computes.
         shares: of the pod's memory; None: there is no limit.
         base: bytes that the process took when the session had been made, before its first run.
@@ -51,6 +53,8 @@ class Engine(Protocol):
         notes: findings that a person should see, by a short key.
     """
 
+    backend: str
+    platform: str
     threads: Threads
     shares: Shares | None
     base: int

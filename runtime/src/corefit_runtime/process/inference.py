@@ -10,7 +10,7 @@ from typing import Final
 from corefit_core.batching import Line
 from corefit_runtime.concurrency.offload import Offload
 from corefit_runtime.dataplane.data_plane import DataPlane
-from corefit_runtime.engine import onnxruntime
+from corefit_runtime.engine import registry
 from corefit_runtime.http.messages import error_body
 from corefit_runtime.http.server import Server
 from corefit_runtime.memory.buffers import BufferPool
@@ -51,7 +51,7 @@ class Inference:
         doubt: str,
     ) -> None:
         loop = asyncio.get_running_loop()
-        onnxruntime.quiet(logs.from_onnxruntime)
+        registry.prepare()
         self._settings = settings
         self._published = published
         self.pool = Pool(loop, meter, NOTHING, delay_s=settings.batch_delay_ms / 1000)

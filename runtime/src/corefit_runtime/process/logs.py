@@ -4,15 +4,12 @@ import json
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from corefit_core.text import one_line
 
 if TYPE_CHECKING:
     from corefit_runtime.http.messages import Head
-
-LEVELS: Final = {0: logging.DEBUG, 1: logging.INFO, 2: logging.WARNING, 3: logging.ERROR, 4: logging.CRITICAL}
-"""onnxruntime's severities as ours."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -58,11 +55,3 @@ def access(head: "Head | None", status: int, seconds: float) -> None:
     """One line for an answer; of a request whose head could not be read nothing is known but this."""
     asked = f"{head.method.decode()} {head.path}" if head is not None else "- -"
     logging.getLogger("corefit.access").info("%s %d %.2f ms", asked, status, 1000 * seconds)
-
-
-def from_onnxruntime(severity: int, category: str, logid: str, location: str, message: str) -> None:
-    """Takes a message of onnxruntime into the log."""
-    del logid
-    logging.getLogger("onnxruntime").log(
-        LEVELS.get(severity, logging.WARNING), "%s (%s %s)", message.strip(), category, location
-    )

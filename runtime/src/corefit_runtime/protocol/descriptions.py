@@ -12,7 +12,6 @@ from corefit_runtime.protocol.signature import Signature
 from corefit_runtime.tensors.tensor_spec import TensorSpec
 
 EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration")
-PLATFORM: Final = "onnxruntime_onnx"
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -28,7 +27,7 @@ def metadata(name: str, version: str, signature: Signature) -> bytes:
         part: [{"name": s.name, "datatype": s.datatype, "shape": s.shape} for s in specs]
         for part, specs in (("inputs", inputs), ("outputs", signature.outputs.values()))
     }
-    return _ENCODER.encode({"name": name, "versions": [version], "platform": PLATFORM, **described})
+    return _ENCODER.encode({"name": name, "versions": [version], "platform": signature.platform, **described})
 
 
 def configuration(name: str, version: str, signature: Signature) -> bytes:
@@ -39,8 +38,8 @@ def configuration(name: str, version: str, signature: Signature) -> bytes:
     return _ENCODER.encode(
         {
             "name": name,
-            "platform": PLATFORM,
-            "backend": "onnxruntime",
+            "platform": signature.platform,
+            "backend": signature.backend,
             "version_policy": {"specific": {"versions": [int(version) if version.isdecimal() else version]}},
             "max_batch_size": 0,
             "input": inputs,

@@ -11,6 +11,14 @@ class Interface(Protocol):
     """What a loaded model says of itself."""
 
     @property
+    def backend(self) -> str:
+        """The engine that runs it."""
+
+    @property
+    def platform(self) -> str:
+        """That engine and the model's format."""
+
+    @property
     def inputs(self) -> Sequence[TensorSpec]:
         """What it needs."""
 
@@ -76,12 +84,15 @@ class Signature:
         outputs: what it may ask for.
         optional: what it may give as well.
         left_out: why outputs of the model aren't there; empty where all are.
+        backend, platform: the engine, and the engine with the model's format, as Triton names them.
     """
 
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
     optional: dict[str, TensorSpec] = field(default_factory=dict)
     left_out: str = ""
+    backend: str = ""
+    platform: str = ""
     _all: dict[bool, Answer] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,4 +112,4 @@ class Signature:
         inputs, outputs, optional = (
             {spec.name: spec for spec in specs} for specs in (model.inputs, model.outputs, model.optional)
         )
-        return cls(inputs, outputs, optional, model.notes.get("outputs", ""))
+        return cls(inputs, outputs, optional, model.notes.get("outputs", ""), model.backend, model.platform)

@@ -19,7 +19,7 @@ from corefit_core.sizing import Grant
 from corefit_runtime.calibration import calibrate, profiles
 from corefit_runtime.calibration.calibrate import Findings
 from corefit_runtime.calibration.synthetic_inputs import Inputs
-from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
+from corefit_runtime.engine import registry
 from corefit_runtime.engine.types import Engine, Threads
 from corefit_runtime.memory import container
 from corefit_runtime.models import model_files, store
@@ -86,12 +86,12 @@ def load(settings: Settings, grant: Grant, served: str = "") -> Loaded:
     return Loaded(model=model, findings=findings, samples=samples, notes=notes)
 
 
-def _engine(files: ModelFiles, settings: Settings, limit: int | None) -> OnnxRuntimeEngine:
+def _engine(files: ModelFiles, settings: Settings, limit: int | None) -> Engine:
     """A session whose runs have their share of the memory: by the size of the files, then by what the session takes."""
     if limit is None:
-        return OnnxRuntimeEngine(files, Threads(), source=settings.model)
+        return registry.load(files, Threads(), source=settings.model)
     guessed = shares(limit, container.resident_memory() + files.size)
-    engine = OnnxRuntimeEngine(files, Threads(), source=settings.model, shares=guessed)
+    engine = registry.load(files, Threads(), source=settings.model, shares=guessed)
     measured = shares(limit, engine.base)
     return engine if guessed.runs <= SLACK * measured.runs else engine.with_shares(measured)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from corefit_core.pods.ports import named
+from corefit_core.pods.service_port_name import named
 from corefit_core.spec.decode import decode
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.children.registry import desired
