@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.runtime import limits, memory, mixed, overload, priority, queues, results, speed, spinning
+from bench.runtime import fronts, limits, memory, mixed, overload, priority, queues, results, speed, spinning
 from bench.runtime.harness import Bench, opened
 
 EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
@@ -20,6 +20,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Bench], None]]] = {
     "workers": memory.workers,
     "queues": queues.compared,
     "spinning": spinning.measured,
+    "fronts": fronts.measured,
     "memory": memory.growth,
 }
 

@@ -37,6 +37,7 @@ class Inference:
     Attributes:
         pool: runs requests.
         lifecycle: brings the model into service.
+        plane: answers requests, whatever brings them.
         server: the inference port, not open yet.
     """
 
@@ -58,10 +59,10 @@ class Inference:
         self.pool.on_queued = attention.queued
         self.lifecycle = ModelLifecycle(settings, published, readiness, self.pool, doubt=doubt)
         self.lifecycle.on_loaded = self._bound_memory
-        self._plane = DataPlane(
+        self.plane = DataPlane(
             settings, published, readiness, self.pool, Offload(loop), meter=meter, attention=attention
         )
-        api = InferenceApi(self._plane, name=settings.name, version=settings.model_version)
+        api = InferenceApi(self.plane, name=settings.name, version=settings.model_version)
         self.server = Server(
             api,
             ports.inference_limits(settings),
@@ -81,5 +82,5 @@ class Inference:
             most = min(most, shares.bodies)
             log.info("runs of the model may allocate %d MiB", shares.runs >> 20)
         self.server.memory.limit = most
-        self._plane.bound_memory(most)
+        self.plane.bound_memory(most)
         log.info("bodies and unsent answers may hold %d MiB", most >> 20)
