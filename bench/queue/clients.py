@@ -30,8 +30,8 @@ class Clients(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CLIENTS: Final = (
-    Clients(key="each", title="a connection a request", requests_per_connection=1),
     Clients(key="kept", title="16 connections for ever", connections=16),
+    Clients(key="each", title="a connection a request", requests_per_connection=1),
     Clients(key="renewed", title="renewed each 20 requests", requests_per_connection=20),
 )
 

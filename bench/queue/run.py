@@ -48,7 +48,7 @@ RESULTS: Final = ROOT / "bench/results/queue"
 CLUSTER: Final = os.environ.get("COREFIT_TEST_CLUSTER", "queue")
 NAMESPACE: Final = "queue"
 IN: Final = ("--namespace", NAMESPACE)
-STEPS: Final = (Step(rate=15, duration_s=20), Step(rate=60, duration_s=100))
+STEPS: Final = (Step(rate=15, duration_s=15), Step(rate=60, duration_s=75))
 QUICK: Final = (Step(rate=15, duration_s=5), Step(rate=40, duration_s=15))
 BALANCINGS: Final = ("Direct", "Queue")
 DEADLINE_S: Final = 240.0
