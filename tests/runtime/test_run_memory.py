@@ -219,3 +219,11 @@ def test_small_runs_leave_large_ones_their_memory(start: Any, tmp_path: Path) ->
             assert asked(runtime, count) == 200
     assert asked(runtime, 60_000_000) == 413
     assert highest_mb(runtime.process.pid) < 512
+
+
+def test_an_answer_that_is_not_sent_yet_keeps_no_run_from_its_memory(tmp_path: Path) -> None:
+    """Outputs lay in the arena until they were sent: clients that read slowly had the runs of all others refused."""
+    engine = OnnxRuntimeEngine(expanded(tmp_path), Threads(), shares=SHARES)
+    feeds = {"x": np.ones(1, np.float32), "shape": np.array([24 * MIB // 4])}
+    unsent = [engine.run(None, feeds) for _ in range(4)]
+    assert [len(y) for [y] in unsent] == [24 * MIB // 4] * 4
