@@ -14,6 +14,7 @@ UNRUN: Final = {
     r"corefit simulate trace\.txt": "the trace is the reader's",
     r"corefit-runtime --model model\.onnx": "it runs until it is ended: tests/runtime starts it",
     r"python3 export_torch\.py": "PyTorch is larger than all that the tests need together",
+    r"kubectl delete (cfis --all|crd|namespace corefit-system)": "it would end what the other tests look at",
     r"helm uninstall corefit\b": "it would end the operator of the other tests: tests/e2e/test_chart.py does it",
 }
 """Pattern that a command begins with: why it is not run."""

@@ -298,7 +298,7 @@ def test_replicas_that_the_mode_would_ignore_are_refused_and_never_kept_for_late
     """`kubectl scale` was stored, ignored, and took effect when the mode changed, weeks later."""
     api.apply(service(scaling={"mode": mode, "minReplicas": 2}))
     said = api.kubectl("scale", "cfis/digits", "--replicas=5", check=False)
-    assert "replicas counts in mode Manual only" in said
+    assert "replicas and kubectl scale are for mode Manual" in said
     assert api.get("cfis", "digits")["spec"]["scaling"]["replicas"] == 1
     patch = ("patch", "cfis", "digits", "--type=merge", "-p")
     api.kubectl(*patch, '{"spec":{"scaling":{"mode":"Manual","replicas":3}}}')

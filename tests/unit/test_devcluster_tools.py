@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from corefit_devcluster import contexts, host, main, ready, record, render
+from corefit_devcluster import cluster, contexts, host, main, ready, record, render
 from corefit_devcluster.build import Builder, _go_names, link_programs, search_folders
 from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.deadlines import VARIABLE, scale, stretched
@@ -295,6 +295,22 @@ def test_the_name_carries_from_env_to_the_other_commands(
     assert main.parser(app).parse_args(["down", "--name", "other"]).name == "other"
     monkeypatch.setenv("COREFIT_DEVCLUSTER", "")
     assert main.parser(app).parse_args(["down"]).name == "dev"
+
+
+def test_metrics_server_is_refused_at_once_where_the_cluster_runs_without(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up --metrics-server` compiled it for minutes, said that the cluster was up already, and installed nothing."""
+    paths = home.cluster("mine")
+    paths.root.mkdir(parents=True)
+    record.save(paths, record.Record("mine", "10.161.0.0/16", "1.36.3", [], []))
+    cluster.require_metrics_server(home, "mine")  # Left by a crash: it starts anew.
+    monkeypatch.setattr(cluster, "find", lambda _: object())
+    with pytest.raises(DevclusterError, match="runs without metrics-server"):
+        cluster.require_metrics_server(home, "mine")
+    record.save(paths, record.Record("mine", "10.161.0.0/16", "1.36.3", [], [], metrics_server=True))
+    cluster.require_metrics_server(home, "mine")
+    cluster.require_metrics_server(home, "another")
 
 
 def test_deadlines_are_stretched_by_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:

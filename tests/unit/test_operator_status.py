@@ -232,7 +232,7 @@ MESSAGES: list[tuple[str, Case, dict[str, Any], list[str]]] = [
         "ScalingActive",
         _found(decision=TWO),
         {"mode": "Recommend"},
-        ["changes nothing", "It recommends 2 replicas with 500m of CPU each: busy."],
+        ["changes nothing", "It recommends 2 replicas with 500m of CPU each (0.0000 USD an hour): busy."],
     ),
     ("ScalingActive", _found(), {"mode": "Manual", "replicas": 2}, ["is spec.scaling.replicas (2)", "to Auto"]),
     (
@@ -359,6 +359,13 @@ def test_why_nothing_serves(found: Case, reason: str) -> None:
 def test_modes_in_which_nothing_is_scaled_say_so(mode: str, reason: str) -> None:
     scaling = _conditions(_found(), _service(scaling={"mode": mode}))["ScalingActive"]
     assert (scaling.status, scaling.reason) == ("False", reason)
+
+
+def test_a_recommendation_says_what_it_would_cost() -> None:
+    """README promised it, and it was said nowhere."""
+    decision = Decision(replicas=4, uncapped=4, reason="LoadUp", message="why", cost_per_hour=0.0449)
+    scaling = _conditions(_found(decision=decision), _service(scaling={"mode": "Recommend"}))["ScalingActive"]
+    assert "It recommends 4 replicas (0.0449 USD an hour): why." in scaling.message
 
 
 def test_holding_without_reports_is_not_scaling() -> None:
@@ -575,7 +582,7 @@ def test_more_replicas_by_another_hand_are_let_go_and_the_reason_stays_that_of_t
     found = _found(contended=True, decision=TWO, pods=(_pod(ready=True),))
     scaling = _conditions(found, _service(scaling={"downStabilizationSeconds": 45}))["ScalingActive"]
     assert scaling.reason == TWO.reason
-    assert "let replicas that the load does not need go within 45 s" in scaling.message
+    assert "lets replicas go that the load does not need, within 45 s at the latest" in scaling.message
     assert "changed them back" not in scaling.message
 
 

@@ -123,7 +123,7 @@ FLOATS = {"datatype": "FP32", "shape": [2], "data": [1, 2]}
     ("tensor", "says"),
     [
         ({**FLOATS, "name": "z"}, "unknown input 'z'; the model takes x"),
-        ({**FLOATS, "datatype": "FP64"}, "is FP32, not FP64"),
+        ({**FLOATS, "datatype": "FP64"}, "the model takes FP32, and the request says FP64"),
         ({**FLOATS, "shape": [2, 1]}, r"has shape \[2, 1\]"),
         ({**FLOATS, "shape": [-2]}, "shape"),
         ({**FLOATS, "shape": [3]}, r"has 2 elements of data; its shape \[3\] takes 3"),

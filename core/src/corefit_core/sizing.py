@@ -97,6 +97,9 @@ class SizingPlan(msgspec.Struct, frozen=True, kw_only=True):
         objective, run = milliseconds(self.objective_s), milliseconds(self.service_s, 3)
         joined = f", with up to {self.batch_rows} rows in one run" if self.batch_rows > 1 else ""
         source = "measured" if self.measured else "assumed until the model is measured"
+        if self.queue_depth == MAX_QUEUE_DEPTH:
+            bound = f"At most {MAX_QUEUE_DEPTH} requests wait, the longest queue that Corefit allows"
+            return f"{bound}: one run takes {run} of a core ({source}){joined}."
         waiting = "1 request waits" if self.queue_depth == 1 else f"{self.queue_depth} requests wait"
         return f"At most {waiting}: more would miss the objective of {objective} at {run} a run ({source}){joined}."
 

@@ -15,7 +15,7 @@ from corefit_devcluster import cgroups, credentials, disk, network, ready, recor
 from corefit_devcluster.build import link_programs
 from corefit_devcluster.containers import import_archive
 from corefit_devcluster.deadlines import scale
-from corefit_devcluster.errors import UnsupportedHostError
+from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
 from corefit_devcluster.host import cni_folder
 from corefit_devcluster.keeper import Birth, end, find
 from corefit_devcluster.locks import locked
@@ -28,6 +28,7 @@ from corefit_devcluster.progress import Reporter
 from corefit_devcluster.ranges import allocate
 from corefit_devcluster.settings import SANDBOX_IMAGE, Settings
 
+METRICS_SERVER = "metrics-server"
 # The cluster has folders of its own in these places: nothing that it needs may be below the host's.
 HIDDEN = (Path("/run"), Path("/var/run"), Path("/var/lib"), Path("/var/log"))
 
@@ -47,6 +48,21 @@ def up(home: Home, name: str, programs: Mapping[str, Path], reporter: Reporter) 
             clean(home, name, keep_logs=True)
             raise
         return True
+
+
+def require_metrics_server(home: Home, name: str) -> None:
+    """Refuse a cluster that runs without metrics-server: it gets one only when it starts.
+
+    Raises:
+        DevclusterError: it runs without.
+    """
+    paths = home.cluster(name)
+    known = record.load(paths)
+    if known is not None and not known.metrics_server and find(paths) is not None:
+        raise DevclusterError(
+            f"cluster {name!r} runs without metrics-server, and gets it only when it starts",
+            hint=f"corefit-devcluster down --name {name}, then up --name {name} --metrics-server",
+        )
 
 
 def _await_running(settings: Settings, reporter: Reporter) -> bool:
@@ -94,7 +110,7 @@ def _start(home: Home, name: str, programs: Mapping[str, Path], say: Callable[[s
     _refuse_hidden(paths.root, *programs.values())
     for folder in (paths.logs, paths.data, paths.config / "cni"):
         folder.mkdir(parents=True, exist_ok=True)
-    settings = _settings(paths, _prepare_record(home, name, say), programs)
+    settings = _settings(paths, _prepare_record(home, name, say, metrics_server=METRICS_SERVER in programs), programs)
     _write_files(settings)
     birth = Birth(paths)
     pid = birth.begin()
@@ -104,7 +120,7 @@ def _start(home: Home, name: str, programs: Mapping[str, Path], say: Callable[[s
     return settings
 
 
-def _prepare_record(home: Home, name: str, say: Callable[[str], None]) -> record.Record:
+def _prepare_record(home: Home, name: str, say: Callable[[str], None], *, metrics_server: bool) -> record.Record:
     """Choose addresses and make the cgroups; one cluster at a time, so that no two choose the same."""
     paths, layout = home.cluster(name), _layout(name)
     with locked(home.state / ".lock"):
@@ -116,6 +132,7 @@ def _prepare_record(home: Home, name: str, say: Callable[[str], None]) -> record
             kubernetes=KUBERNETES,
             cgroups=[str(folder) for folder in layout.folders()],
             cgroup_parents=sorted(str(folder) for folder in made),
+            metrics_server=metrics_server,
         )
         record.save(paths, fresh)
     return fresh
@@ -142,7 +159,7 @@ def _settings(paths: ClusterPaths, known: record.Record, programs: Mapping[str, 
         snapshotter="native" if file is None and on_overlay(paths.root) else "overlayfs",
         disk=file,
         programs=programs,
-        metrics_server="metrics-server" in programs,
+        metrics_server=METRICS_SERVER in programs,
         deadline_scale=scale(),
     )
 

@@ -62,6 +62,8 @@ class App:
         require_linux_root("A cluster")
         install(missing_packages(needs.CLUSTER) + missing_cni(), self._reporter)
         families = [*FAMILIES, METRICS_SERVER] if arguments.metrics_server else FAMILIES
+        if arguments.metrics_server:
+            cluster.require_metrics_server(self._home, arguments.name)
         programs = self._builder().ensure(families)
         begun = time.monotonic()
         started = cluster.up(self._home, arguments.name, programs, self._reporter)

@@ -17,6 +17,7 @@ class Record(msgspec.Struct, frozen=True):
         block: the /16 that it has.
         cgroups: its cgroup in every tree.
         cgroup_parents: folders above those that the devcluster made as well.
+        metrics_server: whether it started with metrics-server.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Record(msgspec.Struct, frozen=True):
     kubernetes: str
     cgroups: list[str]
     cgroup_parents: list[str]
+    metrics_server: bool = False
 
     @property
     def ranges(self) -> Ranges:

@@ -50,7 +50,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="drive open-loop load at an inference URL and measure latency from the intended send time",
         description=__doc__,
     )
-    parser.add_argument("url", help="of the inference: http://HOST/v2/models/NAME/infer")
+    parser.add_argument("url", help="of the inference: http://HOST:PORT/v2/models/NAME/infer")
     parser.add_argument("--rate", type=_checked(_rates), required=True, metavar="R[,R...]", help="requests a second")
     parser.add_argument("--duration", type=_checked(parse_duration), default=30.0, help="of each rate (30s)")
     parser.add_argument("--body", type=Path, help="JSON request to send; without it zeros by the model's metadata")

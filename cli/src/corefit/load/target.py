@@ -57,7 +57,10 @@ async def zeros_request(session: aiohttp.ClientSession, infer_url: str, *, rows:
     metadata_url = infer_url.removesuffix(INFER_SUFFIX)
     try:
         async with session.get(metadata_url) as response:
-            response.raise_for_status()
+            if not response.ok:
+                raise InvalidInput(
+                    f"{metadata_url} answers {response.status} {response.reason}: check the model's name"
+                )
             metadata = msgspec.json.decode(await response.read(), type=_Metadata)
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"no model metadata at {metadata_url} ({type(error).__name__}: {error})") from error

@@ -20,6 +20,7 @@ _COLUMNS: Final = (
     ("Status", "string", ".status.state", 0),
     ("CPU", "string", ".status.cpu.granted", 0),
     ("Latency", "string", ".status.latency", 0),
+    ("Objective", "string", '.status.conditions[?(@.type=="ObjectiveMet")].reason', 0),
     ("Cost/h", "string", ".status.costPerHour", 0),
     ("Scaling", "string", '.status.conditions[?(@.type=="ScalingActive")].reason', 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),

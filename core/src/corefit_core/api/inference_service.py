@@ -254,7 +254,7 @@ class InferenceServiceSpec(Part, frozen=True, kw_only=True):
                 ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
                 (
                     "self.mode == 'Manual' || oldSelf.mode == 'Manual' || self.replicas in [1, oldSelf.replicas]",
-                    "replicas counts in mode Manual only: set minReplicas and maxReplicas, or mode together with it",
+                    "replicas and kubectl scale are for mode Manual: set that mode, or minReplicas and maxReplicas",
                 ),
             ),
         ),

@@ -9,7 +9,7 @@ MESSAGE_MAX: Final = 1024
 """Characters of a message that others wrote, a pod among them: status must not grow without bound."""
 
 FIXES: Final[Mapping[str, str]] = {
-    "ModelUnavailable": "Check spec.model.uri, and that the pods can reach its server.",
+    "ModelUnavailable": "Check spec.model.uri, and that the pods can reach its server. The pods go on trying.",
     "ModelFileMissing": "Check the path in spec.model.uri, and that spec.template.volumes and volumeMounts mount a "
     "volume with that file where the path says.",
     "ModelFileMissingInClaim": "Check the path after the claim's name in spec.model.uri; it begins at the root of the "

@@ -82,7 +82,7 @@ def message(spec: ServingSpec, workload: Child | None, *, changed_back: bool) ->
     span = f"{figure(DOWN_STABILIZATION_S if window_s is None else window_s, 6)} s"
     if window_s is None:
         span += ", or two start-ups of a pod if that is longer"
-    return f"{changed}. Corefit will let replicas that the load does not need go within {span}. {mend}"
+    return f"{changed}. Corefit lets replicas go that the load does not need, within {span} at the latest. {mend}"
 
 
 def _manual(spec: ServingSpec) -> str:

@@ -195,7 +195,9 @@ def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> No
     if tensor.name in seen:
         raise InvalidInput(f"input {tensor.name!r} is given twice")
     if tensor.datatype != spec.datatype:
-        raise InvalidInput(f"input {tensor.name!r} is {spec.datatype}, not {tensor.datatype}")
+        raise InvalidInput(
+            f"input {tensor.name!r}: the model takes {spec.datatype}, and the request says {tensor.datatype}"
+        )
     if len(tensor.shape) != len(spec.shape) or any(
         want not in {-1, got} for want, got in zip(spec.shape, tensor.shape, strict=True)
     ):

@@ -112,7 +112,9 @@ class InferenceApi:
         if page is None and path.startswith("/v2/models/") and not self._of_model(path):
             raise UnknownModel(f"no such model or version; {self._name} version {self._version} is served")
         if page is None:
-            exchange.reply(Response(404, [error_body(f"{path} is not served here; {DESCRIPTION} lists what is")]))
+            exchange.reply(
+                Response(404, [error_body(f"{path or '/'} is not served here; {DESCRIPTION} lists what is")])
+            )
         else:
             exchange.reply(page() if method in {b"GET", b"HEAD"} else responses.not_allowed(method, path, READ))
 

@@ -24,7 +24,7 @@ def _value(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     if spec.mode == "Manual":
         return ConditionValue("ScalingActive", "False", "Manual", _joined(_manual(spec), contended))
     if spec.mode == "Recommend":
-        return ConditionValue("ScalingActive", "False", "RecommendOnly", _recommended(decision))
+        return ConditionValue("ScalingActive", "False", "RecommendOnly", _recommended(spec, decision))
     if problem is not None and (decision is None or decision.reason in _WAITING):
         message = f"Corefit does not scale until this is solved: {problem.message}"
         return ConditionValue("ScalingActive", "False", problem.reason, message)
@@ -46,13 +46,14 @@ def _manual(spec: ServingSpec) -> str:
     )
 
 
-def _recommended(decision: Decision | None) -> str:
+def _recommended(spec: ServingSpec, decision: Decision | None) -> str:
     apply = "Set spec.scaling.mode to Auto to apply what Corefit recommends."
     if decision is None:
         return f"In mode Recommend Corefit changes nothing, and it has no recommendation yet. {apply}"
     cpu = f" with {format_millicores(decision.millicores)} of CPU each" if decision.millicores is not None else ""
     replicas = f"{decision.replicas} replica{'s' * (decision.replicas != 1)}{cpu}"
-    return f"In mode Recommend Corefit changes nothing. It recommends {replicas}: {decision.message}. {apply}"
+    price = f"{decision.cost_per_hour:.4f} {spec.policy.price.currency} an hour"
+    return f"In mode Recommend Corefit changes nothing. It recommends {replicas} ({price}): {decision.message}. {apply}"
 
 
 SCALING_ACTIVE: Final = ConditionType(
