@@ -3,6 +3,7 @@
 from unit.outcomes import Case
 
 from corefit_core.burst import Verdict
+from corefit_core.recommender import Decision
 from corefit_core.spec.decode import decode
 from corefit_operator.cache.view import Key
 from corefit_operator.resize.sizes import Sized
@@ -52,3 +53,16 @@ def test_a_resource_that_is_gone_has_no_series_and_a_new_one_of_its_name_begins_
     metrics.forget(KEY)
     gauges.publish(metrics, KEY, SERVICE, NOTHING)
     assert _told(metrics, KEY) == {}
+
+
+def test_a_latency_is_told_as_long_as_there_are_answers() -> None:
+    """That of the only request of an hour ago stood there as that of now."""
+    metrics = Metrics()
+    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", latency_s=0.5)
+    for key in (KEY, OTHER):
+        gauges.publish(metrics, key, SERVICE, Case(decision=decision).outcome(SERVICE))
+    quiet = Decision(replicas=1, uncapped=1, reason="Steady", message="m")
+    for _ in range(2):
+        gauges.publish(metrics, KEY, SERVICE, Case(decision=quiet).outcome(SERVICE))
+    (latency,) = [family for family in metrics.registry.collect() if family.name == "corefit_latency_seconds"]
+    assert [(sample.labels["name"], sample.value) for sample in latency.samples] == [(OTHER.name, 0.5)]

@@ -532,16 +532,16 @@ def test_a_pod_that_is_resized_in_place_is_seen_with_its_size_and_why_it_has_not
 @pytest.mark.parametrize(
     ("missed", "status_", "reason", "words"),
     [
-        (None, "Unknown", "NoRequests", "No requests lately"),
-        (0.004, "True", "Met", "0.4 % of the last minute's requests were refused or took more than 100 ms"),
-        (0.62, "False", "Missed", "62 % of the last minute's requests were refused or took more than 100 ms"),
+        (None, "Unknown", "NoRequests", "There were no requests in the last minute"),
+        (0.004, "True", "Met", "0.4 % of the 292 requests of the last minute were refused or took more than 100 ms"),
+        (0.62, "False", "Missed", "62 % of the 292 requests of the last minute were refused or took more than 100 ms"),
     ],
 )
 def test_an_objective_that_is_missed_is_a_condition(
     missed: float | None, status_: str, reason: str, words: str
 ) -> None:
     """p99 of 650 ms where 200 were wanted stood next to Steady and AsWanted for as long as it lasted."""
-    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=missed)
+    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=missed, requests=292)
     met = _conditions(_found(decision=decision))["ObjectiveMet"]
     assert (met.status, met.reason) == (status_, reason)
     assert words in met.message
@@ -594,8 +594,8 @@ def test_outputs_that_are_left_out_are_said_where_it_serves() -> None:
 
 def test_a_share_of_all_requests_is_a_plain_number() -> None:
     """It said 1e+02 %."""
-    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=1.0)
-    assert _conditions(_found(decision=decision))["ObjectiveMet"].message.startswith("100 % of the last minute's")
+    decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=1.0, requests=1)
+    assert _conditions(_found(decision=decision))["ObjectiveMet"].message.startswith("100 % of the 1 request of")
 
 
 def test_a_pod_without_a_node_costs_nothing_in_the_status_and_in_the_metrics() -> None:

@@ -84,6 +84,18 @@ def test_what_people_set_as_thirty_seconds_is_thirty_seconds(work_s: float, star
         assert "Holding" not in held
 
 
+def test_an_overload_is_neither_held_for_nor_said_a_minute_after_it_has_ended() -> None:
+    """Four pods stayed 97 s, `because 60 % of the last minute's requests were late`, of which hardly any was."""
+    for seed in range(5):
+        rounds = replay(seed, startup_s=8.0, work_s=0.014)
+        assert max(r.decision.missed or 0.0 for r in rounds) > 0.25
+        fallen = [r for r in rounds if r.at > FELL_S + 30.0 + ROUNDS * ROUND_S + ROUND_S]
+        assert {r.replicas for r in fallen} == {1}, (seed, fallen)
+        later = [r.decision for r in rounds if r.at > FELL_S + spans.SLOW_S + ROUNDS * ROUND_S]
+        assert {d.missed for d in later} == {0.0}
+        assert not [d.message for d in later if "late" in d.message or "refused" in d.message]
+
+
 # --- for any load that is constant from some moment on ---------------------------------------------------------
 
 SERVICE_S, WORKERS = 0.05, 2

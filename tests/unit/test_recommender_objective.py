@@ -134,10 +134,11 @@ def test_the_advice_is_what_a_pod_without_load_reaches_and_no_latency_of_an_over
 def test_many_more_replicas_than_the_work_fills_are_said_with_the_reason() -> None:
     """It said 10 replicas for 0.16 cores of 1, and no more."""
     kept = explanation.enough("p95 within 1000 ms", 10)
-    refused = explanation.cause(10, 1, 1.0, "x", "")
+    refused = explanation.cause(10, 1, explanation.late(0.43, 292), "x", "")
     assert f"{kept}{refused}" == (
-        "10 replicas keep p95 within 1000 ms, so many because 100 % of the last minute's requests were late or refused"
+        "10 replicas keep p95 within 1000 ms, so many because 43 % of the 292 requests of the last minute were late or "
+        "refused"
     )
-    assert explanation.cause(10, 1, None, "some requests take much longer than others", "").endswith("than others")
-    assert explanation.cause(10, 1, None, "", "3 cores").endswith("the load may reach 3 cores")
-    assert explanation.cause(2, 1, 1.0, "x", "y") == ""
+    assert explanation.cause(10, 1, "", "some requests take much longer than others", "").endswith("than others")
+    assert explanation.cause(10, 1, "", "", "3 cores").endswith("the load may reach 3 cores")
+    assert explanation.cause(2, 1, "w", "x", "y") == ""

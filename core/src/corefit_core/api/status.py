@@ -134,7 +134,7 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
         Annotated[
             str,
             Meta(
-                description="The latency of about the last minute and the objective, with the minutes that it covers.",
+                description="The latency of the last minute and the objective, with the minutes that it covers.",
                 max_length=64,
             ),
         ]

@@ -90,6 +90,7 @@ class PodCounters(msgspec.Struct, frozen=True, gc=False):
         total: its total times, in the report's buckets.
         workers: it had.
         arriving: what had arrived by the last difference, in Erlangs.
+        latency_s: of the objective that `Totals.late` and `Totals.alone` are counted by.
     """
 
     uid: str
@@ -101,6 +102,7 @@ class PodCounters(msgspec.Struct, frozen=True, gc=False):
     total: tuple[int, ...] = ()
     workers: int = 0
     arriving: float = 0.0
+    latency_s: float = 0.0
 
 
 class Moments(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from corefit_core.recommender import (
     capacity,
     cost,
     forecast,
+    last_minute,
     measurement,
     messages,
     placement,
@@ -78,7 +79,7 @@ def _update(this: Round) -> State:
     policy, measured, before, now = this.policy, this.measured, this.before, this.now
     elapsed_s = 0.0 if before.pods.at is None else now - before.pods.at
     service = service_model.with_times(before.service, measured, elapsed_s)
-    kept = slo.counted(policy, before.slo, measured, elapsed_s)
+    kept = slo.counted(policy, before.slo, measured, elapsed_s, now)
     load = forecast.with_sample(before.forecast, measured, now)
     if measured.erlangs is not None:
         model = slo.service(policy, kept, service, measured)
@@ -162,8 +163,9 @@ def _say(this: Round, state: State, outcome: Outcome) -> Decision:
         message=messages.message(facts, outcome),
         offered_erlangs=erlangs,
         utilization=erlangs / capacity_there if erlangs is not None and capacity_there else None,
-        latency_s=slo.latency_s(policy, state.slo),
-        missed=slo.missed(state.slo),
+        latency_s=last_minute.latency_s(state.slo.minute, policy.objective.percentile),
+        requests=last_minute.requests(state.slo.minute),
+        missed=last_minute.missed(state.slo.minute),
         unreachable=messages.unreachable(facts),
         cost_per_hour=cost.per_hour(policy, seen, replicas, grants),
         naive_cost_per_hour=naive,

@@ -134,23 +134,30 @@ def _upward(count: float) -> str:
     return f"{step * math.ceil(count / step)}"
 
 
-def cause(replicas: int, plain: int, missed: float | None, lately: str, most: str) -> str:
+def late(missed: float, requests: int) -> str:
+    """How many requests missed the objective, and of how many."""
+    return f"{figure(100 * missed, 2)} % of the {of_the_last_minute(requests)} were late or refused"
+
+
+def of_the_last_minute(requests: int) -> str:
+    """As `292 requests of the last minute`."""
+    return f"{requests} {'request' if requests == 1 else 'requests'} of the last minute"
+
+
+def cause(replicas: int, plain: int, late: str, lately: str, most: str) -> str:
     """Why many more replicas are needed than the work alone fills; empty where they are not many more.
 
     Args:
         replicas: that are needed.
         plain: that the work would fill.
-        missed: the share of the last minute's requests that missed the objective, where it is more than allowed.
+        late: that more of the last minute's requests missed the objective than it allows; empty where they did not.
         lately: what else was found out about the requests; empty where nothing was.
         most: the highest load provided for, where it is much above that of now; empty where it is not.
     """
     if replicas <= 2 * plain:
         return ""
-    if missed is not None:
-        share = f"{figure(100 * missed, 2)} % of the last minute's requests were late or refused"
-        return f", so many because {share}"
-    if lately:
-        return f", so many because {lately}"
+    if late or lately:
+        return f", so many because {late or lately}"
     return f", so many because the load may reach {most}" if most else ", so many because requests come in bursts"
 
 

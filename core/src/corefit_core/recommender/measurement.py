@@ -193,7 +193,7 @@ def _count(this: _Round, pod: PodObservation, before: PodCounters | None) -> _Co
             return _Counted(before, plan, effective, startup_s, before.erlangs, arriving=arriving, waiting=waiting)
         # A pod that was resized has worked with either number of workers.
         most_s = BUSY_SLACK * max(1, workers, old.workers) * (span_s + this.service_s)
-        delta = _worked(counts.since(old.totals), plan, effective, most_s) if span_s > 0 else None
+        delta = _worked(counts.since(_earlier(this, old, counts)), plan, effective, most_s) if span_s > 0 else None
         if delta is None:
             invalid = True
         else:
@@ -204,9 +204,25 @@ def _count(this: _Round, pod: PodObservation, before: PodCounters | None) -> _Co
                 waiting = _queued(report)
     answers = report.total.counts
     now_known = PodCounters(
-        pod.uid, report.boot_id, report.clock_s, this.now, counts, erlangs, answers, workers, arriving
+        pod.uid,
+        report.boot_id,
+        report.clock_s,
+        this.now,
+        counts,
+        erlangs,
+        answers,
+        workers,
+        arriving,
+        this.latency_s,
     )
     return _Counted(now_known, plan, effective, startup_s, erlangs, delta, invalid, old_total, arriving, waiting)
+
+
+def _earlier(this: _Round, old: PodCounters, counts: Totals) -> Totals:
+    """The earlier counters; of a round in which the objective changes nobody can tell what was late."""
+    if old is _BEGUN or old.latency_s == this.latency_s:
+        return old.totals
+    return msgspec.structs.replace(old.totals, late=counts.late, alone=counts.alone)
 
 
 def _queued(report: Report) -> int:

@@ -6,7 +6,7 @@ May not decide anything.
 import math
 from typing import NamedTuple
 
-from corefit_core.recommender import error_budget, explanation, slo
+from corefit_core.recommender import error_budget, explanation, last_minute, slo
 from corefit_core.recommender.capacity import Demand
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.service_model import ServiceState
@@ -103,9 +103,12 @@ def _cause(facts: Facts, demand: Demand) -> str:
     policy, measured = facts.policy, facts.measured
     erlangs = measured.erlangs or 0.0
     plain = max(1, math.ceil(erlangs * max(1, measured.ready) / measured.capacity)) if measured.capacity else 1
-    missed = slo.missed(facts.slo)
+    missed = last_minute.missed(facts.slo.minute)
     most = explanation.cores(demand.highest, measured.threads) if demand.highest > 1.5 * erlangs else ""
-    late = missed if missed is not None and missed > error_budget.allowed(policy) else None
+    count = last_minute.requests(facts.slo.minute)
+    late = ""
+    if missed is not None and missed > error_budget.allowed(policy):
+        late = explanation.late(missed, count)
     return explanation.cause(demand.replicas, plain, late, slo.lately(policy, facts.slo, facts.service), most)
 
 

@@ -5,18 +5,18 @@ Owns `SloState`. May not say how many may miss it from now on (`error_budget`), 
 
 import math
 from collections.abc import Callable
-from itertools import zip_longest
 from statistics import NormalDist
 from typing import Final
 
 import msgspec
 
-from corefit_core.recommender import error_budget, queueing, service_model, spans
+from corefit_core.recommender import error_budget, last_minute, queueing, service_model, spans
 from corefit_core.recommender.error_budget import Served
+from corefit_core.recommender.last_minute import Slot
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.service_model import ServiceState
 from corefit_core.recommender.types import Policy
-from corefit_core.report import Histogram
+from corefit_core.sizing import Objective
 
 FULL: Final = 0.95
 """Above that utilisation the pods of the moment were too few, whatever the formulas say: such a round tells nothing of
@@ -41,40 +41,39 @@ EXCESS: Final = 4.0
 CORRECTIONS: Final = (1.0, 1.5)
 """The formulas leave too few workers where queues are not shared as they assume, and by no more than half; that they
 leave too many is what `error_budget` spends."""
-FINE: Final = 100
-"""Fading counts become whole ones in hundredths: what has faded below that is no request any more."""
 
 
 class SloState(msgspec.Struct, frozen=True, kw_only=True):
     """How the objective was kept.
 
     Attributes:
+        objective: that all of this is about; None before any.
         served: in the last hour or so.
         unsaturated: in the rounds of it in which the pods were not full.
-        recent: in the last minute or so.
+        minute: in the last minute.
         alone: answers lately, and those that were late without having waited: no number of pods mends these.
-        latencies: total times lately, in the report's buckets, as fading counts.
         correction: factor on the load in the formulas, by which they come to what was measured.
     """
 
+    objective: Objective | None = None
     served: Served = Served()
     unsaturated: Served = Served()
-    recent: Served = Served()
+    minute: tuple[Slot, ...] = ()
     alone: Served = Served()
-    latencies: tuple[float, ...] = ()
     correction: float = 1.0
 
 
-def counted(policy: Policy, before: SloState, measured: Measured, elapsed_s: float) -> SloState:
-    """With the answers of this round."""
+def counted(policy: Policy, before: SloState, measured: Measured, elapsed_s: float, now: float) -> SloState:
+    """With the answers of this round. How another objective was kept says nothing of this one."""
+    if before.objective != policy.objective:
+        before = SloState(objective=policy.objective)
     forgiven = late_alone(measured) if unreachable(policy, before, measured) else 0.0
     return msgspec.structs.replace(
         before,
         served=faded(before.served, measured, elapsed_s, forgiven=forgiven),
-        recent=faded(before.recent, measured, elapsed_s, half_s=spans.SLOW_S),
+        minute=last_minute.with_round(before.minute, measured, now),
         alone=_alone(before.alone, measured, 0.5 ** (elapsed_s / spans.LONG_S)),
         unsaturated=_unsaturated(before.unsaturated, measured, elapsed_s),
-        latencies=_summed(before.latencies, measured.total, 0.5 ** (elapsed_s / spans.SLOW_S)),
     )
 
 
@@ -164,11 +163,6 @@ def lately(policy: Policy, state: SloState, known: ServiceState) -> str:
     return "some requests take much longer than others" if known.times.scv > VARIED else ""
 
 
-def missed(state: SloState) -> float | None:
-    """The share of the last minute's requests that were late or refused; None where there were hardly any."""
-    return state.recent.missed / state.recent.requests if state.recent.requests >= 1 else None
-
-
 def share(served: Served, target: float) -> float:
     """The share that missed it lately. Requests of the objective's own share are counted in: a few say little."""
     return (served.missed + EVIDENCE * target) / (served.requests + EVIDENCE)
@@ -207,13 +201,3 @@ def _unsaturated(served: Served, measured: Measured, elapsed_s: float) -> Served
         return older
     seen, delta = faded(served, measured, elapsed_s), measured.delta
     return msgspec.structs.replace(seen, missed=seen.missed - min(delta.late, delta.alone))
-
-
-def latency_s(policy: Policy, state: SloState) -> float | None:
-    """The objective's percentile of the total times lately, seconds; None before any."""
-    counts = tuple([round(FINE * count) for count in state.latencies])
-    return Histogram(counts=counts).quantile_s(policy.objective.percentile / 100)
-
-
-def _summed(before: tuple[float, ...], counts: tuple[int, ...], keep: float) -> tuple[float, ...]:
-    return tuple([keep * a + b for a, b in zip_longest(before, counts, fillvalue=0.0)])

@@ -145,8 +145,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         message: in plain words, with the numbers.
         offered_erlangs: offered load, mean busy workers if none were turned away; None without data.
         utilization: offered load per worker of the ready pods; None without data.
-        latency_s: the objective's percentile of the total time as measured lately; None without data.
-        missed: the share of the last minute's requests that were answered late or refused; None without requests.
+        latency_s: the objective's percentile of the total times of the last minute; None without answers.
+        requests: of the last minute.
+        missed: the share of them that were answered late or refused; None without requests.
         unreachable: why no number of replicas keeps the objective, and what would; empty where some may.
         cost_per_hour: of the replicas decided.
         naive_cost_per_hour: of what most people would run for this load: pods whose threads are not sized, under an
@@ -164,6 +165,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     offered_erlangs: float | None = None
     utilization: float | None = None
     latency_s: float | None = None
+    requests: int = 0
     missed: float | None = None
     unreachable: str = ""
     cost_per_hour: float = 0.0

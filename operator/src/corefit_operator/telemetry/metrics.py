@@ -115,7 +115,9 @@ class Metrics:
         self.replicas.labels(*key, "recommended").set(decision.replicas)
         if decision.offered_erlangs is not None:
             self.offered.labels(*key).set(decision.offered_erlangs)
-        if decision.latency_s is not None:
+        if decision.latency_s is None:
+            self.latency.remove_by_labels({"namespace": key.namespace, "name": key.name})
+        else:
             self.latency.labels(*key).set(decision.latency_s)
 
     def forget(self, key: Key) -> None:

@@ -12,10 +12,11 @@ from corefit_operator.status.outcome import Outcome
 def _met(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     decision = outcome.decision
     if decision is None or decision.missed is None:
-        message = f"No requests lately, so it is not known whether {_objective(spec)} is kept."
+        message = f"There were no requests in the last minute, so it is not known whether {_objective(spec)} is kept."
         return ConditionValue("ObjectiveMet", "Unknown", "NoRequests", message)
     missed, allowed = 100 * decision.missed, max(0.0, 100 - spec.objective.percentile)
-    late = f"{figure(missed, 2)} % of the last minute's requests were refused or took more than"
+    requests = f"{decision.requests} {'request' if decision.requests == 1 else 'requests'}"
+    late = f"{figure(missed, 2)} % of the {requests} of the last minute were refused or took more than"
     limit = milliseconds(spec.objective.latency_s)
     message = f"{late} {limit}; the objective allows {figure(allowed, 4)} %."
     if missed <= allowed:
@@ -44,7 +45,7 @@ OBJECTIVE_MET: Final = ConditionType(
     reasons={
         "Met": "no more of the last minute's requests were refused or late than the objective allows",
         "Missed": "more of them were",
-        "NoRequests": "there were no requests",
+        "NoRequests": "there were no requests in the last minute",
     },
     follows_measurements=True,
 )
