@@ -216,6 +216,27 @@ async def test_what_a_client_sends_before_its_answer_is_kept_up_to_a_bound() -> 
     connection.connection_lost(None)
 
 
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_a_head_larger_than_what_is_kept_is_read_to_its_end(before: bytes) -> None:
+    """Of a head of 12 KB in pieces nothing was read after the first 8 KB, and it got 408 in the end."""
+    held: list[Exchange] = []
+    limits = replace(LIMITS, max_header=2 * KEPT)
+    server = Server(held.append, limits, error_body=lambda message: message.encode())
+    connection, wire = Connection(server), Wire()
+    connection.connection_made(cast("asyncio.Transport", wire))
+    head = b"GET /large HTTP/1.1\r\nHost: x\r\nCookie: %b\r\n\r\n" % (b"x" * (KEPT + 4000))
+    pieces = split(before + head, list(range(0, len(head), 1448)))
+    for piece in pieces[:-1]:
+        list(fed(connection, wire, piece))
+    for exchange in held:
+        exchange.reply(Response())
+    await asyncio.sleep(0)
+    assert wire.reading
+    list(fed(connection, wire, pieces[-1]))
+    assert held[-1].head.path == "/large"
+    connection.connection_lost(None)
+
+
 @pytest.mark.parametrize("size", [1, 10, 63])
 def test_a_body_of_many_tiny_chunks_is_refused(size: int) -> None:
     """A chunk takes 3 us, however small it is: those of one byte in one read stopped the event loop for 30 ms."""

@@ -27,8 +27,12 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether no more should be read, however fast the requests in it are answered."""
-        return len(self.pending) > KEPT
+        """Whether no more should be read, however fast the requests in it are answered.
+
+        A head that isn't complete is read on, up to its limit: nobody would go on with it else.
+        """
+        size = len(self.pending)
+        return size > KEPT and (size > self._limit or END in self.pending)
 
     def head(self, data: bytes) -> tuple[bytes, memoryview] | None:
         """The head that `data` completes, with what came behind it; None, and it is kept, where none is complete.
