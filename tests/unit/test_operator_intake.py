@@ -60,6 +60,15 @@ def test_a_resource_that_is_too_large_is_kept_without_its_spec_and_says_so(bomb:
         ResourceState(uid="a").desired(kept, Defaults(image="i"))
 
 
+@pytest.mark.parametrize("last", ["x", "\u00e9", "\u20ac", "\U0001f600"])
+def test_a_text_weighs_what_its_widest_character_makes_of_it(last: str) -> None:
+    """One emoji in each text made a namespace of 64 MiB take 304, in an operator that has 512."""
+    raw = _raw(template={"affinity": {"text": "x" * 4000 + last}})
+    weight = transform.weight(raw)
+    assert weight > BASE + sys.getsizeof(raw["spec"]["template"]["affinity"]["text"])
+    assert weight < BASE + 6 * 4000
+
+
 DEEP = """
 import json, sys
 from corefit_operator.kube import transform

@@ -22,6 +22,9 @@ BASE: Final = 8 * 1024
 """What is remembered of each resource besides its spec, bytes."""
 PART: Final = 48
 """What each part of a list or an object takes in memory beyond its text, bytes."""
+WIDEST: Final = 5
+"""Bytes of a character of a text that has one beyond ASCII: Python makes all as wide as the widest, up to four bytes,
+and keeps the UTF-8 as well once it was encoded."""
 DEPTH_MAX: Final = 100
 """Levels of lists and objects in a spec: those of core/v1 have about twenty."""
 TOO_LARGE: Final = "tooLarge"
@@ -73,7 +76,8 @@ def weight(raw: Mapping[str, Any]) -> int:
 def weight_of_text(spec: bytes | msgspec.Raw) -> int:
     """The same from its spec as JSON."""
     text = bytes(spec)
-    return BASE + len(text) + PART * sum(map(text.count, (b",", b"{", b"[")))
+    size = len(text) if text.isascii() else WIDEST * len(text)
+    return BASE + size + PART * sum(map(text.count, (b",", b"{", b"[")))
 
 
 def annotations(raw: Mapping[str, Any]) -> dict[str, str]:
