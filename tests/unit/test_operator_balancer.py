@@ -1,11 +1,13 @@
 """The balancer: what is made for it, when requests go through it, and what is said of it."""
 
+import re
 from typing import Any
 
 import pytest
 
 from corefit_core import naming
 from corefit_core.errors import InvalidInput
+from corefit_core.quantity import parse_bytes
 from corefit_core.spec.decode import decode
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.balancer import balancing, config, manifests
@@ -114,6 +116,14 @@ def test_there_is_room_for_twice_the_pods_and_few_changes_replace_the_balancers(
 )
 def test_the_largest_pod_weighs_no_more_than_haproxy_knows(resources: dict[str, Any], weight: int) -> None:
     assert f" weight {weight} " in config.text(_service(resources=resources), "host")
+
+
+def test_what_clients_have_begun_to_send_fits_the_memory_of_a_balancer() -> None:
+    """7,000 clients that each sent 14 KB of a head took 129 MB of the 128 that it has."""
+    text = config.text(_service(), "host")
+    [buffers] = re.findall(r"tune\.buffers\.limit (\d+)", text)
+    assert "tune.bufsize" not in text, "16 KiB by default, and 1 KiB around it"
+    assert int(buffers) * 17 * 1024 < 0.6 * parse_bytes(manifests.MEMORY)
 
 
 def test_the_queue_takes_over_once_a_balancer_serves_and_the_service_whenever_none_does() -> None:

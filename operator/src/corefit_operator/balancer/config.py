@@ -17,6 +17,9 @@ OPEN_FILES: Final = 40_000
 """Two a request, so 20,000 connections at a time, or fewer where the node allows fewer files; further ones wait in the
 kernel. Without a bound HAProxy takes memory for as many as the node allows, which can be a billion. 9,000 idle ones
 make it 12 MB larger."""
+BUFFERS: Final = 4096
+"""Of 16 KiB, one for each request that is on its way through HAProxy: half of its memory. Who finds none waits. Without
+a bound 7,000 clients that each send 14 KB of a head, and no end of it, have it killed."""
 _SLOTS_MIN: Final = 16
 _WEIGHT_MAX: Final = 256
 MOST_PODS: Final = 250
@@ -28,6 +31,7 @@ global
   # One thread: a second one would need a second core, and one core carries thousands of requests a second.
   nbthread 1
   fd-hard-limit {files}
+  tune.buffers.limit {buffers}
   # A body of 600 KB then takes 0.15 ms of CPU here instead of 0.4.
   tune.pipesize 262144
   # By SIGUSR1 it goes on accepting for so long, as pods do: until then nodes still send connections here.
@@ -104,6 +108,7 @@ def text(spec: ServingSpec, pods_host: str) -> str:
     """
     return _TEMPLATE.format(
         files=OPEN_FILES,
+        buffers=BUFFERS,
         drain_s=DRAIN_S,
         hard_stop_s=hard_stop_s(spec),
         port=naming.PORT_HTTP,
