@@ -5,7 +5,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "docs/decisions"
 ROW = re.compile(r"^\| \[(\d{4})\]\(([\w.-]+)\) \| (.+) \| (.+) \|$")
-STATUS = re.compile(r"^(Accepted|Superseded by \d{4}|Amended by \d{4}(, \d{4})*)$")
+STATUS = re.compile(r"^(Accepted|Proposed|Superseded by \d{4}|Amended by \d{4}(, \d{4})*)$")
 
 
 def _rows() -> list[tuple[str, str, str, str]]:
@@ -25,7 +25,7 @@ def test_the_index_names_every_record_by_number_and_title() -> None:
     assert [row[2] for row in _rows()] == [_title(path) for path in records]
 
 
-def test_every_status_is_one_of_three_and_names_a_record_that_exists() -> None:
+def test_every_status_is_one_of_four_and_names_a_record_that_exists() -> None:
     numbers = {row[0] for row in _rows()}
     for number, _, _, status in _rows():
         assert STATUS.match(status), f"{number}: {status}"
