@@ -556,6 +556,20 @@ def test_an_objective_that_no_replicas_keep_is_a_condition() -> None:
     assert _conditions(served)["ObjectiveReachable"].status == "True"
 
 
+def test_an_objective_that_is_missed_is_not_said_to_be_reachable_without_a_word_on_it() -> None:
+    """`Nothing is known that keeps pods from p99 within 1 ms` stood beside `Missed: 34 %`."""
+    missed = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=0.34, requests=9)
+    for doubtful, status_, reason, words in (
+        ("", "True", "Reachable", "waited or were refused"),
+        ("They did not wait.", "Unknown", "LateWithoutWaiting", "They did not wait."),
+    ):
+        decision = msgspec.structs.replace(missed, doubtful=doubtful)
+        found = _conditions(_found(decision=decision, pods=(_pod(ready=True),)))["ObjectiveReachable"]
+        assert (found.status, found.reason) == (status_, reason)
+        assert words in found.message
+        assert "Nothing is known" not in found.message
+
+
 @pytest.mark.parametrize("reason", ["NameTaken", "ModelUnavailable", "ClaimNotFound", "ChecksumMismatch"])
 def test_conditions_of_a_service_that_never_served_point_at_the_problem(reason: str) -> None:
     """`Nothing is known that keeps pods from p99 within 200 ms` stood over a service that had no pod."""

@@ -79,6 +79,9 @@ class Demand(NamedTuple):
         highest: the highest load provided for, Erlangs.
         held: what is kept for load that may come back; None where nothing is.
         withheld: the burst that gets no pods yet; None where there is none.
+        load: of now, Erlangs, which `replicas_now` is for.
+        miss_target: the share of requests that `replicas` are counted for.
+        as_allowed: pods that it would need if just as many had missed the objective lately as it allows.
         sized: from what CPU is decided; None without a range.
     """
 
@@ -88,6 +91,9 @@ class Demand(NamedTuple):
     highest: float
     held: Held | None = None
     withheld: Withheld | None = None
+    load: float = 0.0
+    miss_target: float = 0.0
+    as_allowed: int = 0
     sized: tuple[Placement, Requirement] | None = None
 
 
@@ -135,24 +141,58 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
     """What the load needs, no more being provided for than a little above the highest of so many Erlangs."""
     policy, service, ceiling = given.policy, given.service, prediction_errors.BEYOND * highest
     need = _requirement(given, ceiling, short)
-    most = need.predicted * need.distribution[0][1]
     if policy.cpu_range is not None:
         here = placement.placement(policy, given.sizes, given.now, given.seen, service)
         both = placement.pods(here, need)
-        return Demand(*both, both.replicas, most, sized=(here, need))
-    at_most, target, near = 4 * max(1, policy.max_replicas), need.miss_target, given.near
+        wanted = Demand(*both, both.replicas, 0.0, sized=(here, need))
+        return _explained(given, need, max(need.current, need.step), wanted)
     surge = _surge(given) if short is None else 0.0
     steady = given.correction * max(surge, min(given.mean(spans.SLOW_S), ceiling))
-    now = queueing.pods_needed(steady, SURE, service, target, at_most, near=near)
-    pods = queueing.pods_needed(need.predicted, need.distribution, service, target, at_most, least=now, near=near)
+    now, pods = _pods(given, need, steady)
+    at_most = 4 * max(1, policy.max_replicas)
     # A step is seen in its first round, but the mean of a minute takes a minute to follow: until then, what carries the
     # load of the last seconds stays.
     recent = given.correction * min(given.mean(spans.FAST_S), ceiling)
-    stays = queueing.pods_needed(recent, SURE, service, target, at_most, least=pods, near=pods)
+    stays = queueing.pods_needed(recent, SURE, service, need.miss_target, at_most, least=pods, near=pods)
     least = need.predicted + need.conservative - need.current
     target = error_budget.scale_down_target(policy, given.served, given.horizon_s, given.rate)
     down = queueing.pods_needed(least, need.distribution, service, target, at_most, least=stays, near=stays)
-    return Demand(pods, down, now, most)
+    return _explained(given, need, steady, Demand(pods, down, now, 0.0))
+
+
+def _pods(given: Inputs, need: Requirement, steady: float) -> tuple[int, int]:
+    """Pods of one size: for the load of now, and for what may come as well."""
+    service, target, near, at_most = given.service, need.miss_target, given.near, 4 * max(1, given.policy.max_replicas)
+    now = queueing.pods_needed(steady, SURE, service, target, at_most, near=near)
+    pods = queueing.pods_needed(need.predicted, need.distribution, service, target, at_most, least=now, near=near)
+    return now, pods
+
+
+def _explained(given: Inputs, need: Requirement, steady: float, wanted: Demand) -> Demand:
+    """With what a message says of it, in loads as they were measured."""
+    correction = given.correction
+    return wanted._replace(
+        highest=need.predicted * need.distribution[0][1] / correction,
+        load=steady / correction,
+        miss_target=need.miss_target,
+        as_allowed=_as_allowed(given, need, steady, wanted),
+    )
+
+
+def _as_allowed(given: Inputs, need: Requirement, steady: float, wanted: Demand) -> int:
+    """The pods without what earlier misses ask for."""
+    allowed, correction = error_budget.allowed(given.policy), given.correction
+    if wanted.replicas <= 1 or (need.miss_target >= allowed and correction <= 1):
+        return wanted.replicas
+    need = need._replace(
+        current=need.current / correction,
+        step=need.step / correction,
+        predicted=need.predicted / correction,
+        miss_target=max(allowed, need.miss_target),
+    )
+    if wanted.sized is not None:
+        return placement.pods(wanted.sized[0], need).replicas
+    return _pods(given, need, steady / correction)[1]
 
 
 def _requirement(given: Inputs, ceiling: float, short: Surge | None) -> Requirement:

@@ -167,6 +167,7 @@ def _say(this: Round, state: State, outcome: Outcome) -> Decision:
         requests=last_minute.requests(state.slo.minute),
         missed=last_minute.missed(state.slo.minute),
         unreachable=messages.unreachable(facts),
+        doubtful=messages.doubtful(facts),
         cost_per_hour=cost.per_hour(policy, seen, replicas, grants),
         naive_cost_per_hour=naive,
         missing_reports=measured.missing,

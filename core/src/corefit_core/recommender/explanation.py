@@ -12,6 +12,8 @@ from corefit_core.sizing import Objective
 
 MOST_MS: Final = 1e12
 """The largest latency that is advised; a report may say anything."""
+STEPS: Final = (1, 2, 3, 5, 7, 10)
+"""Of each power of ten: the latencies that are advised."""
 
 
 class Held(NamedTuple):
@@ -66,10 +68,10 @@ def span(seconds: float) -> str:
 
 
 def fell(highest: int, window_s: float) -> str:
-    """Why replicas go: what the load needed at most within the stabilization window."""
+    """Why replicas go: what was wanted at most within the stabilization window."""
     if window_s <= 0:
-        return f"it needs {pods(highest)} now, and downStabilizationSeconds is 0"
-    return f"it needed {pods(highest)} at most in the last {span(window_s)}"
+        return f"Corefit wants {pods(highest)} now, and downStabilizationSeconds is 0"
+    return f"Corefit wanted {pods(highest)} at most in the last {span(window_s)}"
 
 
 def window(highest: int, window_s: float) -> str:
@@ -77,7 +79,7 @@ def window(highest: int, window_s: float) -> str:
     over = span(window_s)
     if not highest:
         return f"the load has been known for less than {over}, so replicas do not go down yet"
-    return f"the load needed {highest} within the last {over}"
+    return f"Corefit wanted {highest} within the last {over}"
 
 
 def growing(fewer: int) -> str:
@@ -98,13 +100,20 @@ def enough(kept: str, replicas: int) -> str:
     return f"{pods(replicas)} {'keeps' if one else 'keep'} {kept}"
 
 
-def forecast(kept: str, replicas: int, load_now: int, ahead_s: float, most: str) -> str:
-    """Why more replicas are there than the load of now needs."""
-    least = enough(kept, load_now)
-    return f"{least} now, and {replicas} do if the load reaches {most} within {span(ahead_s)}, as its past says it may"
+def tolerated(replicas: int, share: float, *, saved: bool) -> str:
+    """That so many are enough although the load is more than they can do: some requests may miss the objective."""
+    may = f"up to {figure(100 * share, 2)} % of the requests may be late or refused"
+    why = ", since few were in the last hour" if saved else ""
+    return f"{pods(replicas)} {'is' if replicas == 1 else 'are'} enough: {may}{why}"
 
 
-def unreachable(policy: Policy, run_s: float | None, reached_s: float, *, quota: bool) -> str:
+def forecast(least: str, replicas: int, ahead_s: float, most: str, *, kept: bool) -> str:
+    """Why more replicas are there than the load of now needs, for which `least` says what keeps it, or is enough."""
+    if_more = f"if the load reaches {most} within {span(ahead_s)}, as its past says it may"
+    return f"{least} now, and {replicas} do {if_more}" if kept else f"{least}; {replicas} are needed {if_more}"
+
+
+def unreachable(policy: Policy, run_s: float | None, reached_s: float, slowdown: float) -> str:
     """Why no number of replicas keeps the objective, and what would.
 
     Args:
@@ -112,26 +121,46 @@ def unreachable(policy: Policy, run_s: float | None, reached_s: float, *, quota:
         run_s: one run of one row, as a pod calibrated it.
         reached_s: what the objective's percentile of the requests takes in a pod without load. No latency of a pod in
             overload goes into it.
-        quota: whether a pod has less CPU than its workers could use.
+        slowdown: how much longer a run takes where a pod has less CPU than its workers could use.
     """
     wanted = policy.objective
     if run_s is not None and run_s > wanted.latency_s:
         longer = f"more than the {milliseconds(wanted.latency_s)} of the objective"
-        first = f"One run of the model takes {milliseconds(run_s, 3)}, {longer}."
+        first = f"One run of the model takes {milliseconds(run_s, 3)}, {longer}{_stretched(policy, run_s, slowdown)}."
     else:
         first = f"Requests that do not wait miss {objective(wanted)} as well."
+    none = "More replicas do not help: Corefit adds replicas for load, and none for this objective."
+    return f"{first} {none} {_mend(wanted, reached_s, slowdown)}"
+
+
+def doubtful(policy: Policy, unwaited: float, requests: int, reached_s: float, slowdown: float) -> str:
+    """That requests miss the objective without having waited, and what would keep it; see `unreachable`."""
+    late = f"{figure(100 * unwaited, 2)} % of the {of_the_last_minute(requests)} missed {objective(policy.objective)}"
+    first = f"{late} although they did not wait. If that stays so, more replicas do not help."
+    return f"{first} {_mend(policy.objective, reached_s, slowdown)}"
+
+
+def _stretched(policy: Policy, run_s: float, slowdown: float) -> str:
+    """That a quota makes a run longer still; empty where none does."""
+    if slowdown <= 1:
+        return ""
+    cpu = f"a pod has {policy.millicores_per_pod}m of CPU"
+    return f"; {cpu}, so under load a run takes up to {milliseconds(slowdown * run_s, 2)}"
+
+
+def _mend(wanted: Objective, reached_s: float, slowdown: float) -> str:
+    """What would keep an objective that no replicas keep."""
     most = f" to {_upward(1000 * reached_s)} or more" if reached_s > wanted.latency_s else ""
+    cpu = ", or give each pod more CPU (spec.resources.cpu)" if slowdown > 1 else ""
     verb = "Set" if most else "Raise"
-    cpu = ", or give each pod more CPU (spec.resources.cpu)" if quota else ""
-    mend = f"{verb} spec.objective.latencyMilliseconds{most}{cpu}, or use a faster model."
-    return f"{first} More replicas do not help: Corefit adds replicas for load, and none for this objective. {mend}"
+    return f"{verb} spec.objective.latencyMilliseconds{most}{cpu}, or use a faster model."
 
 
 def _upward(count: float) -> str:
-    """Rounded up, to two digits where it has more."""
-    count = min(count, MOST_MS)
-    step = 10 ** max(0, math.floor(math.log10(max(1.0, count))) - 1)
-    return f"{step * math.ceil(count / step)}"
+    """Rounded up so coarsely that it stays the same while what it is measured from wavers by some tens of percent."""
+    count = max(1.0, min(count, MOST_MS))
+    power = 10 ** math.floor(math.log10(count))
+    return f"{next(step * power for step in STEPS if count <= step * power):.0f}"
 
 
 def late(missed: float, requests: int) -> str:
@@ -144,21 +173,15 @@ def of_the_last_minute(requests: int) -> str:
     return f"{requests} {'request' if requests == 1 else 'requests'} of the last minute"
 
 
-def cause(replicas: int, plain: int, late: str, lately: str, most: str) -> str:
-    """Why many more replicas are needed than the work alone fills; empty where they are not many more.
+def tight(run_s: float, wanted: Objective) -> str:
+    """That an objective leaves requests hardly any time to wait."""
+    run = f"a request takes {milliseconds(run_s, 2)} by itself"
+    return f"{run}, and the {milliseconds(wanted.latency_s)} of the objective leave it little time to wait for others"
 
-    Args:
-        replicas: that are needed.
-        plain: that the work would fill.
-        late: that more of the last minute's requests missed the objective than it allows; empty where they did not.
-        lately: what else was found out about the requests; empty where nothing was.
-        most: the highest load provided for, where it is much above that of now; empty where it is not.
-    """
-    if replicas <= 2 * plain:
-        return ""
-    if late or lately:
-        return f", so many because {late or lately}"
-    return f", so many because the load may reach {most}" if most else ", so many because requests come in bursts"
+
+def cause(why: str) -> str:
+    """Why many more replicas are needed than the work alone fills."""
+    return f", so many because {why}"
 
 
 def trial(replicas: int) -> str:

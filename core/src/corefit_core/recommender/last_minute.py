@@ -24,17 +24,26 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
         begin: time of the first of these rounds, seconds.
         requests: that were answered, refused or lost.
         missed: those of them that missed the objective.
+        unwaited: those of them that were late although they had not waited.
         latencies: total times in the report's buckets, of some of the pods.
     """
 
     begin: float
     requests: float = 0.0
     missed: float = 0.0
+    unwaited: float = 0.0
     latencies: tuple[int, ...] = ()
 
 
-def with_round(before: tuple[Slot, ...], measured: Measured, now: float) -> tuple[Slot, ...]:
-    """The slots with this round's requests, without those in which a request may be older than a minute."""
+def with_round(before: tuple[Slot, ...], measured: Measured, unwaited: float, now: float) -> tuple[Slot, ...]:
+    """The slots with this round's requests, without those in which a request may be older than a minute.
+
+    Args:
+        before: the slots of the round before.
+        measured: this round.
+        unwaited: answers of it that were late although they had not waited.
+        now: seconds.
+    """
     kept = [slot for slot in before if slot.begin > now - spans.SLOW_S]
     slot = kept.pop() if kept and now < kept[-1].begin + SLOT_S else Slot(begin=now)
     delta = measured.delta
@@ -44,6 +53,7 @@ def with_round(before: tuple[Slot, ...], measured: Measured, now: float) -> tupl
             begin=slot.begin,
             requests=slot.requests + delta.answered + delta.turned_away,
             missed=slot.missed + delta.late + delta.turned_away,
+            unwaited=slot.unwaited + unwaited,
             latencies=_summed(slot.latencies, measured.total),
         ),
     )
@@ -58,6 +68,12 @@ def missed(slots: tuple[Slot, ...]) -> float | None:
     """The share of them that missed the objective; None where there were none."""
     count = sum([slot.requests for slot in slots])
     return sum([slot.missed for slot in slots]) / count if count > 0 else None
+
+
+def unwaited(slots: tuple[Slot, ...]) -> float:
+    """The share of them that were late although they had not waited."""
+    count = sum([slot.requests for slot in slots])
+    return sum([slot.unwaited for slot in slots]) / count if count > 0 else 0.0
 
 
 def latency_s(slots: tuple[Slot, ...], percentile: float) -> float | None:

@@ -3,16 +3,23 @@
 May not decide anything.
 """
 
-import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from corefit_core.recommender import error_budget, explanation, last_minute, slo
 from corefit_core.recommender.capacity import Demand
 from corefit_core.recommender.measurement import Measured
-from corefit_core.recommender.service_model import ServiceState
+from corefit_core.recommender.quota import CORE
+from corefit_core.recommender.service_model import ServiceState, mean_s
 from corefit_core.recommender.slo import SloState
 from corefit_core.recommender.stabilization import Outcome
 from corefit_core.recommender.types import Observation, Policy, Reason
+
+VARIED: Final = 2.0
+"""Squared coefficient of variation of the service times: twice that of an exponential distribution, and more."""
+TIGHT: Final = 3.0
+"""Runs in the time of the objective: with fewer hardly a request can wait for another."""
+MANY: Final = 2.0
+"""Times the replicas that the work alone fills: from there a reason is said."""
 
 
 class Facts(NamedTuple):
@@ -29,10 +36,10 @@ class Facts(NamedTuple):
 
 def message(facts: Facts, outcome: Outcome) -> str:
     """What the load needs of what there is, why that is done, and what each pod gets."""
-    measured, erlangs = facts.measured, facts.measured.erlangs
-    need = "" if erlangs is None else f"{explanation.load(erlangs, measured.capacity, measured.threads)}; "
+    measured, demand = facts.measured, outcome.demand
+    load = measured.erlangs if demand is None or demand.withheld is not None else demand.load
+    need = "" if load is None else f"{explanation.load(load, measured.capacity, measured.threads)}; "
     size = "" if outcome.size is None else f"; each pod gets {outcome.size.millicores}m of CPU"
-    demand = outcome.demand
     why = _hold(measured, outcome.reason) if demand is None else _reason(facts, outcome, demand)
     return f"{need}{why}{size}"
 
@@ -43,7 +50,20 @@ def unreachable(facts: Facts) -> str:
     if not slo.unreachable(policy, facts.slo, measured):
         return ""
     reached_s = slo.unloaded_s(policy, facts.service, measured)
-    return explanation.unreachable(policy, measured.run_s, reached_s, quota=measured.slowdown > 1)
+    return explanation.unreachable(policy, measured.run_s, reached_s, measured.slowdown)
+
+
+def doubtful(facts: Facts) -> str:
+    """That the last minute's requests miss the objective without having waited, and what would keep it; else empty."""
+    policy, minute, measured = facts.policy, facts.slo.minute, facts.measured
+    unwaited = last_minute.unwaited(minute)
+    if unwaited <= error_budget.allowed(policy):
+        return ""
+    reached_s = max(
+        slo.unloaded_s(policy, facts.service, measured),
+        last_minute.latency_s(minute, policy.objective.percentile) or 0.0,
+    )
+    return explanation.doubtful(policy, unwaited, last_minute.requests(minute), reached_s, measured.slowdown)
 
 
 def _hold(measured: Measured, reason: Reason) -> str:
@@ -66,7 +86,7 @@ def _reason(facts: Facts, outcome: Outcome, demand: Demand) -> str:
         case "LoadDown":
             why = explanation.fell(outcome.highest, window_s)
         case "WindowFilling" | "StabilizationWindow":
-            why = f"{_enough(facts, demand)}, but {explanation.window(outcome.highest, window_s)}"
+            why = f"{_why(facts, demand)}, but {explanation.window(outcome.highest, window_s)}"
         case "Saturated" if outcome.tried:
             why = explanation.trial(outcome.replicas - 1)
         case "Saturated":
@@ -82,34 +102,58 @@ def _reason(facts: Facts, outcome: Outcome, demand: Demand) -> str:
     return why
 
 
-def _enough(facts: Facts, demand: Demand) -> str:
-    return explanation.enough(_objective(facts), demand.replicas)
-
-
 def _why(facts: Facts, demand: Demand) -> str:
     """Why the load needs so many replicas."""
     threads = facts.measured.threads
     if demand.held is not None:
         return explanation.holding(demand.held, demand.replicas, threads)
-    if demand.replicas_now < demand.replicas:
-        most = explanation.cores(demand.highest, threads)
-        counts = demand.replicas, demand.replicas_now
-        return explanation.forecast(_objective(facts), *counts, facts.horizon_s, most)
-    return _enough(facts, demand) + _cause(facts, demand)
+    most = explanation.cores(demand.highest, threads)
+    higher = demand.highest > demand.load and most != explanation.cores(demand.load, threads)
+    if demand.replicas_now < demand.replicas and higher:
+        least = _enough(facts, demand, demand.replicas_now)
+        kept = demand.load <= _carried(facts, demand.replicas_now)
+        return explanation.forecast(least, demand.replicas, facts.horizon_s, most, kept=kept)
+    return _enough(facts, demand, demand.replicas) + _cause(facts, demand)
+
+
+def _enough(facts: Facts, demand: Demand, replicas: int) -> str:
+    """That so many keep the objective, or that more than they can do is put up with."""
+    if demand.load <= _carried(facts, replicas):
+        return explanation.enough(_objective(facts), replicas)
+    saved = demand.miss_target > error_budget.allowed(facts.policy)
+    return explanation.tolerated(replicas, demand.miss_target, saved=saved)
+
+
+def _carried(facts: Facts, replicas: int) -> float:
+    """The most that so many pods can work, with all the CPU that they may be brought to; Erlangs."""
+    policy, measured = facts.policy, facts.measured
+    if policy.cpu_range is not None:
+        return replicas * policy.cpu_range.max_millicores / CORE / measured.threads
+    there = measured.capacity * min(1.0, replicas / measured.ready) if measured.ready else 0.0
+    return there + max(0, replicas - measured.ready) * measured.workers
 
 
 def _cause(facts: Facts, demand: Demand) -> str:
-    """Why the load needs more than twice the replicas that it fills."""
-    policy, measured = facts.policy, facts.measured
-    erlangs = measured.erlangs or 0.0
-    plain = max(1, math.ceil(erlangs * max(1, measured.ready) / measured.capacity)) if measured.capacity else 1
+    """Why the load needs many more replicas than it fills."""
+    per_pod = _carried(facts, 1)
+    if demand.replicas <= max(1.0, MANY * demand.load / per_pod if per_pod else 0.0):
+        return ""
+    if demand.as_allowed < demand.replicas:
+        return explanation.cause(_overspent(facts))
+    if facts.service.times.scv > VARIED:
+        return explanation.cause("some requests take much longer than others")
+    run_s = mean_s(facts.policy, facts.service) * facts.measured.slowdown
+    if facts.policy.objective.latency_s < TIGHT * run_s:
+        return explanation.cause(explanation.tight(run_s, facts.policy.objective))
+    return explanation.cause("requests that come together wait for each other")
+
+
+def _overspent(facts: Facts) -> str:
+    """That more requests missed the objective lately than it allows."""
     missed = last_minute.missed(facts.slo.minute)
-    most = explanation.cores(demand.highest, measured.threads) if demand.highest > 1.5 * erlangs else ""
-    count = last_minute.requests(facts.slo.minute)
-    late = ""
-    if missed is not None and missed > error_budget.allowed(policy):
-        late = explanation.late(missed, count)
-    return explanation.cause(demand.replicas, plain, late, slo.lately(policy, facts.slo, facts.service), most)
+    if missed is not None and missed > error_budget.allowed(facts.policy):
+        return explanation.late(missed, last_minute.requests(facts.slo.minute))
+    return "more requests than the objective allows were late or refused in the last hour"
 
 
 def _objective(facts: Facts) -> str:

@@ -25,10 +25,6 @@ EVIDENCE: Final = 1000.0
 """Requests as good as the objective that are taken for granted: ten misses of 99 %, the least that tell a rate."""
 IDLE: Final = 0.5
 """Of the pods' CPU: below it a quota hardly ever stops a worker, so that a late answer is not for want of CPU."""
-SHIFTED: Final = 1.1
-"""Of the correction: above it requests were late more often than the formulas expect."""
-VARIED: Final = 2.0
-"""Squared coefficient of variation of the service times: twice that of an exponential distribution, and more."""
 STUBBORN: Final = 1.5
 """Times the share that the objective allows: with as many late answers that had not waited, no pods reach it."""
 
@@ -67,11 +63,12 @@ def counted(policy: Policy, before: SloState, measured: Measured, elapsed_s: flo
     """With the answers of this round. How another objective was kept says nothing of this one."""
     if before.objective != policy.objective:
         before = SloState(objective=policy.objective)
-    forgiven = late_alone(measured) if unreachable(policy, before, measured) else 0.0
+    unwaited = late_alone(measured)
+    forgiven = unwaited if unreachable(policy, before, measured) else 0.0
     return msgspec.structs.replace(
         before,
         served=faded(before.served, measured, elapsed_s, forgiven=forgiven),
-        minute=last_minute.with_round(before.minute, measured, now),
+        minute=last_minute.with_round(before.minute, measured, unwaited, now),
         alone=_alone(before.alone, measured, 0.5 ** (elapsed_s / spans.LONG_S)),
         unsaturated=_unsaturated(before.unsaturated, measured, elapsed_s),
     )
@@ -151,16 +148,6 @@ def unloaded_s(policy: Policy, known: ServiceState, measured: Measured) -> float
     tail = math.exp(NormalDist().inv_cdf(share) * math.sqrt(sigma2) - sigma2 / 2)
     mean_s = measured.run_s if measured.run_s is not None else service_model.mean_s(policy, known)
     return max(1 + queueing.LEAST_WAIT, tail) * mean_s * measured.slowdown
-
-
-def lately(policy: Policy, state: SloState, known: ServiceState) -> str:
-    """What earlier requests say against few replicas; empty where they say nothing."""
-    target = error_budget.allowed(policy)
-    if target > 0 and share(state.served, target) > target:
-        return "more requests than the objective allows were late or refused in the last hour"
-    if state.correction > SHIFTED:
-        return "requests were late more often than this load explains"
-    return "some requests take much longer than others" if known.times.scv > VARIED else ""
 
 
 def share(served: Served, target: float) -> float:

@@ -149,6 +149,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         requests: of the last minute.
         missed: the share of them that were answered late or refused; None without requests.
         unreachable: why no number of replicas keeps the objective, and what would; empty where some may.
+        doubtful: that requests of the last minute missed it without having waited, and what would keep it; else empty.
         cost_per_hour: of the replicas decided.
         naive_cost_per_hour: of what most people would run for this load: pods whose threads are not sized, under an
             autoscaler that keeps their CPU at `Policy.naive_utilization`; None without data.
@@ -168,6 +169,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     missed: float | None = None
     unreachable: str = ""
+    doubtful: str = ""
     cost_per_hour: float = 0.0
     naive_cost_per_hour: float | None = None
     missing_reports: int = 0

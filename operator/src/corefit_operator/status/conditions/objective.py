@@ -14,7 +14,7 @@ def _met(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     if decision is None or decision.missed is None:
         message = f"There were no requests in the last minute, so it is not known whether {_objective(spec)} is kept."
         return ConditionValue("ObjectiveMet", "Unknown", "NoRequests", message)
-    missed, allowed = 100 * decision.missed, max(0.0, 100 - spec.objective.percentile)
+    missed, allowed = 100 * decision.missed, _allowed(spec)
     requests = f"{decision.requests} {'request' if decision.requests == 1 else 'requests'}"
     late = f"{figure(missed, 2)} % of the {requests} of the last minute were refused or took more than"
     limit = milliseconds(spec.objective.latency_s)
@@ -31,8 +31,19 @@ def _reachable(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     if decision is None or decision.reason == "NoReports" or not outcome.observed.ready:
         message = "Corefit has not measured the model yet."
         return ConditionValue("ObjectiveReachable", "Unknown", "NotMeasured", message)
-    message = f"Nothing is known that keeps pods from {_objective(spec)}."
+    if decision.doubtful:
+        return ConditionValue("ObjectiveReachable", "Unknown", "LateWithoutWaiting", decision.doubtful)
+    if decision.missed is not None and 100 * decision.missed > _allowed(spec):
+        late = "Most of the requests that missed it in the last minute waited or were refused"
+        message = f"Enough replicas keep {_objective(spec)}: {late}."
+    else:
+        message = f"Nothing is known that keeps pods from {_objective(spec)}."
     return ConditionValue("ObjectiveReachable", "True", "Reachable", message)
+
+
+def _allowed(spec: ServingSpec) -> float:
+    """Percent of the requests."""
+    return max(0.0, 100 - spec.objective.percentile)
 
 
 def _objective(spec: ServingSpec) -> str:
@@ -55,6 +66,7 @@ OBJECTIVE_REACHABLE: Final = ConditionType(
     reasons={
         "Reachable": "nothing is known that keeps pods from the objective",
         "TooShort": "no replicas keep it",
+        "LateWithoutWaiting": "more requests of the last minute than it allows were late although they had not waited",
         "NotMeasured": "no pod is ready",
     },
     follows_measurements=True,
