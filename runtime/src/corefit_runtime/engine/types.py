@@ -1,4 +1,4 @@
-"""The interface of an inference engine. A second engine is a module that has it, and `registry` makes its engines.
+"""The interface of an inference engine. A second engine of ONNX files is a module that has it.
 
 Knows no engine.
 """
