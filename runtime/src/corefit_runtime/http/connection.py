@@ -30,6 +30,9 @@ AGE_SPREAD: Final = 0.1
 LINGER_S: Final = 2.0
 """Seconds that a refused client has to read why: what it sends meanwhile is thrown away."""
 RETRY: Final = (b"retry-after", b"1")
+AT_ONCE: Final = 1 << 20
+"""Bytes of an answer that asyncio may join, and copy again for a slow client. Of a larger one each piece goes by itself
+and is let go of: there is no room for three of it."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -132,9 +135,10 @@ class Connection(asyncio.BufferedProtocol):
         if not self._paused:
             self._patience.expect(self._server.limits.idle_timeout_s)
         response = self._server.affordable(response)
+        length = response.length
         self._write(head, response, exchange.arrived_s, keep_alive=keep_alive)
         if transport.get_write_buffer_size():  # All of it is held until the last of it is read: `resume_writing`.
-            self._share.hold(response.length)
+            self._share.hold(length)
         if not keep_alive:
             transport.close()
         elif self._reader.pending:
@@ -237,7 +241,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             return
         bare = head is not None and head.method == b"HEAD"
-        self._transport.writelines(rendered(response, keep_alive=keep_alive, bare=bare))
+        large = response.length > AT_ONCE
+        pieces = rendered(response, keep_alive=keep_alive, bare=bare)
+        if large:
+            _write_apart(self._transport, pieces, response)
+        else:
+            self._transport.writelines(pieces)
         if self._server.access is not None:
             self._server.access(head, response.status, time.monotonic() - started_s if head else 0.0)
 
@@ -251,3 +260,11 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(408, "the request did not come in time (--header-timeout, --body-timeout)")
         else:
             transport.close()
+
+
+def _write_apart(transport: asyncio.Transport, pieces: list[bytes | memoryview], response: Response) -> None:
+    """Writes the pieces of a response one by one; none of them is there any more when the next one is written."""
+    response.body.clear()
+    pieces.reverse()
+    while pieces:
+        transport.write(memoryview(pieces.pop()))
