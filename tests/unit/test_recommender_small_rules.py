@@ -1,12 +1,18 @@
 """Small rules of the recommender that no test noticed when mutation testing changed them (`make bench-mutation`)."""
 
+import math
+
 import msgspec
 import pytest
 from unit.test_recommender_parts import measured
 
-from corefit_core.recommender import counters, queueing, slo
+from corefit_core import sizing
+from corefit_core.recommender import Policy, counters, queueing, quota, slo
 from corefit_core.recommender.counters import Totals
-from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.recommender.service_model import ServiceState
+from corefit_core.recommender.sizes import Sizes, Workers
+from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report, ServiceTime, place
+from corefit_core.sizing import Grant, Objective
 
 
 def test_three_points_stand_for_a_normal_distribution() -> None:
@@ -54,3 +60,41 @@ def test_of_the_bucket_with_the_objective_only_the_share_above_it_is_late() -> N
 
 def test_a_report_counts_nothing_before_anything_happened() -> None:
     assert not any(value for value in msgspec.structs.asdict(Counters()).values())
+
+
+def test_below_a_size_worth_having_workers_compute_in_proportion() -> None:
+    two = Sizes((500, 2000), (Workers(0.5, 1), Workers(2.0, 2)))
+    assert two.of(250) == Workers(0.25, 1)
+    assert two.of(500) == two.of(1999) == Workers(0.5, 1)
+    assert two.of(2000) == Workers(2.0, 2)
+
+
+def test_cpu_of_threads_that_run_together_is_the_time_of_one_worker() -> None:
+    """Two threads of a worker take two CPU seconds in one."""
+    plan = PlanInForce(grant_millicores=1000, workers=2, threads_per_worker=2, queue_depth=4)
+    delta = Totals(answered=10.0, busy_s=8.0, served_s=8.0, served_sq_s2=6.4, cpu_s=6.0)
+    found = quota.at_full_speed(delta, plan)
+    assert found.busy_s == pytest.approx(max(8.0 * quota.effective_workers(plan) / 2, 3.0))
+    assert found.served_s == pytest.approx(found.busy_s)
+
+
+def test_an_idle_pod_takes_its_percentile_of_log_normal_service_times() -> None:
+    """exp(z sigma - sigma^2 / 2) times the mean, sigma^2 = ln(1 + scv): Downey 2005."""
+    policy = Policy(objective=Objective(percentile=99, latency_s=0.1))
+    state = ServiceState()
+    scv = state.times.scv
+    sigma2 = math.log1p(scv)
+    z = 2.3263478740408408
+    expected = max(1.5, math.exp(z * math.sqrt(sigma2) - sigma2 / 2)) * 0.05 * 3.0
+    assert slo.unloaded_s(policy, state, measured(run_s=0.05, slowdown=3.0)) == pytest.approx(expected)
+
+
+def test_the_first_bucket_begins_at_half_of_its_bound() -> None:
+    index, share = place(BOUNDS_S[0] * 0.75)
+    assert index == 0
+    assert share == pytest.approx(math.log(0.75 / 0.5) / math.log(2))
+
+
+def test_only_runs_of_one_row_size_the_threads() -> None:
+    profile = [ServiceTime(threads=1, rows=1, seconds=0.01), ServiceTime(threads=1, rows=64, seconds=0.2)]
+    assert sizing.plan(Grant(quota_millicores=2000), Objective(latency_s=0.1), profile).service_s == 0.01
