@@ -24,6 +24,8 @@ from corefit_runtime.telemetry.meter import Meter
 class Doubler:
     """Doubles its rows; can be held, and refuses negative numbers."""
 
+    shares = None
+
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()

@@ -16,6 +16,7 @@ class Filter:
     """A model that does something to rows that it should not; as one whose graph can't show it."""
 
     inputs = outputs = ()
+    shares = None
 
     def __init__(self, change: Callable[[Any], Any], after: int = 0) -> None:
         self.change = change

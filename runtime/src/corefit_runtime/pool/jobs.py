@@ -32,6 +32,7 @@ class Job:
         signature: what those that it may be joined with have in common; None when it may not be.
         batch: rows of a run that it may be joined into.
         weight: elements of one of its rows over those of a row that was measured.
+        output_bytes: of the outputs of its parts so far, where it has several.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Job:
         "finish",
         "left",
         "model",
+        "output_bytes",
         "outputs",
         "queued",
         "queued_s",
@@ -96,6 +98,7 @@ class Job:
         self.waiting = False
         self.closed = False
         self.left = 1
+        self.output_bytes = 0
         self.results: list[Outputs | Exception | None] = [None]
 
     def let_go(self) -> None:

@@ -14,19 +14,54 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from corefit_core.errors import CorefitError, Shed, TooLarge
+from corefit_core.figures import figure
 from corefit_runtime.pool.jobs import Job, Outputs, Part, joined_feeds, split_outputs
+from corefit_runtime.pool.model import Model
 from corefit_runtime.rows import comparison
 
 log: Final = logging.getLogger(__name__)
 
 Outcome = Outputs | Exception
 E = TypeVar("E", bound=Exception)
+MIB: Final = 1 << 20
 TRIES: Final = 50
 """Of a run that finds no memory while others run: each comes after a run of theirs has ended."""
 
 
 class AloneError(Exception):
     """The outcome of a part whose request is to be run again, whole."""
+
+
+class OutputsTooLargeError(TooLarge):
+    """The outputs of a request that was cut take more than there is for them: to run it again changes nothing of it."""
+
+
+def lacked_memory(outcome: Outcome) -> bool:
+    """Whether a run found no memory, so that another try may find some."""
+    return isinstance(outcome, TooLarge) and not isinstance(outcome, OutputsTooLargeError)
+
+
+def within(job: Job, outcome: Outcome) -> Outcome:
+    """The outcome of a part of a job, or its refusal where with it the job's outputs take too much. Under the lock."""
+    if len(job.results) == 1 or isinstance(outcome, Exception):
+        return outcome
+    job.output_bytes += _size(outcome)
+    return _too_much(job.model, job.output_bytes) or outcome
+
+
+def _size(outputs: Outputs) -> int:
+    return sum(array.nbytes for array in outputs)
+
+
+def _too_much(model: Model, size: int) -> OutputsTooLargeError | None:
+    """The refusal of outputs of so many bytes that are to be put together, after which they are there twice."""
+    shares = model.engine.shares
+    if shares is None or 2 * size <= shares.runs:
+        return None
+    return OutputsTooLargeError(
+        f"the outputs of this request take more than the {figure(shares.runs / 2 / MIB)} MiB that there are for them: "
+        "send fewer rows, or give the pod more memory (resources.memory, --memory)"
+    )
 
 
 def _nobody() -> bool:
@@ -150,6 +185,9 @@ def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> O
         if isinstance(outcome, Exception):
             return outcome
         outcomes.append(outcome)
+        refusal = _too_much(part.job.model, sum(map(_size, outcomes)))
+        if refusal is not None:
+            return refusal
     return [np.concatenate(pieces) for pieces in zip(*outcomes, strict=True)]
 
 
@@ -175,7 +213,7 @@ def again(part: Part, refusal: TooLarge, others_run: Callable[[], bool], wait: C
             return refusal
         alone = not others_run()
         [outcome] = run([part], others_run)
-        if alone or not isinstance(outcome, TooLarge):
+        if alone or not lacked_memory(outcome):
             return outcome
         wait()
     return Shed("the runs of other requests leave no memory for this one", cause="memory", retry_after_s=1.0)

@@ -135,7 +135,11 @@ class WorkLoop:
                 share = part.rows / rows if rows else 1 / len(parts)
                 part.job.busy_s += ran_s * share
                 part.job.computed_s += computed_s * share
-            ready = [p.job for p, outcome in zip(parts, outcomes, strict=True) if self._schedule.settle(p, outcome)]
+            ready = [
+                part.job
+                for part, outcome in zip(parts, outcomes, strict=True)
+                if self._schedule.settle(part, runs.within(part.job, outcome))
+            ]
         for job in ready:
             if any(isinstance(result, runs.AloneError) for result in job.results):
                 self._run_whole(worker, job)
@@ -145,12 +149,14 @@ class WorkLoop:
 
     def _once_there_is_memory(self, worker: Worker, parts: list[Part], outcomes: list[Outcome]) -> list[Outcome]:
         """What found no memory, run again while and after the runs of other workers end. One worker at a time."""
-        if not any(isinstance(outcome, TooLarge) for outcome in outcomes):
+        if not any(map(runs.lacked_memory, outcomes)):
             return outcomes
         others_run, wait = partial(self._workers.others_run, worker), partial(self._workers.wait_for_memory, worker)
         with self._workers.turn(worker):
             return [
-                runs.again(part, outcome, others_run, wait) if isinstance(outcome, TooLarge) else outcome
+                runs.again(part, outcome, others_run, wait)
+                if isinstance(outcome, TooLarge) and runs.lacked_memory(outcome)
+                else outcome
                 for part, outcome in zip(parts, outcomes, strict=True)
             ]
 
