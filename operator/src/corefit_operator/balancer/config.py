@@ -65,7 +65,8 @@ defaults
   option splice-request
   timeout connect 1s
   timeout check 2s
-  timeout http-request 30s
+  # As the runtime: a head that does not come holds a buffer.
+  timeout http-request 10s
   timeout http-keep-alive 10m
   # How long a request may take is the pod's to say.
   timeout client 1h
