@@ -173,7 +173,7 @@ def test_a_model_is_measured_with_sample_inputs_or_by_what_requests_take(start: 
     runtime = start("--calibration-inputs", samples, model=model)
     assert runtime.report()["profile"]
     wrong = start("--calibration-inputs", samples.replace("INT64", "FP32"), model=model)
-    assert "is INT64, not FP32" in wrong.report()["notes"]["calibration"]
+    assert "the model takes INT64, and the request says FP32" in wrong.report()["notes"]["calibration"]
     runtime = start("--no-calibrate", "--no-warm-up", model=model)
     assert runtime.report()["notes"]["rows"] == "not measured: warming up is off"
     assert not runtime.report().get("profile")
