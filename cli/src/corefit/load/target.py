@@ -58,9 +58,8 @@ async def zeros_request(session: aiohttp.ClientSession, infer_url: str, *, rows:
     try:
         async with session.get(metadata_url) as response:
             if not response.ok:
-                raise InvalidInput(
-                    f"{metadata_url} answers {response.status} {response.reason}: check the model's name"
-                )
+                status = f"{response.status} {response.reason}"
+                raise InvalidInput(f"no model metadata at {metadata_url}: {status}; check the model's name")
             metadata = msgspec.json.decode(await response.read(), type=_Metadata)
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"no model metadata at {metadata_url} ({type(error).__name__}: {error})") from error
