@@ -533,8 +533,8 @@ def test_a_pod_that_is_resized_in_place_is_seen_with_its_size_and_why_it_has_not
     ("missed", "status_", "reason", "words"),
     [
         (None, "Unknown", "NoRequests", "There were no requests in the last minute"),
-        (0.004, "True", "Met", "0.4 % of the 292 requests of the last minute were refused or took more than 100 ms"),
-        (0.62, "False", "Missed", "62 % of the 292 requests of the last minute were refused or took more than 100 ms"),
+        (0.004, "True", "Met", "0.4 % of the last minute's requests were refused or took more than 100 ms"),
+        (0.62, "False", "Missed", "62 % of the last minute's requests were refused or took more than 100 ms"),
     ],
 )
 def test_an_objective_that_is_missed_is_a_condition(
@@ -609,7 +609,9 @@ def test_outputs_that_are_left_out_are_said_where_it_serves() -> None:
 def test_a_share_of_all_requests_is_a_plain_number() -> None:
     """It said 1e+02 %."""
     decision = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=1.0, requests=1)
-    assert _conditions(_found(decision=decision))["ObjectiveMet"].message.startswith("100 % of the 1 request of")
+    assert _conditions(_found(decision=decision))["ObjectiveMet"].message.startswith(
+        "100 % of the last minute's requests (fewer than 10) were"
+    )
 
 
 def test_a_pod_without_a_node_costs_nothing_in_the_status_and_in_the_metrics() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corefit_core import report as reports
-from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, explanation
 from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
@@ -114,3 +114,10 @@ def test_another_objective_starts_the_figures_anew(latency_s: float) -> None:
     assert decision.latency_s == pytest.approx(SERVICE_S, rel=0.2)
     assert pod.state.slo.served.missed == 0.0
     assert pod.tick(4, refused=4).missed == pytest.approx(1 / 3)
+
+
+def test_steady_load_says_the_same_from_one_moment_to_the_next() -> None:
+    """With the exact number the status of each loaded resource changed every ten seconds, and was written as often."""
+    said = {explanation.of_the_last_minute(requests) for requests in range(250, 310)}
+    assert said == {"last minute's requests"}
+    assert explanation.of_the_last_minute(7) == "last minute's requests (fewer than 10)"

@@ -169,8 +169,12 @@ def late(missed: float, requests: int) -> str:
 
 
 def of_the_last_minute(requests: int) -> str:
-    """As `292 requests of the last minute`."""
-    return f"{requests} {'request' if requests == 1 else 'requests'} of the last minute"
+    """As `last minute's requests`, and how few there were: a share of a handful says little.
+
+    No exact number: under steady load it changes every few seconds, and with it the status, which is then written.
+    """
+    few = next((f" (fewer than {most})" for most in (10, 100) if requests < most), "")
+    return f"last minute's requests{few}"
 
 
 def tight(run_s: float, wanted: Objective) -> str:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from corefit_core.figures import figure, milliseconds
+from corefit_core.recommender import explanation
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.conditions.condition_type import ConditionType
@@ -15,8 +16,8 @@ def _met(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
         message = f"There were no requests in the last minute, so it is not known whether {_objective(spec)} is kept."
         return ConditionValue("ObjectiveMet", "Unknown", "NoRequests", message)
     missed, allowed = 100 * decision.missed, _allowed(spec)
-    requests = f"{decision.requests} {'request' if decision.requests == 1 else 'requests'}"
-    late = f"{figure(missed, 2)} % of the {requests} of the last minute were refused or took more than"
+    of_these = explanation.of_the_last_minute(decision.requests)
+    late = f"{figure(missed, 2)} % of the {of_these} were refused or took more than"
     limit = milliseconds(spec.objective.latency_s)
     message = f"{late} {limit}; the objective allows {figure(allowed, 4)} %."
     if missed <= allowed:
