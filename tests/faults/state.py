@@ -36,7 +36,7 @@ INCIDENTAL = frozenset(
 """Differs between two runs that did the same."""
 HISTORICAL = frozenset(
     {
-        *("generation", "observedGeneration", "lastDecision"),
+        *("generation", "observedGeneration", "lastDecision", "collisionCount"),
         *("deployment.kubernetes.io/revision", "deployment.kubernetes.io/revision-history"),
     }
 )
@@ -54,6 +54,8 @@ ABSENT = "(absent)"
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Where it isn't a field of its own: in accounts of fields, in messages."""
 
+LABEL_HASH = "pod-template-hash"
+
 Get = Callable[[str], Mapping[str, Any]]
 """The decoded answer to a GET of a path of the API server, without its leading slash."""
 State = dict[str, Any]
@@ -64,6 +66,7 @@ def state(get: Get, namespace: str, *, history: bool = True) -> State:
     found: dict[str, Any] = {}
     listed = {kind: get(path.format(namespace)).get("items", ()) for kind, path in KINDS.items()}
     left = frozenset() if history else _left(listed["Deployment"])
+    hashes = () if history else _hashes(listed["ReplicaSet"])
     for kind, items in listed.items():
         dropped = INCIDENTAL if history and kind not in BY_CHANCE else INCIDENTAL | HISTORICAL
         for item in items:
@@ -74,7 +77,10 @@ def state(get: Get, namespace: str, *, history: bool = True) -> State:
             name = normal(kind, item["metadata"]["name"])
             text = json.dumps(_kept(_own(item), dropped), sort_keys=True)
             text = UID.sub("UID", text.replace(namespace, "NAMESPACE").replace(item["metadata"]["name"], name))
-            found.setdefault(f"{kind}/{name}", []).append(text)
+            key = f"{kind}/{name}"
+            for hash_ in hashes:
+                key, text = key.replace(hash_, "HASH"), text.replace(hash_, "HASH")
+            found.setdefault(key, []).append(text)
     return {key: [json.loads(text) for text in sorted(texts)] for key, texts in sorted(found.items())}
 
 
@@ -83,6 +89,16 @@ def _left(deployments: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     idle = [d["metadata"]["name"] for d in deployments if not d["spec"].get("replicas")]
     balancers = [name for name in idle if name.endswith("-balancer")]
     return frozenset(balancers) | {f"{name.removesuffix('-balancer')}-pods" for name in balancers}
+
+
+def _hashes(replica_sets: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The hashes in the names of ReplicaSets and pods.
+
+    The same template has another hash if a ReplicaSet of the first one's name is still there: one of a Deployment that
+    was deleted and made again at once. The Deployment's controller counts such a collision for good.
+    """
+    labels = (replica_set["metadata"].get("labels", {}) for replica_set in replica_sets)
+    return tuple(found[LABEL_HASH] for found in labels if LABEL_HASH in found)
 
 
 def normal(kind: str, name: str) -> str:
