@@ -69,7 +69,7 @@ def counted(policy: Policy, before: SloState, measured: Measured, elapsed_s: flo
         before,
         served=faded(before.served, measured, elapsed_s, forgiven=forgiven),
         minute=last_minute.with_round(before.minute, measured, unwaited, now),
-        alone=_alone(before.alone, measured, 0.5 ** (elapsed_s / spans.LONG_S)),
+        alone=_alone(before.alone, measured, unwaited, elapsed_s),
         unsaturated=_unsaturated(before.unsaturated, measured, elapsed_s),
     )
 
@@ -121,11 +121,10 @@ def late_alone(measured: Measured) -> float:
     return min(delta.answered, max(0.0, delta.alone, delta.late - delta.waited))
 
 
-def _alone(before: Served, measured: Measured, keep: float) -> Served:
+def _alone(before: Served, measured: Measured, unwaited: float, elapsed_s: float) -> Served:
     """The answers, and those of them that were late without having waited, with this round's."""
-    return Served(
-        requests=before.requests * keep + measured.delta.answered, missed=before.missed * keep + late_alone(measured)
-    )
+    keep = 0.5 ** (elapsed_s / spans.LONG_S)
+    return Served(requests=before.requests * keep + measured.delta.answered, missed=before.missed * keep + unwaited)
 
 
 def unreachable(policy: Policy, state: SloState, measured: Measured) -> bool:
@@ -155,19 +154,16 @@ def share(served: Served, target: float) -> float:
     return (served.missed + EVIDENCE * target) / (served.requests + EVIDENCE)
 
 
-def faded(
-    served: Served, measured: Measured, elapsed_s: float, *, half_s: float = spans.MEMORY_S, forgiven: float = 0.0
-) -> Served:
+def faded(served: Served, measured: Measured, elapsed_s: float, *, forgiven: float = 0.0) -> Served:
     """With this round in it, and what is older forgotten.
 
     Args:
         served: as it was before.
         measured: this round.
         elapsed_s: since the last one.
-        half_s: after so many seconds a request counts half.
         forgiven: late answers of this round that are not counted.
     """
-    keep, delta = 0.5 ** (elapsed_s / half_s), measured.delta
+    keep, delta = 0.5 ** (elapsed_s / spans.MEMORY_S), measured.delta
     return Served(
         requests=served.requests * keep + delta.answered + delta.turned_away,
         missed=served.missed * keep + max(0.0, delta.late - forgiven) + delta.turned_away,
