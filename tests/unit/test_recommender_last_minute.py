@@ -118,6 +118,6 @@ def test_another_objective_starts_the_figures_anew(latency_s: float) -> None:
 
 def test_steady_load_says_the_same_from_one_moment_to_the_next() -> None:
     """With the exact number the status of each loaded resource changed every ten seconds, and was written as often."""
-    said = {explanation.of_the_last_minute(requests) for requests in range(250, 310)}
-    assert said == {"last minute's requests"}
-    assert explanation.of_the_last_minute(7) == "last minute's requests (fewer than 10)"
+    said = {explanation.share_of_the_last_minute(0.43, requests) for requests in range(250, 310)}
+    assert said == {"43 % of the last minute's requests"}
+    assert explanation.share_of_the_last_minute(0.43, 7) == "43 % of the last minute's requests (fewer than 10)"

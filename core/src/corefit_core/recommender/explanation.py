@@ -135,8 +135,8 @@ def unreachable(policy: Policy, run_s: float | None, reached_s: float, slowdown:
 
 def doubtful(policy: Policy, unwaited: float, requests: int, reached_s: float, slowdown: float) -> str:
     """That requests miss the objective without having waited, and what would keep it; see `unreachable`."""
-    late = f"{figure(100 * unwaited, 2)} % of the {of_the_last_minute(requests)} missed {objective(policy.objective)}"
-    first = f"{late} although they did not wait. If that stays so, more replicas do not help."
+    missed = f"{share_of_the_last_minute(unwaited, requests)} missed {objective(policy.objective)}"
+    first = f"{missed} although they did not wait. If that stays so, more replicas do not help."
     return f"{first} {_mend(policy.objective, reached_s, slowdown)}"
 
 
@@ -165,16 +165,16 @@ def _upward(count: float) -> str:
 
 def late(missed: float, requests: int) -> str:
     """How many requests missed the objective, and of how many."""
-    return f"{figure(100 * missed, 2)} % of the {of_the_last_minute(requests)} were late or refused"
+    return f"{share_of_the_last_minute(missed, requests)} were late or refused"
 
 
-def of_the_last_minute(requests: int) -> str:
-    """As `last minute's requests`, and how few there were: a share of a handful says little.
+def share_of_the_last_minute(share: float, requests: int) -> str:
+    """As `62 % of the last minute's requests`, and how few there were: a share of a handful says little.
 
     No exact number: under steady load it changes every few seconds, and with it the status, which is then written.
     """
     few = next((f" (fewer than {most})" for most in (10, 100) if requests < most), "")
-    return f"last minute's requests{few}"
+    return f"{figure(100 * share, 2)} % of the last minute's requests{few}"
 
 
 def tight(run_s: float, wanted: Objective) -> str:

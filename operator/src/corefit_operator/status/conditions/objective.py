@@ -13,13 +13,13 @@ from corefit_operator.status.outcome import Outcome
 def _met(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     decision = outcome.decision
     if decision is None or decision.missed is None:
-        message = f"There were no requests in the last minute, so it is not known whether {_objective(spec)} is kept."
+        kept = f"{explanation.objective(spec.objective)} is kept"
+        message = f"There were no requests in the last minute, so it is not known whether {kept}."
         return ConditionValue("ObjectiveMet", "Unknown", "NoRequests", message)
     missed, allowed = 100 * decision.missed, _allowed(spec)
-    of_these = explanation.of_the_last_minute(decision.requests)
-    late = f"{figure(missed, 2)} % of the {of_these} were refused or took more than"
-    limit = milliseconds(spec.objective.latency_s)
-    message = f"{late} {limit}; the objective allows {figure(allowed, 4)} %."
+    share = explanation.share_of_the_last_minute(decision.missed, decision.requests)
+    late = f"{share} were refused or took more than {milliseconds(spec.objective.latency_s)}"
+    message = f"{late}; the objective allows {figure(allowed, 4)} %."
     if missed <= allowed:
         return ConditionValue("ObjectiveMet", "True", "Met", message)
     return ConditionValue("ObjectiveMet", "False", "Missed", message)
@@ -36,19 +36,15 @@ def _reachable(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
         return ConditionValue("ObjectiveReachable", "Unknown", "LateWithoutWaiting", decision.doubtful)
     if decision.missed is not None and 100 * decision.missed > _allowed(spec):
         late = "Most of the requests that missed it in the last minute waited or were refused"
-        message = f"Enough replicas keep {_objective(spec)}: {late}."
+        message = f"Enough replicas keep {explanation.objective(spec.objective)}: {late}."
     else:
-        message = f"Nothing is known that keeps pods from {_objective(spec)}."
+        message = f"Nothing is known that keeps pods from {explanation.objective(spec.objective)}."
     return ConditionValue("ObjectiveReachable", "True", "Reachable", message)
 
 
 def _allowed(spec: ServingSpec) -> float:
     """Percent of the requests."""
     return max(0.0, 100 - spec.objective.percentile)
-
-
-def _objective(spec: ServingSpec) -> str:
-    return f"p{figure(spec.objective.percentile, 6)} within {milliseconds(spec.objective.latency_s)}"
 
 
 OBJECTIVE_MET: Final = ConditionType(

@@ -3,7 +3,7 @@
 from typing import Final
 
 from corefit_core.quantity import format_millicores
-from corefit_core.recommender import Decision
+from corefit_core.recommender import Decision, explanation
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.status.conditions.condition_type import ConditionType
@@ -51,7 +51,7 @@ def _recommended(spec: ServingSpec, decision: Decision | None) -> str:
     if decision is None:
         return f"In mode Recommend Corefit changes nothing, and it has no recommendation yet. {apply}"
     cpu = f" with {format_millicores(decision.millicores)} of CPU each" if decision.millicores is not None else ""
-    replicas = f"{decision.replicas} replica{'s' * (decision.replicas != 1)}{cpu}"
+    replicas = f"{explanation.pods(decision.replicas)}{cpu}"
     price = f"{decision.cost_per_hour:.4f} {spec.policy.price.currency} an hour"
     return f"In mode Recommend Corefit changes nothing. It recommends {replicas} ({price}): {decision.message}. {apply}"
 
