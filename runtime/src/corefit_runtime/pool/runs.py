@@ -9,7 +9,7 @@ independent: each output must have a row for each row of the input, and some run
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class OutputsTooLargeError(TooLarge):
     """The outputs of a request that was cut take more than there is for them: to run it again changes nothing of it."""
 
 
-def lacked_memory(outcome: Outcome) -> bool:
+def lacked_memory(outcome: Outcome) -> TypeGuard[TooLarge]:
     """Whether a run found no memory, so that another try may find some."""
     return isinstance(outcome, TooLarge) and not isinstance(outcome, OutputsTooLargeError)
 

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from corefit_core.errors import DeadlineExceeded, TooLarge
+from corefit_core.errors import DeadlineExceeded
 from corefit_runtime.pool import runs
 from corefit_runtime.pool.jobs import Job, Part
 from corefit_runtime.pool.replies import Replies
@@ -154,9 +154,7 @@ class WorkLoop:
         others_run, wait = partial(self._workers.others_run, worker), partial(self._workers.wait_for_memory, worker)
         with self._workers.turn(worker):
             return [
-                runs.again(part, outcome, others_run, wait)
-                if isinstance(outcome, TooLarge) and runs.lacked_memory(outcome)
-                else outcome
+                runs.again(part, outcome, others_run, wait) if runs.lacked_memory(outcome) else outcome
                 for part, outcome in zip(parts, outcomes, strict=True)
             ]
 
