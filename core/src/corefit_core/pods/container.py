@@ -104,7 +104,7 @@ def container(spec: ServingSpec, image: str, millicores: int, *, link_local: boo
         # The admin port is up within the first second, so that a model that can't be served is reported by a
         # process that stays alive; liveness therefore says nothing of the model, readiness everything.
         "startupProbe": _probe("/livez", OWN_POD, period=PROBE_S, failures=STARTUP_PROBES, timeout=5),
-        "securityContext": _confined(),
+        "securityContext": confined(),
     }
 
 
@@ -118,13 +118,18 @@ def sidecar(spec: ServingSpec, image: str, *, link_local: bool = False) -> Manif
         "startupProbe": _probe("/readyz", AS_SIDECAR, period=PROBE_S, failures=SIDECAR_STARTUP_PROBES, timeout=5),
         # In full, whatever the pod says for its other containers.
         "securityContext": {
-            **_confined(),
+            **confined(),
             "runAsNonRoot": True,
             "runAsUser": SIDECAR_USER,
             "runAsGroup": SIDECAR_USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+
+
+def confined() -> Manifest:
+    """The security context of a container without privileges, and without a file system of its own to write."""
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def volumes(spec: ServingSpec, placement: Placement) -> list[Manifest]:
@@ -187,10 +192,6 @@ def _common(spec: ServingSpec, image: str, placement: Placement, millicores: int
         "readinessProbe": _probe("/readyz", placement, period=PROBE_S, failures=UNREADY_PROBES, timeout=2),
         "volumeMounts": _mounts(spec, placement),
     }
-
-
-def _confined() -> Manifest:
-    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def _port(name: str, number: int) -> Manifest:

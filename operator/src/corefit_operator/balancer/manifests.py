@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from corefit_core import naming
 from corefit_core.manifest import Manifest
+from corefit_core.pods import container
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.balancer import config
-from corefit_operator.children import metadata
+from corefit_operator.children import metadata, pod
 from corefit_operator.children.defaults import Defaults
 
 REPLICAS: Final = 2
@@ -63,12 +64,7 @@ def _network_policy(spec: ServingSpec) -> Manifest:
 
 
 def _disruption_budget(spec: ServingSpec) -> Manifest:
-    body = {
-        "maxUnavailable": 1,
-        "selector": {"matchLabels": metadata.balancer_pods(spec)},
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-    }
-    return _named(spec, "policy/v1", "PodDisruptionBudget", body)
+    return _named(spec, "policy/v1", "PodDisruptionBudget", pod.one_away_at_once(metadata.balancer_pods(spec)))
 
 
 def _deployment(spec: ServingSpec, defaults: Defaults) -> Manifest:
@@ -83,8 +79,7 @@ def _deployment(spec: ServingSpec, defaults: Defaults) -> Manifest:
     body = {
         "replicas": REPLICAS,
         "selector": {"matchLabels": metadata.balancer_pods(spec)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "minReadySeconds": 2,
+        **pod.rollout(),
         "revisionHistoryLimit": 1,
         "template": template,
     }
@@ -92,36 +87,14 @@ def _deployment(spec: ServingSpec, defaults: Defaults) -> Manifest:
 
 
 def _pod(spec: ServingSpec, defaults: Defaults) -> dict[str, Any]:
-    template = spec.template
-    scheduling = {
-        "nodeSelector": template.node_selector,
-        "tolerations": list(template.tolerations),
-        "priorityClassName": template.priority_class_name or None,
-        "imagePullSecrets": [{"name": secret.name} for secret in template.image_pull_secrets],
-    }
     file = {"path": _FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{naming.ANNOTATION_BALANCER_CONFIG}']"}}
+    around = pod.surroundings(spec, spec.child_name, config.hard_stop_s(spec) + _MARGIN_S)
     return {
-        "serviceAccountName": spec.child_name,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": config.hard_stop_s(spec) + _MARGIN_S,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": metadata.balancer_pods(spec)},
-            }
-        ],
+        **around,
+        "securityContext": {**around["securityContext"], "runAsUser": _USER, "runAsGroup": _USER},
+        "topologySpreadConstraints": pod.spread_over_nodes(metadata.balancer_pods(spec)),
         "containers": [_container(defaults)],
         "volumes": [{"name": _VOLUME, "downwardAPI": {"items": [file]}}],
-        **{key: value for key, value in scheduling.items() if value},
     }
 
 
@@ -142,11 +115,7 @@ def _container(defaults: Defaults) -> dict[str, Any]:
         "livenessProbe": _probe("/livez", period=10),
         "readinessProbe": _probe("/readyz", period=1),
         "volumeMounts": [{"name": _VOLUME, "mountPath": _FOLDER, "readOnly": True}],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container.confined(),
     }
 
 

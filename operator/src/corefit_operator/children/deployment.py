@@ -12,25 +12,21 @@ from corefit_core.api.application import Application
 from corefit_core.manifest import Manifest
 from corefit_core.pods import container, service_port_name, sidecar
 from corefit_core.spec.serving_spec import ServingSpec
-from corefit_operator.children import metadata
+from corefit_operator.children import metadata, pod
 from corefit_operator.children.defaults import Defaults
 
 GRACE_MARGIN_S: Final = 30
 """Seconds on top of the drain for what is in flight; objectives are below 60 s and most below 1 s."""
 PROGRESS_DEADLINE_S: Final = 600
 """The Deployment's own default, stated since a condition speaks of it."""
-MIN_READY_S: Final = 2
-"""Seconds that a pod is ready before it counts: by then every kube-proxy has its endpoint, so that a rollout takes
-the old pod away, and we say Ready, only when requests do arrive; without it the first ones were refused."""
 
 
 def manifest(spec: ServingSpec, defaults: Defaults) -> Manifest:
     """The Deployment."""
     body = {
         "selector": {"matchLabels": naming.selector(spec.name)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        **pod.rollout(),
         "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
-        "minReadySeconds": MIN_READY_S,
         "revisionHistoryLimit": 3,
         "template": _template(spec, defaults),
     }
@@ -70,36 +66,28 @@ def _template(spec: ServingSpec, defaults: Defaults) -> Manifest:
 
 
 def _runtime_alone(spec: ServingSpec, defaults: Defaults) -> dict[str, Any]:
-    grace = container.DRAIN_S + GRACE_MARGIN_S + round(spec.objective.latency_s)
+    grace_s = container.DRAIN_S + GRACE_MARGIN_S + round(spec.objective.latency_s)
     runtime = container.container(
         spec, defaults.image, start_millicores(spec, defaults), link_local=defaults.allow_link_local
     )
     volumes = container.volumes(spec, container.OWN_POD)
-    return {**_pod(spec, grace), "containers": [runtime], "volumes": volumes}
+    return {**_around(spec, grace_s), "containers": [runtime], "volumes": volumes}
 
 
 def _application_pod(spec: ServingSpec, application: Application) -> dict[str, Any]:
     containers = service_port_name.named(application.containers, application.port) or list(application.containers)
-    pod = _pod(spec, application.termination_grace_period_seconds)
-    return {**pod, "containers": containers, "volumes": list(application.volumes)}
+    around = _around(spec, application.termination_grace_period_seconds)
+    return {**around, "containers": containers, "volumes": list(application.volumes)}
 
 
-def _pod(spec: ServingSpec, grace: int) -> dict[str, Any]:
+def _around(spec: ServingSpec, grace_s: int) -> dict[str, Any]:
     """What pods of both kinds have around their containers."""
     template = spec.template
     scheduling = {
-        "nodeSelector": template.node_selector,
-        "tolerations": list(template.tolerations),
         "affinity": template.affinity or None,
         "topologySpreadConstraints": list(template.topology_spread_constraints),
-        "priorityClassName": template.priority_class_name or None,
-        "imagePullSecrets": [{"name": secret.name} for secret in template.image_pull_secrets],
     }
     return {
-        "serviceAccountName": template.service_account_name or spec.child_name,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        **pod.surroundings(spec, template.service_account_name or spec.child_name, grace_s),
         **{key: value for key, value in scheduling.items() if value},
     }
