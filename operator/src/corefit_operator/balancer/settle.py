@@ -36,10 +36,11 @@ class Balancers:
         """What balances now."""
         children = self._view.children(key)
         pods = children.get(("Deployment", spec.child_name))
+        deployment = self._deployment(key, spec)
         sight = Sight(
-            deployment=self._deployment(key, spec),
+            deployment=deployment,
             serving=pods is not None and pods.status.available_replicas > 0,
-            routed=self._routed(key, spec),
+            routed=deployment is not None and self._routed(key, spec),
             refused=memory.refused,
         )
         return balancing.look(spec, sight, self._defaults)
