@@ -29,7 +29,7 @@ from corefit_core.recommender.messages import Facts
 from corefit_core.recommender.stabilization import Outcome, Situation
 from corefit_core.recommender.state import State
 from corefit_core.recommender.transients import Transients
-from corefit_core.recommender.types import Decision, Observation, Policy
+from corefit_core.recommender.types import Decision, Load, Observation, Policy
 
 
 class Round(NamedTuple):
@@ -170,8 +170,19 @@ def _say(this: Round, state: State, outcome: Outcome) -> Decision:
         doubtful=messages.doubtful(facts),
         cost_per_hour=cost.per_hour(policy, seen, replicas, grants),
         naive_cost_per_hour=naive,
+        load=None if outcome.demand is None else _load(this, state),
         missing_reports=measured.missing,
         invalid_reports=measured.invalid,
+    )
+
+
+def _load(this: Round, state: State) -> Load:
+    policy, measured = this.policy, this.measured
+    return Load(
+        erlangs=predictors.mean(state.forecast.samples, this.now, spans.SLOW_S),
+        service=slo.service(policy, state.slo, state.service, measured),
+        threads=measured.threads,
+        window_s=service_model.window_s(policy, state.service),
     )
 
 

@@ -125,7 +125,7 @@ def placement(policy: Policy, state: SizesState, now: float, seen: Observation, 
     span = policy.cpu_range or CpuRange(min_millicores=1, max_millicores=1)
     sizes = worth(policy, span, service, _threads(ready))
     stuck = frozenset(each.uid for each in state.pending if _is_stuck(each, now))
-    model = _with(service, sizes.of(policy.millicores_per_pod), 1)
+    model = of_size(service, sizes.of(policy.millicores_per_pod), 1)
     model = msgspec.structs.replace(model, latency_s=policy.objective.latency_s)
     here = Placement(policy, state, now, seen, ready, model, sizes, stuck, model.latency_s)
     return here._replace(most=_granted(here, sizes.millicores[-1]))
@@ -204,7 +204,7 @@ def _enough(here: Placement, need: Requirement, erlangs: float, pods: int, grant
     A run that a small size stretches past the objective is what more CPU is for, so no more than that is put up with
     where there is some within reach. Where nothing comes nobody waits.
     """
-    each = msgspec.structs.replace(_with(here.model, _capacity(here, grants, pods), pods), latency_s=here.latency_s)
+    each = msgspec.structs.replace(of_size(here.model, _capacity(here, grants, pods), pods), latency_s=here.latency_s)
     return erlangs <= 0 or queueing.enough(pods, erlangs, SURE, each, need.cpu_miss_target)
 
 
@@ -233,7 +233,7 @@ def _ahead(ready: int, capacity: Workers, model: queueing.Service, need: Require
     def enough(pods: int) -> bool:
         kept, new = min(1.0, pods / ready), max(0, pods - ready) * model.workers
         workers = Workers(capacity.effective * kept + new, capacity.running * kept + new * model.slowdown)
-        return queueing.enough(pods, need.predicted, need.distribution, _with(model, workers, pods), need.miss_target)
+        return queueing.enough(pods, need.predicted, need.distribution, of_size(model, workers, pods), need.miss_target)
 
     return 1 + bisect.bisect_left(range(1, at_most), True, key=enough)
 
@@ -244,12 +244,12 @@ def _carrying(here: Placement, kept: float, erlangs: float, miss_target: float, 
     A size counts as worth having by what it computes, but the stalls of the fraction can cost more than that.
     """
     sizes = {kept, max(CORE, kept // CORE * CORE)} if kept > CORE else {kept}
-    models = [_with(here.model, here.sizes.of(size), 1) for size in sizes]
+    models = [of_size(here.model, here.sizes.of(size), 1) for size in sizes]
     near = here.seen.replicas
     return min(queueing.pods_needed(erlangs, SURE, model, miss_target, at_most, near=near) for model in models)
 
 
-def _with(model: queueing.Service, workers: Workers, pods: int) -> queueing.Service:
+def of_size(model: queueing.Service, workers: Workers, pods: int) -> queueing.Service:
     """The service with pods that have these workers together; more of them don't shorten a run that is stretched."""
     effective = max(workers.effective / pods, 1e-3)
     slowdown = max(1.0, workers.running / pods / effective)

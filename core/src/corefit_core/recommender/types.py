@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from corefit_core.recommender import queueing
 from corefit_core.report import Report
 from corefit_core.sizing import Objective
 
@@ -114,6 +115,22 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     headroom_millicores: Mapping[str, int] = {}
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pods of a service are counted from.
+
+    Attributes:
+        erlangs: mean load of the last minute.
+        service: as the formulas need it.
+        threads: of a worker, on average; each takes a core.
+        window_s: the stabilization window.
+    """
+
+    erlangs: float
+    service: queueing.Service
+    threads: float
+    window_s: float
+
+
 Reason = Literal[
     "Steady",
     "LoadUp",
@@ -153,6 +170,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         cost_per_hour: of the replicas decided.
         naive_cost_per_hour: of what most people would run for this load: pods whose threads are not sized, under an
             autoscaler that keeps their CPU at `Policy.naive_utilization`; None without data.
+        load: what it was decided from; None when it holds.
         missing_reports: ready pods whose report is missing or too old.
         invalid_reports: reports left out since their numbers are impossible.
     """
@@ -172,5 +190,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     doubtful: str = ""
     cost_per_hour: float = 0.0
     naive_cost_per_hour: float | None = None
+    load: Load | None = None
     missing_reports: int = 0
     invalid_reports: int = 0
