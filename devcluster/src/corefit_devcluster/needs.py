@@ -23,6 +23,7 @@ TESTS: Mapping[str, str] = {
     "chromedriver": "chromium-driver",
     # What the pages' commands need of a reader's machine.
     "curl": "curl",
+    "haproxy": "haproxy",
 }
 # For the virtual machine with cgroup v2, which one nightly test makes.
 MACHINE: Mapping[str, str] = {

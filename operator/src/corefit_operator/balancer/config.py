@@ -71,6 +71,7 @@ defaults
   # How long a request may take is the pod's to say.
   timeout client 1h
   timeout server 1h
+  http-error status 502 content-type application/json string '{{"error":"the pod ended before it answered"}}'
   http-error status 503 content-type application/json string '{{"error":"no pod serves now"}}' hdr Retry-After 1
 
 frontend http
@@ -79,13 +80,17 @@ frontend http
 
 backend pods
   balance leastconn
-  # What a pod can't take goes to another one: a connection refused or reset before a byte of the answer.
-  retries 3
+  # A request whose connection fails before a byte of the answer goes to another pod, once: it may be what ended the
+  # first one, and would end all of them.
+  retries 1
   option redispatch 1
   retry-on conn-failure empty-response
   # Whether a process is there; whether it serves is the kubelet's to say, and DNS names pods that are ready.
   # How much a pod can take it says itself, in percent of one of the size that pods start with.
   default-server check inter 1s fall 1 rise 1 weight {weight} agent-check agent-port {agent} agent-inter 1s
+  # Nothing goes to a pod that has refused a connection until a check finds it back. It has the fewest requests, and
+  # would be the first choice of each.
+  default-server observe layer4 error-limit 1 on-error mark-down
   default-server resolvers cluster init-addr none
   server-template pod 1-{slots} {host}:{port}
 

@@ -1,0 +1,162 @@
+"""HAProxy with the operator's configuration before runtimes that die (SIGKILL): who is answered, and by whom.
+
+Runtimes that are stopped (SIGSTOP) take requests and answer none, so that a test has all the time to kill them.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from rich.console import Console
+
+from corefit_core.spec.decode import decode
+from corefit_devcluster import host
+from corefit_devcluster.progress import Reporter
+from corefit_operator.balancer import config
+
+PATIENCE_S = 300.0
+BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
+PODS = 3
+
+
+@dataclass
+class Balanced:
+    """Runtimes by number, and the balancer before them."""
+
+    pods: list[Any]
+    port: int
+    health: int
+
+    def kill(self, number: int) -> None:
+        self.pods[number].process.kill()
+        self.pods[number].process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        for pod in self.pods:
+            pod.process.send_signal(number)
+
+    def in_flight(self) -> dict[int, int]:
+        """Requests of each pod, as the balancer counts them."""
+        found = re.findall(r'(?m)^haproxy_server_current_sessions\{[^}]*server="pod(\d+)"\} (\d+)', self._metrics())
+        return {int(number): int(count) for number, count in found}
+
+    def up(self) -> int:
+        return len(re.findall(r'(?m)^haproxy_server_status\{[^}]*state="UP"\} 1', self._metrics()))
+
+    def _metrics(self) -> str:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.health}/metrics") as answer:
+            return str(answer.read().decode())
+        return ""
+
+    async def ask(self) -> tuple[int, dict[str, Any], str | None]:
+        """One request on a connection of its own: status, body, Retry-After."""
+        url = f"http://127.0.0.1:{self.port}/v2/models/m/infer"
+        async with aiohttp.ClientSession() as session, session.post(url, json=BODY) as answer:
+            return answer.status, await answer.json(), answer.headers.get("Retry-After")
+
+
+@pytest.fixture
+def balanced(start: Any, negate: str, tmp_path: Path) -> Iterator[Balanced]:
+    options = ("--no-calibrate", "--objective-ms", "600000", "--agent-port", "0")
+    pods = [start(*options, model=negate) for _ in range(PODS)]
+    found = Balanced(pods, *_free_ports(2))
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(_configuration(found))
+    program = host.program("haproxy", Reporter(Console(file=sys.stderr)))
+    balancer = subprocess.Popen([program, "-db", "-f", str(file)], env={**os.environ, "POD_IP": "127.0.0.1"})
+    try:
+        _until(lambda: found.up() == PODS)
+        yield found
+    finally:
+        balancer.kill()
+        balancer.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _configuration(found: Balanced) -> str:
+    """The operator's, with servers that are named instead of those that DNS names, and ports that are free."""
+    spec = {"model": {"uri": "http://models/a.onnx"}}
+    text = config.text(decode({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": spec}), "pods")
+    text = text.replace('}:8080"', f'}}:{found.port}"').replace(f'}}:{config.HEALTH_PORT}"', f'}}:{found.health}"')
+    servers = "".join(
+        f"  server pod{number} 127.0.0.1:{pod.port} agent-port {pod.found_port('agent')}\n"
+        for number, pod in enumerate(found.pods)
+    )
+    return re.sub(r"  default-server resolvers .*\n  server-template .*\n", servers, text)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def _run(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(main, PATIENCE_S))
+
+
+def test_a_request_that_kills_its_pod_kills_one_more_and_no_third(balanced: Balanced) -> None:
+    """It went to four pods, one after the other."""
+    balanced.signal(signal.SIGSTOP)
+    killed: list[int] = []
+
+    async def deadly() -> tuple[int, dict[str, Any], str | None]:
+        request = asyncio.create_task(balanced.ask())
+        while not request.done():
+            busy = {number for number, count in (await asyncio.to_thread(balanced.in_flight)).items() if count}
+            for number in busy - set(killed):
+                balanced.kill(number)
+                killed.append(number)
+            await asyncio.sleep(0.02)
+        return await request
+
+    status, body, _ = _run(deadly())
+    assert (status, len(killed)) == (502, 2), body
+    assert "ended before it answered" in body["error"]
+
+
+def test_what_waits_in_a_pod_that_dies_is_answered_by_the_others(balanced: Balanced) -> None:
+    balanced.signal(signal.SIGSTOP)
+
+    async def others() -> list[int]:
+        requests = [asyncio.create_task(balanced.ask()) for _ in range(4 * PODS)]
+        await asyncio.to_thread(_until, lambda: sum(balanced.in_flight().values()) == len(requests))
+        assert balanced.in_flight()[0] == 4, "each pod has its share"
+        balanced.kill(0)
+        balanced.signal(signal.SIGCONT)
+        return [(await request)[0] for request in requests]
+
+    assert _run(others()) == [200] * 4 * PODS
+
+
+def test_pods_that_died_at_once_get_no_second_request_each(balanced: Balanced) -> None:
+    """They have the fewest requests: until a check had found both, each request went to one and then to the other."""
+    balanced.kill(0)
+    balanced.kill(1)
+
+    async def one_by_one() -> list[tuple[int, dict[str, Any], str | None]]:
+        return [await balanced.ask() for _ in range(20)]
+
+    refused = [(status, body, retry) for status, body, retry in _run(one_by_one()) if status != 200]
+    assert len(refused) <= 1
+    assert all((status, retry) == (503, "1") for status, _, retry in refused), json.dumps([b for _, b, _ in refused])
