@@ -159,7 +159,7 @@ def _settings(paths: ClusterPaths, known: record.Record, programs: Mapping[str, 
         snapshotter="native" if file is None and on_overlay(paths.root) else "overlayfs",
         disk=file,
         programs=programs,
-        metrics_server=METRICS_SERVER in programs,
+        metrics_server=known.metrics_server,
         deadline_scale=scale(),
     )
 
