@@ -1,13 +1,12 @@
 """One school under the load: puts it up, sends, looks at what its pods request, takes it away."""
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from corefit.demo.predictions import known_rows, load_requests
 from corefit.demo.tools import Tools
 from corefit.load import Recorder, run
 from corefit.load.record import Sample
+from corefit_devcluster.api_proxy import api_proxy
 from corefit_operator.resize.node_headroom import requested
 
 NAMESPACE: Final = "flash"
@@ -87,19 +87,6 @@ class Stage:
         self.kubectl("delete", "pod", "neighbour", "--ignore-not-found", "--wait=true")
         self.until("the pods are gone", lambda: not self.pods())
 
-    @contextlib.asynccontextmanager
-    async def listing(self) -> AsyncIterator[str]:
-        """The URL of the list of pods by `kubectl proxy`: a look costs a tenth of a kubectl."""
-        command = [self._kubectl, "proxy", "--port=0", "--address=127.0.0.1"]
-        process = await asyncio.create_subprocess_exec(*command, env=self._environment, stdout=asyncio.subprocess.PIPE)
-        assert process.stdout is not None
-        try:
-            address = (await process.stdout.readline()).decode().split()[-1]
-            yield f"http://{address}/api/v1/namespaces/{NAMESPACE}/pods"
-        finally:
-            process.terminate()
-            await process.wait()
-
 
 def measure(stage: Stage, school: School, crowd: Crowd, root: Path) -> Seen:
     """Puts a school up, sends the load, and takes it away."""
@@ -126,13 +113,15 @@ async def _sent(stage: Stage, times: Sequence[float], requests: Sequence[Any]) -
     recorder, cores = Recorder(), [(0.0, 0.0)]
     stolen, begun = _stolen_s(), time.monotonic()
     start = asyncio.get_running_loop().time() + 1.0
-    async with stage.listing() as url, aiohttp.ClientSession() as session:
-        looking = asyncio.create_task(_look(session, url, start, cores))
-        try:
-            await run(stage.url(), requests, times, recorder=recorder, start=start)
-        finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+    with api_proxy(stage.tools.environment) as base:
+        pods = f"{base}/api/v1/namespaces/{NAMESPACE}/pods"
+        async with aiohttp.ClientSession() as session:
+            looking = asyncio.create_task(_look(session, pods, start, cores))
+            try:
+                await run(stage.url(), requests, times, recorder=recorder, start=start)
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
     stolen_cores = (_stolen_s() - stolen) / (time.monotonic() - begun)
     return Seen(samples=list(recorder), requested=cores, stolen_cores=stolen_cores)
 

@@ -30,7 +30,7 @@ from figures import Figures
 from manifests import NAME
 from rich.console import Console
 from rich.table import Table
-from watch import Watch, api, balancer_cpu_s
+from watch import Watch, balancer_cpu_s
 
 from corefit.demo import stage
 from corefit.demo.predictions import known_rows, load_requests
@@ -42,6 +42,7 @@ from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.run import simulate
 from corefit.simulate.traces import Trace
 from corefit_core.spec.decode import decode
+from corefit_devcluster.api_proxy import api_proxy
 
 ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = ROOT / "bench/results/queue"
@@ -150,7 +151,7 @@ async def _sent(tools: Tools, clients: Clients, balancing: str, steps: Sequence[
     requests = load_requests(known_rows(ROOT / "examples/load-model/rows.json"))
     recorder, url = Recorder(), _url(tools)
     used_s = balancer_cpu_s(tools, NAMESPACE)
-    async with api(tools) as address:
+    with api_proxy(tools.environment) as address:
         watch = Watch(address, NAMESPACE)
         start = asyncio.get_running_loop().time() + 1.0
         watching = asyncio.create_task(watch.run(start))

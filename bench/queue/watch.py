@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import aiohttp
@@ -87,20 +85,6 @@ class Watch:
             async with session.get(f"http://{address}:{naming.PORT_ADMIN}{REPORT_PATH}") as response:
                 self.reports[name] = decode(await response.read())
                 self.first.setdefault(name, self.reports[name])
-
-
-@contextlib.asynccontextmanager
-async def api(tools: Tools) -> AsyncIterator[str]:
-    """The URL of `kubectl proxy`: a look by it costs a tenth of a kubectl."""
-    program = str(shutil.which("kubectl", path=tools.environment["PATH"]))
-    command = [program, "proxy", "--port=0", "--address=127.0.0.1"]
-    process = await asyncio.create_subprocess_exec(*command, env=tools.environment, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        yield "http://" + (await process.stdout.readline()).decode().split()[-1]
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def balancer_cpu_s(tools: Tools, namespace: str) -> float:

@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from rich.table import Table
 
 from corefit.demo import stage as demo
 from corefit.demo.tools import Tools
+from corefit_devcluster.api_proxy import api_proxy
 
 ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = ROOT / "bench/results/startup/results.json"
@@ -134,16 +135,17 @@ def _resource(case: Case, folder: Path) -> dict[str, Any]:
 
 async def _started(tools: Tools, resource: dict[str, Any]) -> Start:
     """Makes a pod start, follows it, and takes it away."""
-    async with _proxy(tools.environment) as base, aiohttp.ClientSession() as session:
-        pods = f"{base}/api/v1/namespaces/{NAMESPACE}/pods"
-        following = asyncio.create_task(_follow(session, pods))
-        await asyncio.sleep(0.2)
-        await asyncio.to_thread(_apply, tools.environment, resource)
-        name, at = await asyncio.wait_for(following, DEADLINE_S)
-        log = await asyncio.wait_for(_log(session, f"{pods}/{name}/log"), DEADLINE_S)
-        async with session.get(f"{pods}/{name}:8081/proxy/report") as response:
-            process = float(json.loads(await response.read())["startup_s"])
-        await asyncio.sleep(SHRUNK_S)
+    with api_proxy(tools.environment) as base:
+        async with aiohttp.ClientSession() as session:
+            pods = f"{base}/api/v1/namespaces/{NAMESPACE}/pods"
+            following = asyncio.create_task(_follow(session, pods))
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(_apply, tools.environment, resource)
+            name, at = await asyncio.wait_for(following, DEADLINE_S)
+            log = await asyncio.wait_for(_log(session, f"{pods}/{name}/log"), DEADLINE_S)
+            async with session.get(f"{pods}/{name}:8081/proxy/report") as response:
+                process = float(json.loads(await response.read())["startup_s"])
+            await asyncio.sleep(SHRUNK_S)
     delete = ("--namespace", NAMESPACE, "delete", "--wait=true", "--cascade=foreground")
     await asyncio.to_thread(tools.run, "kubectl", *delete, "inferenceservice", NAME)
     return _parts(at, log, process)
@@ -195,21 +197,6 @@ async def _follow(session: aiohttp.ClientSession, pods: str) -> tuple[str, dict[
             if "Ready" in at:
                 return pod["metadata"]["name"], at
     raise TimeoutError("the watch ended before a pod was ready")
-
-
-@contextlib.asynccontextmanager
-async def _proxy(environment: dict[str, str]) -> AsyncIterator[str]:
-    command = ["kubectl", "proxy", "--port=0", "--address=127.0.0.1"]
-    program = shutil.which(command[0], path=environment["PATH"])
-    process = await asyncio.create_subprocess_exec(
-        str(program), *command[1:], env=environment, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        yield "http://" + (await process.stdout.readline()).decode().split()[-1]
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def _apply(environment: dict[str, str], resource: dict[str, Any]) -> None:

@@ -8,11 +8,8 @@ import asyncio
 import json
 import os
 import random
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +23,7 @@ from e2e.driving import Load
 from corefit.demo.predictions import output, payload
 from corefit.load import Request
 from corefit_core.report import Report, decode
+from corefit_devcluster.api_proxy import api_proxy
 from corefit_operator.resize.node_headroom import left, requested
 
 pytestmark = pytest.mark.cluster
@@ -92,18 +90,6 @@ class Pods:
             await asyncio.sleep(LOOK_S)
 
 
-@contextmanager
-def _proxy(kube: Any) -> Iterator[str]:
-    program = str(shutil.which("kubectl", path=kube.environment["PATH"]))
-    command = [program, "proxy", "--port=0", "--address=127.0.0.1"]
-    with subprocess.Popen(command, env=kube.environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield "http://" + process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
-
-
 def _requests() -> list[Request]:
     known = json.loads((ROOT / "examples/digits/rows.json").read_text())
 
@@ -165,7 +151,7 @@ async def _through(kube: Any, base: str, names: list[str], count: int) -> list[f
 
 def _under_load(kube: Any, names: list[str], count: int) -> tuple[list[float], Load]:
     """So many resizes while requests are sent."""
-    with _proxy(kube) as base, Load(kube.url("digits"), _requests(), RATE, per_connection=10) as load:
+    with api_proxy(kube.environment) as base, Load(kube.url("digits"), _requests(), RATE, per_connection=10) as load:
         return asyncio.run(_through(kube, base, names, count)), load
 
 
