@@ -1,7 +1,6 @@
 """An inference request as the data plane sees it, and the one who waits for its answer. Knows no transport."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 RETRY_S: Final = 1.0
@@ -45,9 +44,8 @@ class Coding(Protocol):
         """
 
 
-@dataclass(slots=True, kw_only=True)
-class InferenceRequest:
-    """One request.
+class InferenceRequest(Protocol):
+    """One request, as a transport makes it.
 
     Attributes:
         caller: who waits for the answer.
@@ -55,8 +53,6 @@ class InferenceRequest:
         timeout_s: how long the transport says that the caller waits; 0: it doesn't say.
         aligned: whether tensors may be made from the body without a copy.
         coding: undoes what the transport has packed the body with; None where it hasn't.
-        render: makes what is sent of the answer: its JSON length (None: all of it) and its pieces; on any thread.
-        reply: sends that, or the error; on the event loop, at most once.
     """
 
     caller: Caller
@@ -64,5 +60,9 @@ class InferenceRequest:
     timeout_s: float
     aligned: bool
     coding: Coding | None
-    render: Callable[[int | None, Pieces], Any]
-    reply: Callable[[Any], None]
+
+    def render(self, json_length: int | None, pieces: Pieces) -> Any:
+        """What is sent of an answer with so many bytes of JSON (None: all of it is), from its pieces; on any thread."""
+
+    def reply(self, answer: Any) -> None:
+        """Sends that, or the error; on the event loop, at most once."""

@@ -135,8 +135,7 @@ class Connection(asyncio.BufferedProtocol):
         if not self._paused:
             self._patience.expect(self._server.limits.idle_timeout_s)
         response = self._server.affordable(response)
-        length = response.length
-        self._write(head, response, exchange.arrived_s, keep_alive=keep_alive)
+        length = self._write(head, response, exchange.arrived_s, keep_alive=keep_alive)
         if transport.get_write_buffer_size():  # All of it is held until the last of it is read: `resume_writing`.
             self._share.hold(length)
         if not keep_alive:
@@ -237,18 +236,20 @@ class Connection(asyncio.BufferedProtocol):
             transport.write_eof()
         self._patience.expect(LINGER_S)
 
-    def _write(self, head: Head | None, response: Response, started_s: float, *, keep_alive: bool) -> None:
+    def _write(self, head: Head | None, response: Response, started_s: float, *, keep_alive: bool) -> int:
+        """Writes the response; returns the bytes of its body."""
         if self._transport is None:
-            return
+            return 0
         bare = head is not None and head.method == b"HEAD"
-        large = response.length > AT_ONCE
-        pieces = rendered(response, keep_alive=keep_alive, bare=bare)
-        if large:
+        length = response.length
+        pieces = rendered(response, length, keep_alive=keep_alive, bare=bare)
+        if length > AT_ONCE:
             _write_apart(self._transport, pieces, response)
         else:
             self._transport.writelines(pieces)
         if self._server.access is not None:
             self._server.access(head, response.status, time.monotonic() - started_s if head else 0.0)
+        return length
 
     def _too_late(self) -> None:
         transport = self._transport

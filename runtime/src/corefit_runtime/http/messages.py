@@ -184,9 +184,8 @@ def _chunked(headers: dict[bytes, bytes], version: str) -> bool:
     raise BadHead(501, f"Transfer-Encoding {codings.decode('latin-1')!r} is not known: chunked is")
 
 
-def rendered(response: Response, *, keep_alive: bool, bare: bool) -> list[bytes | memoryview]:
-    """The response in the pieces in which it is sent; `bare` without its body, as HEAD wants it."""
-    length = response.length
+def rendered(response: Response, length: int, *, keep_alive: bool, bare: bool) -> list[bytes | memoryview]:
+    """The response, of so many bytes, in the pieces in which it is sent; `bare` without its body, as HEAD wants it."""
     head = head_bytes(response, length, keep_alive=keep_alive)
     if bare:
         return [head]

@@ -145,7 +145,8 @@ class Server:
 
     def affordable(self, response: Response) -> Response:
         """The response, or, where what is still to be sent to others leaves no room for it, a refusal in its place."""
-        if response.length <= SMALL_ANSWER or self.memory.fits(response.length):
+        length = response.length
+        if length <= SMALL_ANSWER or self.memory.fits(length):
             return response
         self.refused("memory")
         text = "answers that clients have yet to read fill the memory for them (--max-body-memory)"

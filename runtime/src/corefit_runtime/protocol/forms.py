@@ -7,7 +7,6 @@ import contextlib
 import math
 import sys
 from collections.abc import Container
-from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 import msgspec
@@ -58,8 +57,7 @@ class WireRequest(msgspec.Struct):
     outputs: list[WireOutput] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """One input of a form: what is said of it, and where its elements are.
 
     Attributes:
@@ -78,8 +76,7 @@ class Part:
         return f"input {self.name!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """All of a request but its binary data, checked against the model: what repeats from request to request.
 
     Attributes:
@@ -184,7 +181,7 @@ def _sized(part: Part, parameters: Parameters) -> Part:
         return part
     if bytes(part.data) not in {b"", b"null"}:
         raise InvalidInput(f"{part.what} has both data and binary_data_size")
-    return replace(part, size=_size(size, part.what))
+    return msgspec.structs.replace(part, size=_size(size, part.what))
 
 
 def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> None:
@@ -272,7 +269,9 @@ def strings_weight(form: Form) -> int:
 
 
 def _number(parameters: Parameters, name: str) -> float:
-    value, number = parameters.get(name, 0), math.nan
+    if name not in parameters:
+        return 0.0
+    value, number = parameters[name], math.nan
     if value is not None and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             number = float(value)

@@ -9,13 +9,13 @@ from typing import Final
 from corefit_core.errors import CorefitError, InvalidInput, UnknownModel
 from corefit_runtime import __version__
 from corefit_runtime.dataplane.data_plane import DataPlane
-from corefit_runtime.dataplane.request import InferenceRequest, Pieces
 from corefit_runtime.http.exchange import Exchange
-from corefit_runtime.http.messages import OCTETS, Head, Response, error_body
+from corefit_runtime.http.messages import Head, Response, error_body
 from corefit_runtime.protocol import descriptions
 from corefit_runtime.protocol.codec import Codec, encoded
-from corefit_runtime.rest import compression, openapi, responses
-from corefit_runtime.rest.headers import HEADER_LENGTH, headers_of
+from corefit_runtime.rest import openapi, responses
+from corefit_runtime.rest.headers import headers_of
+from corefit_runtime.rest.request import RestRequest
 
 DESCRIPTION: Final = "/openapi.json"
 READ: Final = b"GET, HEAD"
@@ -78,27 +78,7 @@ class InferenceApi:
         return responses.of_error(refusal) if refusal is not None else None
 
     def _infer(self, exchange: Exchange) -> None:
-        headers = headers_of(exchange.head)
-
-        def render(json_length: int | None, pieces: Pieces) -> Response:
-            if json_length is None:
-                return compression.compressed(Response(200, pieces), headers.accepts)
-            return Response(200, pieces, OCTETS, [(HEADER_LENGTH, b"%d" % json_length)])
-
-        def reply(answer: Response | Exception) -> None:
-            exchange.reply(responses.of_error(answer) if isinstance(answer, Exception) else answer)
-
-        self._plane.infer(
-            InferenceRequest(
-                caller=exchange,
-                json_length=headers.json_length,
-                timeout_s=headers.timeout_s,
-                aligned=not exchange.head.chunked,
-                coding=compression.ContentCoding(headers.encoding) if headers.encoding else None,
-                render=render,
-                reply=reply,
-            )
-        )
+        self._plane.infer(RestRequest(exchange, headers_of(exchange.head)))
 
     def _other(self, exchange: Exchange) -> None:
         method, path = exchange.head.method, exchange.head.path.rstrip("/")

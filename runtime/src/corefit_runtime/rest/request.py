@@ -1,0 +1,37 @@
+"""An inference request over HTTP, as the data plane takes it. May not decide what it is worth."""
+
+from corefit_runtime.dataplane.request import Caller, Coding, Pieces
+from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.messages import OCTETS, Response
+from corefit_runtime.rest import compression, responses
+from corefit_runtime.rest.headers import HEADER_LENGTH, InferenceHeaders
+
+
+class RestRequest:
+    """An `InferenceRequest`: one object a request, and no closures, which a small request would feel.
+
+    Args:
+        exchange: by which it came.
+        headers: what these say.
+    """
+
+    __slots__ = ("_accepts", "_exchange", "aligned", "caller", "coding", "json_length", "timeout_s")
+
+    def __init__(self, exchange: Exchange, headers: InferenceHeaders) -> None:
+        self._exchange = exchange
+        self._accepts = headers.accepts
+        self.caller: Caller = exchange
+        self.json_length = headers.json_length
+        self.timeout_s = headers.timeout_s
+        self.aligned = not exchange.head.chunked
+        self.coding: Coding | None = compression.ContentCoding(headers.encoding) if headers.encoding else None
+
+    def render(self, json_length: int | None, pieces: Pieces) -> Response:
+        """The response with such an answer."""
+        if json_length is None:
+            return compression.compressed(Response(200, pieces), self._accepts)
+        return Response(200, pieces, OCTETS, [(HEADER_LENGTH, b"%d" % json_length)])
+
+    def reply(self, answer: Response | Exception) -> None:
+        """Sends it."""
+        self._exchange.reply(responses.of_error(answer) if isinstance(answer, Exception) else answer)
