@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from corefit.simulate import synthetic, traces
-from corefit.simulate.fleet import Service
 from corefit.simulate.outcome import Setting
+from corefit.simulate.service import Service
 from corefit.simulate.traces import Trace
 from corefit_core.sizing import Objective
 

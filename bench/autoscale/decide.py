@@ -10,9 +10,10 @@ import numpy as np
 
 from corefit.simulate import synthetic
 from corefit.simulate.corefit import Corefit
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.requests import Requests, services
 from corefit.simulate.scalers import View
+from corefit.simulate.service import Service
 from corefit_core.recommender import Observation, PodObservation, Policy, decide
 
 PODS, ROUNDS, ROUND_S = 100, 200, 5.0

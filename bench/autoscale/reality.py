@@ -33,12 +33,13 @@ from corefit.demo.tools import Tools
 from corefit.demo.view import Console
 from corefit.load import Kind, Sample, Step, intended_times
 from corefit.load.schedule import duration_s
-from corefit.simulate.fleet import Service as Simulated
 from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.run import simulate
+from corefit.simulate.service import Service as Simulated
 from corefit.simulate.traces import Trace
+from corefit_core.histogram import Histogram
 from corefit_core.recommender import Policy
-from corefit_core.report import Histogram, Report
+from corefit_core.report import Report
 from corefit_core.spec.decode import decode
 
 STEPS: Final = (

@@ -37,9 +37,9 @@ from corefit.demo.predictions import known_rows, load_requests
 from corefit.demo.tools import Tools
 from corefit.load import Recorder, Step, intended_times
 from corefit.load.schedule import duration_s
-from corefit.simulate.fleet import Service as Simulated
 from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.run import simulate
+from corefit.simulate.service import Service as Simulated
 from corefit.simulate.traces import Trace
 from corefit_core.spec.decode import decode
 from corefit_devcluster.api_proxy import api_proxy

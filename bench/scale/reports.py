@@ -13,8 +13,9 @@ import msgspec
 import uvloop
 
 from corefit_core import report
+from corefit_core.histogram import Histogram
 from corefit_core.naming import PORT_ADMIN
-from corefit_core.report import Counters, Gauges, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Counters, Gauges, ModelIdentity, PlanInForce, Report
 
 RATE, SERVICE_S = 20.0, 0.02
 """Of each pod: requests a second, and seconds of a worker for each; 0.4 Erlangs on one worker."""

@@ -19,9 +19,10 @@ from faults.api import JSON, MERGE
 from faults.wire import Wire
 
 from corefit_core import report
+from corefit_core.histogram import Histogram, bucket
 from corefit_core.naming import ANNOTATION_ADMIN_PORT, CONTAINER, LABEL_SERVICE, PORT_ADMIN, SIDECAR
 from corefit_core.quantity import parse_millicores
-from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 
 NODE = "node"
 SERVICE_S = 0.02
@@ -56,7 +57,7 @@ class Runtime(asyncio.Protocol):
         self._cpu_s += min(erlangs, self._millicores() / 1000) * (now - self._at)
         self._at = now
         done = int(self._busy_s / SERVICE_S)
-        counts = (*(0,) * report.bucket(SERVICE_S), done)
+        counts = (*(0,) * bucket(SERVICE_S), done)
         times = Histogram(counts=counts, sum_s=done * SERVICE_S, sum_sq_s2=done * SERVICE_S**2 * 1.5)
         return report.encode(
             Report(

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from corefit_core.histogram import Histogram, bucket
 from corefit_core.naming import ANNOTATION_PAUSED, FIELD_MANAGER, LABEL_SERVICE
-from corefit_core.report import LONG, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket
+from corefit_core.report import LONG, Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.spec.decode import decode
 from corefit_operator.cache.view import Key, View
 from corefit_operator.children import apply

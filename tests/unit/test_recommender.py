@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corefit.simulate import synthetic
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.requests import Requests, services
-from corefit_core import report as reports
+from corefit.simulate.service import Service
 from corefit_core.defaults import DOWN_STABILIZATION_S
+from corefit_core.histogram import BOUNDS_S, Histogram, bucket
 from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, service_model
 from corefit_core.recommender.service_model import ServiceState
-from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
 WINDOW_S = 60.0
@@ -36,7 +37,7 @@ def make_report(
     busy_s: float | None = None,
 ) -> Report:
     """A process that has served and turned away so many requests since it began; busy with others as well, if told."""
-    counts = [0] * (reports.bucket(service_s) + 1)
+    counts = [0] * (bucket(service_s) + 1)
     counts[-1] = served
     service = Histogram(counts=tuple(counts), sum_s=served * service_s, sum_sq_s2=served * service_s**2)
     return Report(

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from corefit.load import Step, intended_times
 from corefit.simulate.corefit import Corefit
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.requests import Requests, services
 from corefit.simulate.scalers import View
+from corefit.simulate.service import Service
+from corefit_core.histogram import Histogram
 from corefit_core.recommender import (
     Decision,
     Observation,
@@ -28,7 +30,7 @@ from corefit_core.recommender import (
     service_model,
     spans,
 )
-from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
 ROUND_S = 2.0

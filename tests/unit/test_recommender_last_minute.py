@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corefit_core import report as reports
+from corefit_core.histogram import BOUNDS_S, Histogram, bucket
 from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, explanation
-from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
 ROUND_S = 2.0
@@ -20,15 +20,15 @@ class Pod:
 
     def __init__(self, policy: Policy = POLICY) -> None:
         self.policy, self.state, self.now = policy, State(), 0.0
-        self.answers: list[int] = [0] * (len(reports.BOUNDS_S) + 1)
+        self.answers: list[int] = [0] * (len(BOUNDS_S) + 1)
         self.served: list[int] = list(self.answers)
         self.refused = 0
         self.tick()
 
     def tick(self, answered: int = 0, total_s: float = SERVICE_S, refused: int = 0) -> Decision:
         self.now += ROUND_S
-        self.answers[reports.bucket(total_s)] += answered
-        self.served[reports.bucket(SERVICE_S)] += answered
+        self.answers[bucket(total_s)] += answered
+        self.served[bucket(SERVICE_S)] += answered
         self.refused += refused
         pod = PodObservation(uid="p", ready=True, report=self._report())
         seen = Observation(pods=(pod,), replicas=1)

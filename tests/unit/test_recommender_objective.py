@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corefit.simulate.corefit import Corefit
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.requests import Requests, services
 from corefit.simulate.scalers import View
+from corefit.simulate.service import Service
 from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, explanation
 from corefit_core.report import ModelIdentity, PlanInForce, Report, ServiceTime
 from corefit_core.sizing import Objective

@@ -9,6 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corefit_core import sizing
+from corefit_core.histogram import Histogram
+from corefit_core.histogram import bucket as bucket_of
 from corefit_core.recommender import (
     CpuRange,
     Decision,
@@ -23,8 +25,7 @@ from corefit_core.recommender import (
     surges,
 )
 from corefit_core.recommender.predictors import Sample
-from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
-from corefit_core.report import bucket as bucket_of
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
 SERVICE_S = 0.05

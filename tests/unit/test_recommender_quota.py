@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.requests import Requests, services
+from corefit.simulate.service import Service
 from corefit.simulate.traces import from_counts
 from corefit_core.recommender import CpuRange, Observation, PodObservation, Policy, measurement, quota
 from corefit_core.recommender.counters import Moments, Totals

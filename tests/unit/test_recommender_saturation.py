@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corefit_core.histogram import Histogram
 from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
-from corefit_core.report import Counters, Histogram, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
 ROUND_S, STARTUP_S, SERVICE_S = 2.0, 10.0, 0.032

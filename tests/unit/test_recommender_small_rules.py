@@ -7,11 +7,12 @@ import pytest
 from unit.test_recommender_parts import measured
 
 from corefit_core import sizing
+from corefit_core.histogram import BOUNDS_S, Histogram, place
 from corefit_core.recommender import Policy, counters, queueing, quota, slo
 from corefit_core.recommender.counters import Totals
 from corefit_core.recommender.service_model import ServiceState
 from corefit_core.recommender.sizes import Sizes, Workers
-from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report, ServiceTime, place
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report, ServiceTime
 from corefit_core.sizing import Grant, Objective
 
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from corefit.simulate import traces
 from corefit.simulate.corefit import Corefit, policy_of
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.outcome import Setting
 from corefit.simulate.requests import Requests, services
 from corefit.simulate.run import simulate
 from corefit.simulate.scalers import View
+from corefit.simulate.service import Service
 from corefit_core.recommender import Decision, State
 from corefit_core.recommender.stabilization import WindowState
 from corefit_core.recommender.transients import RECURS, Surge, Transient, Transients, begun, expected, followed

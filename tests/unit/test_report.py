@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from corefit_core import report as reports
 from corefit_core.errors import InvalidInput
-from corefit_core.report import BOUNDS_S, Counters, Histogram, ModelIdentity, PlanInForce, Report, bucket, place
+from corefit_core.histogram import BOUNDS_S, Histogram, bucket, place
+from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 
 durations = st.lists(st.floats(0, 80), max_size=60)
 

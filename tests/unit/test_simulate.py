@@ -8,7 +8,7 @@ import pytest
 
 from corefit.simulate import synthetic, traces
 from corefit.simulate.flaws import Flaws
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.hpa import Hpa
 from corefit.simulate.kernel import Floats
 from corefit.simulate.kpa import Kpa
@@ -17,6 +17,7 @@ from corefit.simulate.policies import POLICIES, PolicyEntry, usage
 from corefit.simulate.requests import Balancing, Requests, services
 from corefit.simulate.run import simulate
 from corefit.simulate.scalers import View
+from corefit.simulate.service import Service
 from corefit_core import report as reports
 from corefit_core.defaults import DOWN_STABILIZATION_S
 from corefit_core.errors import InvalidInput

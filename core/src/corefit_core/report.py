@@ -5,14 +5,13 @@ and a restart shows as a new boot id. One JSON document from one snapshot, `GET 
 The contract may grow by fields with defaults; readers ignore what they don't know. May not do I/O.
 """
 
-import bisect
-import math
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from corefit_core.errors import InvalidInput
+from corefit_core.histogram import Count, Histogram, Seconds, SecondsSquared
 
 VERSION: Final = 1
 REPORT_PATH: Final = "/report"
@@ -28,129 +27,16 @@ LONG_WAIT: Final = 0.5
 requests are refused: in the crowd that a pod was not made for, as long as a look and a resize take. Waits are about
 exponential, so that where one of a hundred requests is refused one of ten looks finds a queue so long."""
 
-_STEPS_PER_DOUBLING: Final = 4
-BOUNDS_S: Final[tuple[float, ...]] = tuple(1e-4 * 2 ** (i / _STEPS_PER_DOUBLING) for i in range(80))
-"""Upper bounds of the latency buckets, seconds: 100 us to 88 s in steps of 19 %, and one bucket above.
-
-A quantile read from them is off by at most 19 %, and by less with the interpolation below. Fixed for version 1:
-differences and sums of histograms need equal bounds.
-"""
-
 MAX_CAUSES: Final = 64
 """Causes of refusals that a report may name; there are five. A report full of them would be a megabyte as objects."""
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""What a float holds exactly: a million requests a second need 285 years to count so far."""
 Small = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A count that goes into a status: what a pod claims must fit what the API server takes."""
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
-"""A thousand threads that wait for 30 years. With larger numbers sums of squares would overflow."""
-SecondsSquared = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
 State = Literal["Loading", "Ready", "Draining", "Failed"]
-
-
-class Histogram(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Durations in buckets, with the moments that queueing formulas need exactly.
-
-    Attributes:
-        counts: one per bucket of `BOUNDS_S` and one above; may be shorter, the rest is zero.
-        sum_s: sum of the durations, seconds.
-        sum_sq_s2: sum of their squares, seconds squared.
-    """
-
-    counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=len(BOUNDS_S) + 1)] = ()
-    sum_s: Seconds = 0.0
-    sum_sq_s2: SecondsSquared = 0.0
-
-    @property
-    def count(self) -> int:
-        """How many durations were observed."""
-        return sum(self.counts)
-
-    @property
-    def mean_s(self) -> float | None:
-        """Mean in seconds, None without observations."""
-        return self.sum_s / self.count if self.count else None
-
-    @property
-    def variance_s2(self) -> float | None:
-        """Variance in seconds squared, None without observations."""
-        if not self.count:
-            return None
-        mean = self.sum_s / self.count
-        return max(0.0, self.sum_sq_s2 / self.count - mean * mean)
-
-    def quantile_s(self, q: float) -> float | None:
-        """The q-quantile (0 <= q <= 1) in seconds, log-linear within its bucket; None without observations."""
-        total = self.count
-        if not total:
-            return None
-        rank, below = q * total, 0
-        for index, count in enumerate(self.counts):
-            if count and below + count >= rank:
-                return _within(index, (rank - below) / count)
-            below += count
-        return BOUNDS_S[-1]
-
-    def plus(self, other: "Histogram") -> "Histogram":
-        """The two histograms as one."""
-        width = max(len(self.counts), len(other.counts))
-        pairs = zip(_padded(self.counts, width), _padded(other.counts, width), strict=True)
-        return Histogram(
-            counts=tuple(a + b for a, b in pairs),
-            sum_s=self.sum_s + other.sum_s,
-            sum_sq_s2=self.sum_sq_s2 + other.sum_sq_s2,
-        )
-
-    def minus(self, earlier: "Histogram") -> "Histogram":
-        """What was observed since `earlier`, a snapshot of the same process.
-
-        Raises:
-            InvalidInput: a count went backwards, so it was not the same process.
-        """
-        width = max(len(self.counts), len(earlier.counts))
-        pairs = zip(_padded(self.counts, width), _padded(earlier.counts, width), strict=True)
-        counts = tuple(a - b for a, b in pairs)
-        if any(c < 0 for c in counts):
-            raise InvalidInput("a histogram's count went backwards")
-        return Histogram(
-            counts=counts,
-            sum_s=max(0.0, self.sum_s - earlier.sum_s),
-            sum_sq_s2=max(0.0, self.sum_sq_s2 - earlier.sum_sq_s2),
-        )
 
 
 def is_long(wait_s: float, objective_s: float) -> bool:
     """Whether a queue in which a request would wait so long is a long one."""
     return wait_s > LONG_WAIT * objective_s
-
-
-def bucket(seconds: float) -> int:
-    """The index in `Histogram.counts` that a duration belongs to."""
-    return bisect.bisect_left(BOUNDS_S, seconds)
-
-
-def place(seconds: float) -> tuple[int, float]:
-    """The bucket that a duration belongs to, and the share of that bucket's durations that are not longer.
-
-    As for quantiles, durations are taken to be spread log-linearly within a bucket.
-    """
-    index = bucket(seconds)
-    if index >= len(BOUNDS_S):
-        return index, 1.0
-    lower = _within(index, 0.0)
-    return index, max(0.0, math.log(seconds / lower) / math.log(BOUNDS_S[index] / lower)) if seconds > 0 else 0.0
-
-
-def _padded(counts: tuple[int, ...], width: int) -> tuple[int, ...]:
-    return counts + (0,) * (width - len(counts))
-
-
-def _within(index: int, share: float) -> float:
-    if index >= len(BOUNDS_S):
-        return BOUNDS_S[-1]
-    upper = BOUNDS_S[index]
-    lower = BOUNDS_S[index - 1] if index else upper / 2
-    return lower * math.exp(share * math.log(upper / lower))
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

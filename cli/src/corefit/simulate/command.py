@@ -14,9 +14,9 @@ from rich.table import Table
 from corefit.checks import output, percentile, positive
 from corefit.simulate import policies, traces
 from corefit.simulate.flaws import Flaws
-from corefit.simulate.fleet import Service
 from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.run import simulate
+from corefit.simulate.service import Service
 from corefit_core import sizing
 from corefit_core.errors import ConfigError
 from corefit_core.recommender import CpuRange, Policy

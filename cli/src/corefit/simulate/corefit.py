@@ -12,8 +12,9 @@ import msgspec
 from corefit.simulate.flaws import Flaws
 from corefit.simulate.outcome import Case, Outcome, Run, Setting
 from corefit.simulate.scalers import View
+from corefit_core.histogram import Histogram
 from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
-from corefit_core.report import Histogram, Report
+from corefit_core.report import Report
 
 NODE = "node"
 """All pods are simulated on one: what it has free is what the service's nodes have free together."""

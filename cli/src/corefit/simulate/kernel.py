@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from corefit_core.report import BOUNDS_S
+from corefit_core.histogram import BOUNDS_S
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 
 from corefit.simulate.flaws import Flaws
-from corefit.simulate.fleet import Fleet, Service
+from corefit.simulate.fleet import Fleet
 from corefit.simulate.kernel import Floats, Singles
 from corefit.simulate.scalers import Scaler
+from corefit.simulate.service import Service
 from corefit.simulate.traces import Trace
 from corefit_core.recommender import NAIVE_THROUGHPUT, Policy
 

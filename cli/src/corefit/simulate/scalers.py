@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from corefit.simulate.fleet import Fleet, Pod, Service
+from corefit.simulate.fleet import Fleet, Pod
 from corefit.simulate.kernel import Floats, Ints
+from corefit.simulate.service import Service
 from corefit.simulate.traces import Trace
 from corefit_core.recommender import queueing
 

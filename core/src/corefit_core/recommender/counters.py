@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from corefit_core.report import Report, bucket
+from corefit_core.histogram import bucket
+from corefit_core.report import Report
 
 WAITED_S: Final = 1e-3
 """A request that waited less than this found a free worker: handing it over takes tens of microseconds."""

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
+from corefit_core.histogram import Histogram
 from corefit_core.recommender import spans
 from corefit_core.recommender.measurement import Measured
-from corefit_core.report import Histogram
 
 SLOT_S: Final = 10.0
 """Requests are forgotten a slot at a time. Six slots keep the state small, and the last five are always there."""

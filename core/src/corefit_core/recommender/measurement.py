@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
+from corefit_core.histogram import place
 from corefit_core.recommender import counters, quota
 from corefit_core.recommender.counters import Moments, PodCounters, Totals
 from corefit_core.recommender.types import Observation, PodObservation, Policy
-from corefit_core.report import PlanInForce, Report, is_long, place
+from corefit_core.report import PlanInForce, Report, is_long
 from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
 BUSY_SLACK: Final = 1.5

@@ -11,7 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
-from corefit_core.report import BOUNDS_S, Counters, Histogram
+from corefit_core.histogram import BOUNDS_S, Histogram
+from corefit_core.report import Counters
 from corefit_runtime import __version__
 from corefit_runtime.admin.report import Reporter
 from corefit_runtime.telemetry.meter import Meter, max_resident_bytes

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from corefit_core.errors import DeadlineExceeded, InvalidInput
-from corefit_core.report import BOUNDS_S, Histogram
+from corefit_core.histogram import BOUNDS_S, Histogram
 
 if TYPE_CHECKING:
     from corefit_runtime.pool.jobs import Job
