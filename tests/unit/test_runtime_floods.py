@@ -250,21 +250,28 @@ async def test_what_changes_anything_listens_on_the_loopback_address_unless_swit
             await server.close(0)
 
 
+async def _opened_where_others_have_the_control_port() -> tuple[tuple[Server, Server], int]:
+    """The first ports of a process, and the port that it would have taken for the control port."""
+    while True:
+        with socket.socket() as others:
+            others.bind(("127.0.0.1", 0))
+            others.listen()
+            taken = int(others.getsockname()[1])
+            made = app.App(settings.load(["--model", "m", "--host", "127.0.0.1", "--admin-port", str(taken - 1)], {}))
+            with contextlib.suppress(OSError):  # Somebody on this machine has the one before it as well: another pair.
+                return await made.open_first_ports(), taken
+
+
 async def test_a_control_port_that_others_have_keeps_no_model_from_being_served() -> None:
     """An application of the same pod listens there, or the serving port is the one after the admin port."""
-    with socket.socket() as others:
-        others.bind(("127.0.0.1", 0))
-        others.listen()
-        taken = others.getsockname()[1]
-        made = app.App(settings.load(["--model", "m", "--host", "127.0.0.1", "--admin-port", str(taken - 1)], {}))
-        servers = await made.open_first_ports()
-        port = servers[1]._listening[0].sockets[0].getsockname()[1]
-        try:
-            assert port != taken
-            assert await ask("127.0.0.1", port, "POST /reload") == 500, "there is no model yet"
-        finally:
-            for server in servers:
-                await server.close(0)
+    servers, taken = await _opened_where_others_have_the_control_port()
+    port = servers[1]._listening[0].sockets[0].getsockname()[1]
+    try:
+        assert port != taken
+        assert await ask("127.0.0.1", port, "POST /reload") == 500, "there is no model yet"
+    finally:
+        for server in servers:
+            await server.close(0)
 
 
 def test_clients_of_the_serving_port_leave_files_for_probes() -> None:
