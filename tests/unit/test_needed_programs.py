@@ -25,7 +25,7 @@ RUNNERS = {"run", "Popen", "create_subprocess_exec", "check_call", "check_output
 HARMLESS = {"install", "mktemp", "program"}
 """Functions that take such a name and run nothing of it unseen."""
 FETCHED = {"go", "uv", "cosmic-ray"}
-"""`host.find_go` and the Makefile find or fetch them."""
+"""`toolchain.find_go` and the Makefile find or fetch them."""
 GIVEN = {"make"}
 """Whoever types `make test` has it."""
 NOT_PROGRAMS = {"no-such-program", "text", "y"}

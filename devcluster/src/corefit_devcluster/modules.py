@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corefit_devcluster.build import PINS
 from corefit_devcluster.errors import BuildError, DevclusterError
-from corefit_devcluster.host import find_go
 from corefit_devcluster.paths import Home
 from corefit_devcluster.progress import Reporter
 from corefit_devcluster.run import run
+from corefit_devcluster.toolchain import PINS, find_go
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _kubernetes(name: str, *command: str) -> Program:
 
 
 def _containerd(name: str, *command: str) -> Program:
-    return Program(name, f"github.com/containerd/containerd/v2/cmd/{name}", command, r"v?2\.3\.7(\s|$)")
+    return Program(name, f"github.com/containerd/containerd/v2/cmd/{name}", command, r"v?2\.3\.5(\s|$)")
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -111,7 +111,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "containerd",
-        "2.3.7",
+        "2.3.5",
         minutes=1.5,
         programs=(
             _containerd("containerd", "--version"),
@@ -119,7 +119,7 @@ FAMILIES: tuple[Family, ...] = (
             _containerd("ctr", "--version"),
         ),
         tags=("no_btrfs", "no_devmapper", "no_zfs"),
-        stamps=(("github.com/containerd/containerd/v2/version.Version", "v2.3.7"),),
+        stamps=(("github.com/containerd/containerd/v2/version.Version", "v2.3.5"),),
     ),
     Family(
         "runc",
