@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from unit.sites import served
 
 from corefit_core import report
 from corefit_runtime.models import store
@@ -361,13 +362,8 @@ def files(tmp_path: Path) -> Any:
     folder = tmp_path / "web"
     folder.mkdir()
     handler = partial(QuietHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as origin:
+        yield folder, origin
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

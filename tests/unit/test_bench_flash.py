@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from unit.sites import served
 
 from corefit.load import Kind
 from corefit.load.record import Sample
@@ -128,9 +128,9 @@ def test_a_far_source_gives_all_of_a_file_and_takes_its_time(modules: dict[str, 
     source = modules["far_source"]
     source.time = type("Clock", (), {"sleep": slept.append})
     handler = partial(source.Handler, seconds=10.0, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/m.onnx", timeout=60) as response:
-            assert response.read() == bytes(range(256)) * 10
-        server.shutdown()
+    with (
+        served(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as origin,
+        urllib.request.urlopen(f"{origin}/m.onnx", timeout=60) as response,  # noqa: S310 - our own server
+    ):
+        assert response.read() == bytes(range(256)) * 10
     assert sum(slept) == pytest.approx(10.0, rel=0.02)

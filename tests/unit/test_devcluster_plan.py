@@ -9,6 +9,8 @@ import sys
 import tarfile
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path, PurePosixPath
@@ -192,19 +194,25 @@ def test_a_record_comes_back_and_a_broken_one_is_explained(tmp_path: Path) -> No
         record.load(paths)
 
 
-def test_the_supervisor_restarts_what_ends_and_stops_when_told(tmp_path: Path) -> None:
-    wanted = Plan([], {}, [Process("brief", ["/bin/true"])], {}, str(tmp_path), str(tmp_path / "report.json"))
-    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(wanted))
-    # Its standard error stays ours until it is released; from then on all is in the log.
+@contextmanager
+def _supervised(plan: Plan, file: Path) -> Iterator[subprocess.Popen[str]]:
+    """A supervisor that has been released: its standard error is ours until then, its log is from then on."""
+    file.write_bytes(msgspec.json.encode(plan))
     with subprocess.Popen(
-        supervisor_arguments(tmp_path / "plan.json"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        supervisor_arguments(file), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.stdin.write("go\n")
         process.stdin.flush()
-        assert process.stdout.read() == ""  # it has turned to its log
+        assert process.stdout.read() == ""
+        yield process
+
+
+def test_the_supervisor_restarts_what_ends_and_stops_when_told(tmp_path: Path) -> None:
+    wanted = Plan([], {}, [Process("brief", ["/bin/true"])], {}, str(tmp_path), str(tmp_path / "report.json"))
+    with _supervised(wanted, tmp_path / "plan.json") as process:
         log = tmp_path / "supervisor.log"
         with subprocess.Popen(["tail", "-n", "+1", "-F", log], stdout=subprocess.PIPE, text=True) as follow:
             assert follow.stdout is not None
@@ -219,16 +227,7 @@ def test_a_supervisor_that_was_stopped_goes_on(tmp_path: Path) -> None:
     """Python's `sigtimedwait` returns memory that nothing has written when its time runs out during a stop."""
     waiting = Process("waits", ["/bin/true"], f"unix:{tmp_path / 'nothing-listens-here'}")
     wanted = Plan([], {}, [waiting], {}, str(tmp_path), str(tmp_path / "report.json"))
-    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(wanted))
-    with subprocess.Popen(
-        supervisor_arguments(tmp_path / "plan.json"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        assert process.stdout.read() == ""
+    with _supervised(wanted, tmp_path / "plan.json") as process:
         for _ in range(5):
             process.send_signal(signal.SIGSTOP)
             time.sleep(3 * GATE_SECONDS)  # longer than the supervisor's own wait

@@ -3,13 +3,13 @@
 import asyncio
 import io
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from unit.sites import served
 
 from corefit.load import Kind, Recorder, Step, progress
 from corefit.load.command import parse_duration
@@ -38,12 +38,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Handler]]]:
     handler = type("OneTest", (Handler,), {})
-    with Server(("127.0.0.1", 0), handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}/v2/models/m/infer", handler
-        httpd.shutdown()
-        thread.join()
+    with served(Server(("127.0.0.1", 0), handler)) as origin:
+        yield f"{origin}/v2/models/m/infer", handler
 
 
 @pytest.fixture

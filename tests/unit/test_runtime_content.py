@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import threading
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.sites import served
 
 from corefit_core.errors import ChecksumMismatch, ModelInvalid, ModelUnavailable
 from corefit_runtime.models import content, store
@@ -52,12 +52,8 @@ class Site:
 @pytest.fixture
 def site() -> Iterator[Site]:
     made = Site()
-    thread = threading.Thread(target=made.server.serve_forever)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with served(made.server):
+        yield made
 
 
 @pytest.mark.parametrize(

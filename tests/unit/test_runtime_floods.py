@@ -48,21 +48,31 @@ async def probe(port: int, source: str = "127.0.0.1") -> bytes:
         writer.close()
 
 
+@contextlib.asynccontextmanager
+async def flooded(port: int, says: bytes, prober: str = "127.0.0.1") -> AsyncIterator[None]:
+    """Connections of one peer, each of which begins to say something; every fiftieth is followed by a probe of another.
+
+    They are open while the block runs.
+    """
+    opened: list[asyncio.StreamWriter] = []
+    try:
+        for count in range(FLOOD):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+            opened.append(writer)
+            with contextlib.suppress(ConnectionError):
+                writer.write(says)
+            if count % 50 == 49:
+                assert (await probe(port, prober)).startswith(b"HTTP/1.1 200")
+        yield
+    finally:
+        for writer in opened:
+            writer.close()
+
+
 @pytest.mark.parametrize("says", [b"", b"GET /attention HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /livez HTT"])
 async def test_a_flood_of_connections_leaves_room_for_probes(says: bytes) -> None:
-    async with admin() as port:
-        opened = []
-        try:
-            for count in range(FLOOD):
-                _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
-                opened.append(writer)
-                with contextlib.suppress(ConnectionError):
-                    writer.write(says)
-                if count % 50 == 49:
-                    assert (await probe(port)).startswith(b"HTTP/1.1 200")
-        finally:
-            for writer in opened:
-                writer.close()
+    async with admin() as port, flooded(port, says):
+        assert (await probe(port)).startswith(b"HTTP/1.1 200")
 
 
 async def test_who_asked_first_keeps_its_connection_beside_a_flood_of_another() -> None:
@@ -162,24 +172,16 @@ async def test_one_peer_can_not_hold_all_connections_of_the_serving_port(says: b
             exchange.reply(Response(200, [b"here"]))
 
     server = Server(handler, LIMITS, error_body=str.encode)
-    port, opened = await server.start("127.0.0.1", 0), []
+    port = await server.start("127.0.0.1", 0)
     try:
         reader, in_service = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
         in_service.write(LIVEZ.replace(b"/livez", b"/late"))
         await begun.wait()
-        for count in range(FLOOD):
-            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
-            opened.append(writer)
-            with contextlib.suppress(ConnectionError):
-                writer.write(says)
-            if count % 50 == 49:
-                assert (await probe(port, "127.0.0.3")).startswith(b"HTTP/1.1 200")
-        go_on.set()
-        assert (await reader.read()).startswith(b"HTTP/1.1 200"), "the flood took no answer away"
-        in_service.close()
+        async with flooded(port, says, "127.0.0.3"):
+            go_on.set()
+            assert (await reader.read()).startswith(b"HTTP/1.1 200"), "the flood took no answer away"
+            in_service.close()
     finally:
-        for writer in opened:
-            writer.close()
         await server.close(0)
 
 

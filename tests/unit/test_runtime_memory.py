@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import gzip
 import http.server
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.sites import served
 from unit.wire import LIMITS
 
 from corefit_core.errors import ModelTooLarge
@@ -77,13 +77,8 @@ class _Models(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def models() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Models)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Models)) as origin:
+        yield origin
 
 
 @pytest.mark.parametrize("path", ["plain", "endless", "gzip"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.sites import served
 
 from corefit_core.errors import ChecksumMismatch, ConfigError, ModelUnavailable
 from corefit_runtime.models import store
@@ -53,12 +54,8 @@ class Web:
 @pytest.fixture
 def web() -> Iterator[Web]:
     made = Web()
-    thread = threading.Thread(target=made.server.serve_forever)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with served(made.server):
+        yield made
 
 
 def test_a_file_is_used_where_it_is(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 import base64
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.sites import served
 
 from corefit_core.errors import ModelUnavailable
 from corefit_runtime.models import access, download, store
@@ -101,14 +101,8 @@ class Site:
 @pytest.fixture
 def sites() -> Iterator[tuple[Site, Site]]:
     made = (Site(), Site())
-    threads = [threading.Thread(target=site.server.serve_forever) for site in made]
-    for thread in threads:
-        thread.start()
-    yield made
-    for site, thread in zip(made, threads, strict=True):
-        site.server.shutdown()
-        site.server.server_close()
-        thread.join()
+    with served(made[0].server), served(made[1].server):
+        yield made
 
 
 @pytest.fixture
