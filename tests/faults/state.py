@@ -120,7 +120,8 @@ def _own(item: Mapping[str, Any]) -> dict[str, Any]:
     meta, status = dict(item["metadata"]), dict(item.get("status", {}))
     managed = meta.pop("managedFields", ())
     ours = [entry for entry in managed if entry.get("manager") == FIELD_MANAGER and "subresource" not in entry]
-    status.pop("latency", None)
+    for measured in ("latency", "routing"):
+        status.pop(measured, None)
     if "lastDecision" in status:
         status["lastDecision"] = {k: v for k, v in status["lastDecision"].items() if k in ("replicas", "cpu")}
     if "conditions" in status:

@@ -7,7 +7,7 @@ import pytest
 
 from corefit_core import naming
 from corefit_core.errors import InvalidInput
-from corefit_core.quantity import parse_bytes
+from corefit_core.quantity import parse_bytes, parse_millicores
 from corefit_core.spec.decode import decode
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.balancer import balancing, config, manifests
@@ -197,3 +197,10 @@ def test_the_routing_rolls_no_pod() -> None:
 def test_a_queue_is_for_pods_of_the_runtime_alone(spec: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"spec\.routing: balancing Queue"):
         _service(**spec)
+
+
+def test_what_a_balancer_takes_is_what_its_pods_request() -> None:
+    spec = _by_kind(_service())["Deployment"]["spec"]
+    [container] = spec["template"]["spec"]["containers"]
+    assert manifests.TAKEN.millicores == spec["replicas"] * parse_millicores(container["resources"]["requests"]["cpu"])
+    assert manifests.TAKEN.most == parse_millicores(container["resources"]["limits"]["cpu"])

@@ -473,3 +473,20 @@ async def test_a_resource_that_may_not_be_rolled_as_it_is_holds_up_no_upgrades(
     await world.reconcile()
     assert said in {condition["reason"] for condition in world.status["conditions"]}
     assert forgotten == [KEY]
+
+
+async def test_an_operator_that_has_just_started_says_what_one_queue_saved_before() -> None:
+    """It knows nothing of the load yet."""
+    world = World()
+    routing = {"recommended": "Queue", "saves": "500m", "takes": "50m", "reason": "Saves", "message": "m"}
+    world.raw["status"] = {"routing": routing}
+    world.asks()
+    await world.reconcile()
+    said = world.status["routing"]
+    assert (world.status["balancing"], said["recommended"], said["saves"]) == ("Direct", "Queue", "500m")
+
+
+async def test_of_a_new_resource_one_queue_saves_nothing_yet() -> None:
+    world = World()
+    await world.reconcile()
+    assert (world.status["routing"]["recommended"], world.status["routing"]["saves"]) == ("Direct", "0")

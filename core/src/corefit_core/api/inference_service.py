@@ -111,7 +111,8 @@ class Routing(Part, frozen=True, kw_only=True):
             description="Direct: the Service gives each connection to some pod, and all requests of that connection go "
             "there. Queue: Corefit runs a balancer (HAProxy) behind the Service, which gives each request to the pod "
             "with the fewest requests. The Service keeps its name, address and port. While no balancer serves, the "
-            "Service works as with Direct, and the condition BalancerReady says why."
+            "Service works as with Direct, and the condition BalancerReady says why. status.routing says what one "
+            "queue saves."
         ),
     ] = "Direct"
 

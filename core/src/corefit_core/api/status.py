@@ -54,6 +54,29 @@ class CpuStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
     ]
 
 
+Balances = Literal["Direct", "Queue"]
+"""What balances: the Service by itself, connection by connection, or a balancer, request by request."""
+
+
+class RoutingStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """What one queue in front of all pods saves, whatever balances now."""
+
+    recommended: Annotated[
+        Balances,
+        Meta(description="What takes less CPU for the load."),
+    ]
+    saves: Annotated[
+        str,
+        Meta(
+            description="The CPU of pods that one queue saves, as far as the load has needed it for a minute.",
+            max_length=32,
+        ),
+    ]
+    takes: Annotated[str, Meta(description="The CPU that the pods of the balancer request together.", max_length=32)]
+    reason: Annotated[str, Meta(description="The reason in one word, in CamelCase.", max_length=128)]
+    message: Annotated[Text, Meta(description="The reason in a sentence, with its figures.")]
+
+
 class LastDecision(Part, frozen=True, kw_only=True, omit_defaults=False):
     """The newest scaling decision. In mode Recommend, Corefit does not carry it out."""
 
@@ -122,7 +145,7 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
     cpu: CpuStatus | UnsetType = UNSET
     balancing: (
         Annotated[
-            Literal["Direct", "Queue"],
+            Balances,
             Meta(
                 description="What balances requests now: the Service by itself, connection by connection (Direct), or "
                 "the balancer, request by request (Queue)."
@@ -130,6 +153,7 @@ class InferenceServiceStatus(Part, frozen=True, kw_only=True, omit_defaults=Fals
         ]
         | UnsetType
     ) = UNSET
+    routing: RoutingStatus | UnsetType = UNSET
     latency: (
         Annotated[
             str,

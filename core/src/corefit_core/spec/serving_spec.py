@@ -77,6 +77,11 @@ class ServingSpec(msgspec.Struct, frozen=True, kw_only=True):
     plan: SizingPlan
 
     @property
+    def may_have_queue(self) -> bool:
+        """Whether all pods are of the runtime alone: an application may speak what a balancer does not expect."""
+        return not self.injected and self.application is None
+
+    @property
     def objective(self) -> Objective:
         """Percentile and latency."""
         return self.policy.objective

@@ -18,7 +18,7 @@ from corefit_operator.children.upgrades import Upgrades
 from corefit_operator.collect.attention import Attention
 from corefit_operator.collect.collector import Collector
 from corefit_operator.kube.cluster import Cluster
-from corefit_operator.reconcile import schedule
+from corefit_operator.reconcile import routing, schedule
 from corefit_operator.reconcile.publish import Publisher
 from corefit_operator.reconcile.recommend import Recommender
 from corefit_operator.reconcile.resize import Resizes
@@ -90,7 +90,7 @@ class Reconciler:
             await self._forget(key)
             return None
         self._attention.pause(key)
-        state = self._state(key, str(raw["metadata"].get("uid", "")))
+        state = self._state(key, raw)
         try:
             desired = state.desired(raw, self._defaults)
         except InvalidInput as error:
@@ -122,12 +122,14 @@ class Reconciler:
         recommended = await self._recommender.recommend(spec, observed, state.recommender, state.resizes)
         state.recommender, looked_at = recommended.state, self._clock()
         decision = recommended.decision
+        state.routing = routing.followed(state.routing, spec, decision, looked_at)
         cpu = await self._resizes.resize(key, workload, observed, decision, state.resizes)
         scaled = await self._scaler.scale(key, raw, spec, observed, decision, memory=state.scaling, budget=state.budget)
         outcome = Outcome(
             violation=desired.violation,
             children=children,
             balancing=balancing,
+            routing=state.routing,
             observed=observed,
             decision=decision,
             cpu=cpu,
@@ -155,8 +157,8 @@ class Reconciler:
         self._leave_alone(key)
         await self._sources.sidecars.keep_list()
 
-    def _state(self, key: Key, uid: str) -> ResourceState:
-        known = self._states.get(key)
+    def _state(self, key: Key, raw: Mapping[str, Any]) -> ResourceState:
+        known, uid = self._states.get(key), str(raw["metadata"].get("uid", ""))
         if known is None or known.uid != uid:
-            known = self._states[key] = ResourceState(uid=uid)
+            known = self._states[key] = ResourceState(uid=uid, routing=routing.restored(raw))
         return known

@@ -14,6 +14,7 @@ from corefit_core.errors import InvalidInput
 from corefit_core.manifest import Manifest
 from corefit_core.platform_policy import PolicyViolation
 from corefit_core.recommender import State
+from corefit_core.recommender.routing import RoutingState
 from corefit_core.spec.decode import decode
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.cache.view import Key, spec_version
@@ -60,6 +61,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
         balancer: likewise of the balancer's objects.
         observation: what the pods said.
         recommender: what the recommender remembers.
+        routing: what is known of what one queue saves.
         resizes: what was requested for pods, and where there was no room.
         scaling: whether somebody else writes the replicas too, and whether they are refused.
         status_at: when the status was written last.
@@ -72,6 +74,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
     balancer: ApplyState = msgspec.field(default_factory=ApplyState)
     observation: ObservationState = msgspec.field(default_factory=ObservationState)
     recommender: State = State()
+    routing: RoutingState = RoutingState()
     resizes: ResizeState = msgspec.field(default_factory=ResizeState)
     scaling: ScaleState = msgspec.field(default_factory=ScaleState)
     status_at: float = 0.0

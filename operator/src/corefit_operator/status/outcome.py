@@ -3,6 +3,7 @@
 import msgspec
 
 from corefit_core.recommender import Decision
+from corefit_core.recommender.routing import RoutingState
 from corefit_operator.balancer.balancing import Balancing
 from corefit_operator.children.settle import ChildrenResult
 from corefit_operator.diagnosis.problem import Problem
@@ -17,6 +18,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         violation: what the platform's policy forbids of the resource, or who has the name of its children.
         balancing: what balances; None for a resource without children.
+        routing: what one queue saves.
         decision: the recommender's; None where there was nothing to decide of.
         cpu: of the pods; None where it never changes in place.
     """
@@ -24,6 +26,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     violation: Problem | None
     children: ChildrenResult
     balancing: Balancing | None = None
+    routing: RoutingState = RoutingState()
     observed: Observed
     decision: Decision | None
     cpu: Sized | None

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from corefit_core.api.inference_service import Balancing
 from corefit_core.api.status import (
+    Balances,
     Condition,
     CpuStatus,
     InferenceServiceStatus,
@@ -28,7 +28,7 @@ from corefit_operator.diagnosis.condition import ConditionValue
 from corefit_operator.diagnosis.problem import printable
 from corefit_operator.kube import pod_cpu
 from corefit_operator.resize import sizes
-from corefit_operator.status import cost, plan
+from corefit_operator.status import cost, plan, routing
 from corefit_operator.status.conditions import table
 from corefit_operator.status.outcome import Outcome
 from corefit_operator.workload.interface import Workload
@@ -60,6 +60,7 @@ def of(workload: Workload, outcome: Outcome, before: InferenceServiceStatus, now
         plan=plan.of(spec.plan, observed),
         cpu=_cpu(spec, outcome),
         balancing=_balancing(outcome),
+        routing=routing.of(spec, outcome),
         latency=_latency(spec, decision),
         cost_per_hour=f"{cost.per_hour(spec, observed.pods, outcome.balancers):.4f} {spec.policy.price.currency}",
         last_decision=_last_decision(decision, before.last_decision, now),
@@ -104,8 +105,12 @@ def _settled(status: InferenceServiceStatus) -> InferenceServiceStatus:
     made = status.last_decision
     if made is not UNSET:
         made = LastDecision(time="", replicas=made.replicas, cpu=made.cpu, reason="", message="")
+    routed = status.routing
+    if routed is not UNSET:
+        routed = msgspec.structs.replace(routed, saves="", takes="", reason="", message="")
     return msgspec.structs.replace(
         status,
+        routing=routed,
         latency=UNSET,
         cost_per_hour=UNSET,
         recommended_replicas=UNSET,
@@ -148,7 +153,7 @@ def _cpu(spec: ServingSpec, outcome: Outcome) -> CpuStatus:
     return CpuStatus(wanted=format_millicores(wanted), granted=sizes.span_text(granted))
 
 
-def _balancing(outcome: Outcome) -> Balancing | UnsetType:
+def _balancing(outcome: Outcome) -> Balances | UnsetType:
     if outcome.balancing is None:
         return UNSET
     return "Queue" if outcome.balancing.queue else "Direct"
