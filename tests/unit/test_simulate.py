@@ -1,18 +1,19 @@
 """The simulator: requests served as a queue would, the scalers' published algorithms, outcomes out."""
 
 from itertools import pairwise
+from typing import get_args
 
 import msgspec
 import numpy as np
 import pytest
 
-from corefit.simulate import synthetic, traces
+from corefit.simulate import corefit, synthetic, traces
 from corefit.simulate.flaws import Flaws
 from corefit.simulate.fleet import Fleet
 from corefit.simulate.hpa import Hpa
 from corefit.simulate.kernel import Floats
 from corefit.simulate.kpa import Kpa
-from corefit.simulate.outcome import Setting
+from corefit.simulate.outcome import Outcome, Setting
 from corefit.simulate.policies import POLICIES, PolicyEntry, usage
 from corefit.simulate.requests import Balancing, Requests, services
 from corefit.simulate.run import simulate
@@ -23,6 +24,7 @@ from corefit_core.defaults import DOWN_STABILIZATION_S
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import CpuRange
 from corefit_core.sizing import Objective
+from corefit_operator.balancer import manifests
 
 
 def fleet_of(pods: int, arrivals: list[float], work: list[float], service: Service, duration_s: float = 10.0) -> Fleet:
@@ -70,7 +72,7 @@ def test_a_pod_serves_from_when_it_is_ready() -> None:
     assert np.isinf(fleet.requests.load.latencies).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("balancing", ["central", "random", "least-loaded"])
+@pytest.mark.parametrize("balancing", get_args(Balancing))
 def test_the_counters_add_up(balancing: Balancing) -> None:
     trace = synthetic.trace("bursty", 60.0, duration_s=300)
     service = Service(workers=2, service_s=0.05, balancing=balancing)
@@ -295,6 +297,23 @@ def trace_peak(arrivals: Floats, span_s: float) -> float:
     """The highest rate over so many seconds."""
     counts, _ = np.histogram(arrivals, np.arange(0.0, arrivals[-1] + span_s, span_s))
     return float(counts.max() / span_s)
+
+
+def _balanced(balancing: Balancing, rate: float) -> Outcome:
+    trace = synthetic.trace("constant", rate, duration_s=1200, seed=2)
+    return simulate("corefit", trace, Setting(service=Service(startup_s=5.0, balancing=balancing)))
+
+
+def test_balancing_auto_costs_little_more_than_one_queue_where_that_saves_and_nothing_more_where_not() -> None:
+    """A blind balancer takes a half more for ten Erlangs, and as much for a tenth of one."""
+    blind, auto, queue = (_balanced(each, 330.0) for each in ("random", "auto", "least-loaded"))
+    assert auto.attainment >= 0.99
+    assert queue.core_hours < auto.core_hours < 0.9 * blind.core_hours
+    assert _balanced("auto", 3.3) == _balanced("random", 3.3)
+
+
+def test_the_simulated_balancer_is_the_operators() -> None:
+    assert corefit.BALANCER == manifests.TAKEN
 
 
 @pytest.mark.parametrize("entry", POLICIES, ids=lambda entry: entry.name)

@@ -13,7 +13,8 @@ from corefit.simulate.flaws import Flaws
 from corefit.simulate.outcome import Case, Outcome, Run, Setting
 from corefit.simulate.scalers import View
 from corefit_core.histogram import Histogram
-from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, routing
+from corefit_core.recommender.routing import Balancer, RoutingState
 from corefit_core.report import Report
 
 NODE = "node"
@@ -44,6 +45,10 @@ def policy_of(setting: Setting, *, resizes: bool = True) -> Policy:
     )
 
 
+BALANCER: Final = Balancer(millicores=50, most=1000, request_s=0.0001)
+"""As the operator makes it."""
+
+
 class Corefit:
     """`decide`, in the rhythm of the operator's collector."""
 
@@ -51,6 +56,7 @@ class Corefit:
         self.policy, self.flaws = policy, flaws
         self.period_s = policy.round_s
         self.state = State()
+        self.routing = RoutingState()
         self.decisions: list[Decision] = []
         self._past: deque[tuple[float, dict[str, Report]]] = deque()
         self._random = random.Random(seed)  # noqa: S311  # simulated loss
@@ -77,7 +83,17 @@ class Corefit:
         decision, self.state = decide(self.policy, self.state, seen, view.now)
         self.decisions.append(decision)
         view.fleet.resize(decision.grants, view.now)
+        if view.fleet.service.balancing == "auto":
+            self._route(view, decision)
         return decision.replicas
+
+    def _route(self, view: View, decision: Decision) -> None:
+        """As Corefit recommends. A balancer serves at once, and costs from then on."""
+        if decision.load is not None:
+            self.routing = routing.followed(self.routing, self.policy, decision.load, BALANCER, view.now)
+        view.fleet.requests.balance("least-loaded" if self.routing.queue else "random")
+        if self.routing.queue:
+            view.fleet.past += self.period_s * BALANCER.millicores / 1000
 
     def _heard(self, reports: dict[str, Report], uid: str) -> Report | None:
         if self.flaws.silent and self._random.random() < self.flaws.silent:

@@ -44,9 +44,11 @@ def _service(parser: argparse.ArgumentParser) -> None:
     add("--percentile", type=float, default=99.0, help="percent of the requests that are to be in time (99)")
     add(
         "--balancing",
-        choices=("least-loaded", "random", "central"),
+        choices=("least-loaded", "random", "central", "auto"),
         default="least-loaded",
-        help="who gets a request: the pod with the fewest, any pod, or one queue for all (least-loaded)",
+        help="who gets a request: the pod with the fewest, any pod, one queue for all, or as "
+        "Corefit recommends: any pod, or the one with the fewest while that saves more than the balancer takes, which "
+        "is counted (least-loaded)",
     )
     add(
         "--cpu-range",

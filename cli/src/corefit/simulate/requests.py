@@ -7,11 +7,12 @@ import numpy as np
 from corefit.simulate import kernel
 from corefit.simulate.kernel import Floats, Load
 
-Balancing = Literal["central", "random", "least-loaded"]
+Balancing = Literal["central", "random", "least-loaded", "auto"]
 _BALANCING: Final[dict[Balancing, int]] = {
     "central": kernel.CENTRAL,
     "random": kernel.RANDOM,
     "least-loaded": kernel.LEAST,
+    "auto": kernel.RANDOM,
 }
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 """Any odd number with many bits set: xorshift must not begin at zero."""
@@ -40,6 +41,10 @@ class Requests:
         )
         self.duration_s = duration_s
         self.served = 0
+
+    def balance(self, balancing: Balancing) -> None:
+        """Who gets the requests that arrive from now on."""
+        self.load = self.load._replace(balancing=_BALANCING[balancing])
 
 
 def services(count: int, mean_s: float, cv: float, seed: int) -> Floats:

@@ -86,7 +86,7 @@ def _most(pods: int, service: Service, allowed: float) -> float:
         scv=service.service_cv**2,
         latency_s=service.objective.latency_s,
         workers=service.workers,
-        pooling=0.0 if service.balancing == "random" else 1.0,
+        pooling=0.0 if service.balancing in {"random", "auto"} else 1.0,
     )
     if model.missed(pods, 0.0) > allowed:
         return float(pods * service.workers)

@@ -27,7 +27,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         headroom: CPU that the nodes have free beside what the pods began with, as a share of that.
         resize_s: from a resize to its effect in the process: the worst of 20 measured took 0.41 s.
         balancing: who gets a request: the pod whose worker is free first (one queue for all), any pod, or the one
-            with the fewest requests.
+            with the fewest requests; with `auto` any pod until the policy says otherwise.
     """
 
     service_s: float = 0.05
