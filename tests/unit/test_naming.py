@@ -1,5 +1,6 @@
 """Names of children: valid whatever the service is called, and never the same for two services."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,3 +36,60 @@ def test_a_name_that_begins_with_a_digit_gets_a_letter() -> None:
 def test_what_is_no_label() -> None:
     for name in ("", "7b", "-a", "a-", "A", "a.b", "a" * 64, "a\n"):
         assert not naming.is_rfc1035_label(name)
+
+
+def test_the_longest_names_that_kubernetes_takes() -> None:
+    assert naming.is_rfc1035_label("a" * 63)
+    assert naming.is_object_name("a" * 253)
+    assert not naming.is_object_name("a" * 254)
+
+
+@pytest.mark.parametrize("name", ["a", "7b", "a.b", "a-b.c-d", "a--b"])
+def test_what_an_object_may_be_called(name: str) -> None:
+    assert naming.is_object_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", "a-", ".a", "a.", "a..b", "a/b", "../a", "a\n", "a_b"])
+def test_what_no_object_is_called(name: str) -> None:
+    """Names become segments of API paths."""
+    assert not naming.is_object_name(name)
+
+
+def test_the_longest_resource_whose_children_bear_its_own_name() -> None:
+    """46 characters: with the 17 that a ReplicaSet's pods get these are the 63 of a label."""
+    longest = "a" * LONGEST_CHILD
+    assert naming.child_name(longest) == longest
+    cut = naming.child_name(f"{longest}a")
+    assert len(cut) == LONGEST_CHILD
+    assert cut.startswith("a" * 37 + "-")
+
+
+@given(subdomains)
+def test_names_of_the_balancers_objects_are_labels_too(service: str) -> None:
+    for name in (naming.balancer_name(service), naming.pods_service_name(service)):
+        assert naming.is_rfc1035_label(name)
+        assert name.startswith(naming.child_name(service))
+    assert naming.balancer_name("digits") == "digits-balancer"
+    assert naming.pods_service_name("digits") == "digits-pods"
+
+
+def test_a_declared_volume_that_is_too_long_is_cut_and_told_from_others() -> None:
+    fits = "v" * 48
+    assert naming.volume_name(fits) == f"corefit-volume-{fits}"
+    one, other = naming.volume_name(f"{fits}a"), naming.volume_name(f"{fits}b")
+    assert one != other
+    assert len(one) == len(other) == 63
+    at_a_dash = naming.volume_name("v" * 38 + "-" + "v" * 20)
+    assert "--" not in at_a_dash
+
+
+def test_a_pod_says_which_model_it_serves_and_its_revision_where_there_is_one() -> None:
+    assert naming.model_annotations("http://m/a", "") == {naming.ANNOTATION_MODEL: "http://m/a"}
+    both = {naming.ANNOTATION_MODEL: "http://m/a", naming.ANNOTATION_REVISION: "2"}
+    assert naming.model_annotations("http://m/a", "2") == both
+
+
+def test_the_runtimes_ports_beside_an_application_are_none_of_its_usual_ones() -> None:
+    beside = {naming.SIDECAR_PORT_HTTP, naming.SIDECAR_PORT_ADMIN, naming.SIDECAR_PORT_CONTROL}
+    assert beside == {18080, 18081, 18082}
+    assert len({naming.PORT_HTTP, naming.PORT_ADMIN, naming.PORT_AGENT} | beside) == 6

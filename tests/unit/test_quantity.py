@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corefit_core.errors import InvalidInput
-from corefit_core.quantity import MAX_UNITS, format_bytes, format_millicores, parse_bytes, parse_millicores
+from corefit_core.quantity import (
+    MAX_UNITS,
+    MOST_MILLICORES,
+    bounded_millicores,
+    format_bytes,
+    format_millicores,
+    parse_bytes,
+    parse_millicores,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +76,33 @@ def test_rounding_is_up(number: Decimal) -> None:
 def test_any_text_is_a_number_or_an_error(text: str) -> None:
     with contextlib.suppress(InvalidInput):
         assert 0 <= parse_bytes(text) <= MAX_UNITS
+
+
+def test_cpu_that_others_wrote_is_bounded_and_rounded_up() -> None:
+    """A pod of somebody's may ask for 9E of CPU; that must be added up, and is no error of ours."""
+    assert [bounded_millicores(text) for text in ("250m", "1.5", "1u", 0)] == [250, 1500, 1, 0]
+    assert bounded_millicores("9E") == bounded_millicores("3M") == MOST_MILLICORES == 2**31 - 1
+    for nonsense in ("-1", "x"):
+        with pytest.raises(InvalidInput):
+            bounded_millicores(nonsense)
+
+
+def test_the_largest_number_is_that_of_kubernetes() -> None:
+    """An int64, in the unit in which it is counted."""
+    assert parse_bytes(str(2**63 - 1)) == MAX_UNITS == 2**63 - 1
+    assert parse_millicores("9223372036854775807m") == MAX_UNITS
+    with pytest.raises(InvalidInput, match="larger than Kubernetes can hold"):
+        parse_millicores("9223372036854775808m")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (1, "1"), (1023, "1023"), (1024, "1Ki"), (1536, "1536"), (3 << 20, "3Mi"), (5 << 60, "5Ei")],
+)
+def test_bytes_are_written_with_the_largest_suffix_that_keeps_them_whole(count: int, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0"), (999, "999m"), (1000, "1"), (1001, "1001m"), (2000, "2")])
+def test_whole_cores_are_written_without_a_suffix(count: int, text: str) -> None:
+    assert format_millicores(count) == text

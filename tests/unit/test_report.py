@@ -1,5 +1,7 @@
 """The report: what is encoded is decoded, differences are exact, quantiles are within a bucket."""
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -115,3 +117,73 @@ def test_a_report_full_of_causes_is_refused() -> None:
     assert len(body) < reports.MAX_BYTES
     with pytest.raises(InvalidInput):
         reports.decode(body)
+
+
+def test_what_is_above_the_last_bound_is_in_a_bucket_of_its_own() -> None:
+    last = len(BOUNDS_S)
+    assert (bucket(BOUNDS_S[-1]), bucket(100.0), place(100.0)) == (last - 1, last, (last, 1.0))
+    assert histogram([100.0]).quantile_s(0.5) == histogram([100.0] * 3).quantile_s(1.0) == BOUNDS_S[-1]
+
+
+def test_buckets_are_a_fifth_wide_and_reach_from_a_tenth_of_a_millisecond_to_a_minute_and_a_half() -> None:
+    """Part of version 1: histograms of pods of another release are added to and taken from these."""
+    assert (BOUNDS_S[0], len(BOUNDS_S)) == (1e-4, 80)
+    assert BOUNDS_S[-1] == pytest.approx(1e-4 * 2 ** (79 / 4))
+    assert {round(after / before, 9) for before, after in itertools.pairwise(BOUNDS_S)} == {round(2**0.25, 9)}
+
+
+def test_durations_within_a_bucket_are_spread_log_linearly() -> None:
+    """The geometric mean of its bounds is in the middle of a bucket; the first begins at half of its upper bound."""
+    one = Histogram(counts=(0, 0, 0, 10))
+    assert one.quantile_s(0.5) == pytest.approx((BOUNDS_S[2] * BOUNDS_S[3]) ** 0.5)
+    assert one.quantile_s(1.0) == pytest.approx(BOUNDS_S[3])
+    first = Histogram(counts=(10,))
+    assert first.quantile_s(0.0) == pytest.approx(BOUNDS_S[0] / 2)
+    assert first.quantile_s(0.5) == pytest.approx(BOUNDS_S[0] / 2**0.5)
+    assert place(0.0) == (0, 0.0)
+    assert place(BOUNDS_S[0] / 8) == (0, 0.0)
+
+
+def test_a_quantile_counts_the_buckets_below() -> None:
+    """Four in each of two buckets, an empty one between: the half ends the first, 3/4 halves the second."""
+    found = Histogram(counts=(0, 4, 0, 4))
+    assert found.quantile_s(0.5) == pytest.approx(BOUNDS_S[1])
+    assert found.quantile_s(0.75) == pytest.approx((BOUNDS_S[2] * BOUNDS_S[3]) ** 0.5)
+
+
+@given(durations, durations)
+def test_sums_and_squares_are_added_and_taken_away_as_counts_are(first: list[float], then: list[float]) -> None:
+    early, late = histogram(first), histogram(then)
+    both = early.plus(late)
+    assert (both.count, both.sum_s) == (len(first) + len(then), early.sum_s + late.sum_s)
+    assert both.sum_sq_s2 == early.sum_sq_s2 + late.sum_sq_s2
+    assert both.minus(early).sum_sq_s2 == pytest.approx(late.sum_sq_s2, abs=1e-6)
+
+
+def test_of_two_histograms_either_may_be_the_shorter_one() -> None:
+    short, long = Histogram(counts=(1,)), Histogram(counts=(2, 0, 3))
+    assert short.plus(long).counts == long.plus(short).counts == (3, 0, 3)
+    assert long.minus(short).counts == (1, 0, 3)
+    with pytest.raises(InvalidInput):
+        short.minus(long)
+
+
+def test_a_sum_that_fell_by_rounding_is_no_negative_time() -> None:
+    fell = Histogram(counts=(1,), sum_s=0.9, sum_sq_s2=0.8).minus(Histogram(counts=(1,), sum_s=1.0, sum_sq_s2=1.0))
+    assert (fell.sum_s, fell.sum_sq_s2) == (0.0, 0.0)
+    assert Histogram(counts=(2,), sum_s=2.0, sum_sq_s2=1.9).variance_s2 == 0.0
+
+
+def test_a_queue_is_long_where_a_request_waits_for_more_than_half_of_the_objective() -> None:
+    assert not reports.is_long(0.1, 0.2)
+    assert reports.is_long(0.1001, 0.2)
+
+
+def test_refusals_are_counted_whatever_their_cause() -> None:
+    assert Counters(rejected={"queue_full": 2, "deadline": 3}).rejected_total == 5
+    assert Counters().rejected_total == 0
+
+
+def test_a_report_of_just_the_size_that_is_read_is_read() -> None:
+    body = reports.encode(report())
+    assert reports.decode(body + b" " * (reports.MAX_BYTES - len(body))) == report()
