@@ -33,6 +33,11 @@ def test_a_name_that_begins_with_a_digit_gets_a_letter() -> None:
     assert naming.child_name("7b-chat") == "s-7b-chat-e14c5e17"
 
 
+def test_a_name_that_is_no_label_stays_readable() -> None:
+    name, digest = naming.child_name("a.b").rsplit("-", 1)
+    assert (name, len(digest)) == ("a-b", 8)
+
+
 def test_what_is_no_label() -> None:
     for name in ("", "7b", "-a", "a-", "A", "a.b", "a" * 64, "a\n"):
         assert not naming.is_rfc1035_label(name)

@@ -1,6 +1,7 @@
 """The report: what is encoded is decoded, differences are exact, quantiles are within a bucket."""
 
 import itertools
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from corefit_core import report as reports
 from corefit_core.errors import InvalidInput
 from corefit_core.histogram import BOUNDS_S, Histogram, bucket, place
-from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
+from corefit_core.report import Burst, Counters, ModelIdentity, PlanInForce, Report
 
 durations = st.lists(st.floats(0, 80), max_size=60)
 
@@ -187,3 +188,84 @@ def test_refusals_are_counted_whatever_their_cause() -> None:
 def test_a_report_of_just_the_size_that_is_read_is_read() -> None:
     body = reports.encode(report())
     assert reports.decode(body + b" " * (reports.MAX_BYTES - len(body))) == report()
+
+
+MINIMAL = (
+    b'{"boot_id":"b","state":"Ready","model":{"name":"m"},"clock_s":1.5,'
+    b'"plan":{"grant_millicores":1000,"workers":1,"threads_per_worker":1,"queue_depth":3}}'
+)
+"""What a pod of version 1 sends that has served nothing: what is zero or empty is left out."""
+
+
+def test_what_a_report_leaves_out_is_nothing() -> None:
+    """Pods of other releases are read: a default that is no zero would be requests that never came."""
+    found = reports.decode(MINIMAL)
+    assert (found.version, found.model.version, found.startup_s, found.burst) == (1, "1", 0.0, None)
+    for part in (found.counters, found.gauges, found.computed, found.queue_wait, found.service_time, found.total):
+        assert not any(msgspec.structs.astuple(part)), part
+    assert (found.plan.chunk_rows, found.plan.batch_rows, found.profile, found.notes) == (0, 0, (), {})
+    assert (Burst(request_millicores=500).lent_seconds, Burst(request_millicores=500).short_seconds) == (0.0, 0.0)
+    assert msgspec.json.decode(reports.encode(found)) == msgspec.json.decode(MINIMAL)
+
+
+MOST = {
+    "arrivals": ("counters", 2**53 - 1),
+    "busy_worker_seconds": ("counters", 1e12),
+    "throttled_periods": ("counters", 2**53 - 1),
+    "queued": ("gauges", 2**53 - 1),
+    "wait_seconds": ("gauges", 1e12),
+    "workers": ("plan", 2**31 - 1),
+    "queue_depth": ("plan", 2**31 - 1),
+    "batch_rows": ("plan", 2**31 - 1),
+    "sum_s": ("service_time", 1e12),
+    "sum_sq_s2": ("service_time", 1e18),
+}
+"""The largest number that each kind of field may hold."""
+
+
+def _with(part: str, field: str, value: object) -> bytes:
+    body = msgspec.json.decode(MINIMAL)
+    return msgspec.json.encode({**body, part: {**body.get(part, {}), field: value}})
+
+
+@pytest.mark.parametrize("field", MOST)
+def test_each_number_is_bounded_on_both_sides(field: str) -> None:
+    """What a pod claims enters sums, squares and a status that the API server must take."""
+    part, most = MOST[field]
+    assert getattr(getattr(reports.decode(_with(part, field, most)), part), field) == most
+    assert getattr(getattr(reports.decode(_with(part, field, 0)), part), field) == 0
+    for beyond in (-1, most + 1 if isinstance(most, int) else most * 1.001):
+        with pytest.raises(InvalidInput):
+            reports.decode(_with(part, field, beyond))
+
+
+POINT = {"threads": 1, "rows": 1, "seconds": 0.1}
+
+
+@pytest.mark.parametrize(("field", "most"), [("threads", 2**31 - 1), ("rows", 2**53 - 1), ("seconds", 1e12)])
+def test_a_point_of_a_profile_is_bounded(field: str, most: float) -> None:
+    def read(value: float) -> Report:
+        return reports.decode(
+            msgspec.json.encode({**msgspec.json.decode(MINIMAL), "profile": [POINT | {field: value}]})
+        )
+
+    assert getattr(read(most).profile[0], field) == most
+    for beyond in (-1 if field == "seconds" else 0, most + 1 if field != "seconds" else 2e12):
+        with pytest.raises(InvalidInput):
+            read(beyond)
+
+
+@pytest.mark.parametrize(
+    ("field", "most", "of"),
+    [
+        ("profile", 256, lambda n: [POINT] * n),
+        ("notes", 32, lambda n: {str(i): "" for i in range(n)}),
+        ("counters", 64, lambda n: {"rejected": {str(i): 1 for i in range(n)}}),
+        ("total", len(BOUNDS_S) + 1, lambda n: {"counts": [1] * n}),
+    ],
+)
+def test_lists_of_a_report_have_an_end(field: str, most: int, of: Callable[[int], object]) -> None:
+    body = msgspec.json.decode(MINIMAL)
+    assert reports.decode(msgspec.json.encode({**body, field: of(most)})).boot_id == "b"
+    with pytest.raises(InvalidInput):
+        reports.decode(msgspec.json.encode({**body, field: of(most + 1)}))

@@ -6,6 +6,7 @@ import pytest
 
 from corefit_core.errors import InvalidInput
 from corefit_core.recommender import Price
+from corefit_core.sizing import Objective
 from corefit_core.spec.decode import decode
 from corefit_core.spec.serving_spec import ServingSpec
 
@@ -56,6 +57,11 @@ def test_each_field_of_scaling_reaches_the_recommender() -> None:
 def test_an_objective_is_in_seconds_inside() -> None:
     spec = _decode(objective={"percentile": 95, "latencyMilliseconds": 250})
     assert (spec.objective.percentile, spec.objective.latency_s) == (95, 0.25)
+
+
+def test_who_names_no_objective_has_the_same_one_everywhere() -> None:
+    """The API's default, and that of `corefit plan` and the simulator."""
+    assert _decode().objective == Objective(percentile=99, latency_s=0.1) == Objective()
 
 
 def test_prices_are_those_of_the_resource_each_for_itself() -> None:
