@@ -72,8 +72,8 @@ bench-startup: setup ## a pod's start on a quarter of a core, with and without a
 bench-mlperf: setup ## MLPerf's load generator judges p99 within the objective at Poisson load
 	$(RUN) python bench/mlperf/run.py
 
-bench-mutation: setup ## mutation testing of core: 400 mutants against its quick tests (SAMPLE=..., MODULE=recommender)
-	$(UV) run --no-sync --with cosmic-ray==8.7.0 --with pytest-cov==7.0.0 python bench/mutation/run.py --sample $(or $(SAMPLE),400) $(if $(MODULE),--module $(MODULE))
+bench-mutation: setup ## mutation testing of core: 400 mutants against its quick tests (SAMPLE=..., MODULE="sizing spec", FOLDER=... to go on)
+	PYTHONPATH=$(CURDIR) $(UV) run --no-sync --with cosmic-ray==8.7.0 --with coverage==7.11.0 python -m bench.mutation.run --sample $(or $(SAMPLE),400) $(MODULE:%=--module %) $(if $(FOLDER),--folder $(FOLDER))
 
 bench-queue: setup ## blind clients before one to four pods, with and without one queue between them, on a real cluster
 	PYTHONPATH=$(CURDIR) $(RUN) python bench/queue/run.py

@@ -1,0 +1,123 @@
+"""Which tests a mutant meets: coverage.py says once which test runs which line."""
+
+import ast
+import json
+import re
+from collections import defaultdict
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from bench.mutation import warm
+
+PACKAGE: Final = "core/src/corefit_core"
+SLOW: Final = ("simulate", "bench_", "documented", "demo")
+"""Of the files of tests/unit that import core, these take long, for what they test of core."""
+QUICK_S: Final = 30.0
+"""CPU seconds of tests that one mutant meets, as long as they take without it."""
+_CORE: Final = re.compile(r"^\s*(from|import) corefit_core", re.MULTILINE)
+SLOWER: Final = 5
+"""A mutant whose tests take so many times the CPU that they take without it never ends."""
+START_S: Final = 30.0
+"""CPU seconds that a run takes before its first test, at most."""
+
+
+class Tests:
+    """The quick tests: which line each runs, and how long it takes.
+
+    Each file of tests is run once for it, and is not run again as long as it stays as it is.
+
+    Args:
+        copy: the tree, without a mutation.
+        leave_out: parts of names of files that are not run.
+    """
+
+    def __init__(self, copy: Path, leave_out: tuple[str, ...]) -> None:
+        self._copy = copy
+        self._seconds: dict[str, float] = {}
+        self._lines: dict[Path, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for file in _files(copy, leave_out):
+            self._add(file)
+
+    def _add(self, file: str) -> None:
+        folder = self._copy / "maps" / Path(file).stem
+        modules, tests = folder / "modules.json", (self._copy / file).read_text()
+        if not modules.exists() or (folder / "tests.py").read_text() != tests:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not warm.map_tests(self._copy, file, folder):
+                said = (self._copy / "output.txt").read_text()[-3000:]
+                raise SystemExit(f"{file} fails without a mutation:\n{said}")
+            (folder / "tests.py").write_text(tests)
+        warm.warm_up(modules)
+        self._seconds.update(json.loads((folder / "seconds.json").read_text()))
+        for path, lines in json.loads((folder / "lines.json").read_text()).items():
+            for row, names in lines.items():
+                self._lines[Path(path)][int(row)].update(name for name in names if name)
+
+    def of(self, module: str, row: int) -> list[str]:
+        """The tests that run a line, the quickest first, for `QUICK_S` seconds.
+
+        Where no test runs it, those that run its function. A line that the import runs (a constant, a default) belongs
+        to no test: it meets those that run its module, then those of modules that import it, then all.
+        """
+        path = self._copy / PACKAGE / module
+        lines = self._lines[path]
+        span = _function(path, row)
+        if span is None:
+            return self._quick([self._all_of(path), *map(self._all_of, self._importers(module)), {*self._seconds}])
+        return self._quick([lines[row] or {*chain.from_iterable(lines[line] for line in span)}])
+
+    def limit(self, tests: list[str]) -> float:
+        """The CPU seconds after which a run of these never ends."""
+        return START_S + SLOWER * sum(self._seconds[name] for name in tests)
+
+    def _quick(self, ranks: list[set[str]]) -> list[str]:
+        chosen: dict[str, float] = {}
+        for names in ranks:
+            for name in sorted(names & self._seconds.keys() - chosen.keys(), key=self._seconds.__getitem__):
+                if sum(chosen.values()) + self._seconds[name] > QUICK_S:
+                    break
+                chosen[name] = self._seconds[name]
+        return list(chosen)
+
+    def _all_of(self, path: Path) -> set[str]:
+        return {*chain.from_iterable(self._lines[path].values())}
+
+    def _importers(self, module: str) -> list[Path]:
+        name = module_name(module)
+        return [path for path, names in self._imports.items() if name in names]
+
+    @cached_property
+    def _imports(self) -> dict[Path, set[str]]:
+        return {path: _imported(path) for path in sorted((self._copy / PACKAGE).rglob("*.py"))}
+
+
+def module_name(module: str) -> str:
+    """The dotted name of a file of core."""
+    return ".".join(("corefit_core", *Path(module).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def _files(copy: Path, leave_out: tuple[str, ...]) -> list[str]:
+    found = [path for path in sorted((copy / "tests/unit").glob("test_*.py")) if _CORE.search(path.read_text())]
+    return [str(path.relative_to(copy)) for path in found if not any(name in path.name for name in leave_out)]
+
+
+def _function(path: Path, row: int) -> range | None:
+    """The lines of the body of the innermost function that has this line."""
+    found = None
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
+            found = body if row in body else found
+    return found
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    return found
