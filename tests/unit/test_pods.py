@@ -38,8 +38,9 @@ def _patience_s(probe: dict[str, Any]) -> int:
     return int(probe["periodSeconds"] * probe["failureThreshold"])
 
 
-@pytest.mark.parametrize("of", [_own(), _beside()])
-def test_a_process_that_hangs_is_restarted_after_a_minute_and_none_that_is_short_of_cpu(of: dict[str, Any]) -> None:
+@pytest.mark.parametrize("placed", [_own, _beside])
+def test_a_process_that_hangs_is_restarted_after_a_minute_and_none_that_is_short_of_cpu(placed: Any) -> None:
+    of = placed()
     alive, ready = of["livenessProbe"], of["readinessProbe"]
     assert (alive["httpGet"]["path"], ready["httpGet"]["path"]) == ("/livez", "/readyz")
     assert (_patience_s(alive), alive["timeoutSeconds"]) == (60, 5)
@@ -148,8 +149,19 @@ def test_an_own_pod_has_time_for_its_drain_and_for_the_requests_that_it_holds() 
 
 
 def test_a_percentile_and_an_objective_are_written_without_a_fraction_that_is_none() -> None:
-    variables = _variables(_own(objective={"percentile": 95, "latencyMilliseconds": 250}))
-    assert (variables["COREFIT_PERCENTILE"], variables["COREFIT_OBJECTIVE_MS"]) == ("95", "250")
+    variables = _variables(_own(objective={"percentile": 95, "latencyMilliseconds": 60_000}))
+    assert (variables["COREFIT_PERCENTILE"], variables["COREFIT_OBJECTIVE_MS"]) == ("95", "60000")
+
+
+@pytest.mark.parametrize("placed", [_own, _beside])
+def test_models_come_from_no_link_local_address_unless_that_is_said(placed: Any) -> None:
+    """There are the cloud's metadata, with its credentials."""
+    assert "COREFIT_ALLOW_LINK_LOCAL" not in _variables(placed())
+    service = _service()
+    rendered = sidecar.rendered(service, "i")["spec"]["initContainers"][0]
+    assert "COREFIT_ALLOW_LINK_LOCAL" not in _variables(rendered)
+    allowed = sidecar.rendered(service, "i", link_local=True)["spec"]["initContainers"][0]
+    assert _variables(allowed)["COREFIT_ALLOW_LINK_LOCAL"] == "true"
 
 
 def test_the_process_is_told_its_limit_of_memory_and_its_uid_by_the_pod_that_it_is_in() -> None:

@@ -29,6 +29,12 @@ def test_a_port_without_a_name_gets_it_where_it_is_declared() -> None:
     assert named([first, second], 9000) == [first, _container({**HTTP, "hostIP": "::"}, name="second")]
 
 
+def test_a_port_that_is_declared_twice_gets_the_name_once() -> None:
+    """Kubernetes refuses a name that two ports of a container have."""
+    twice = _container({"containerPort": 9000}, {"containerPort": 9000, "hostIP": "::"})
+    assert named([twice], 9000) == [_container(HTTP, {"containerPort": 9000, "hostIP": "::"})]
+
+
 @pytest.mark.parametrize("port", [HTTP, {"name": "http", "containerPort": 9000}])
 def test_what_has_the_name_already_is_left_as_it_is(port: dict[str, Any]) -> None:
     assert named([_container(port)], 9000) == [_container(port)]
