@@ -41,6 +41,30 @@ def test_no_time_says_nothing() -> None:
     assert burst.counted(NOTHING, _used(1.0), 0.0) == NOTHING
 
 
+def test_what_was_used_since_is_each_difference_for_itself() -> None:
+    later, earlier = _used(9.0, waited_s=7.0, throttled_s=4.0), _used(2.0, waited_s=3.0, throttled_s=1.0)
+    assert later.since(earlier) == _used(7.0, waited_s=4.0, throttled_s=3.0)
+
+
+def _stretch(lent: float, short: float) -> tuple[Burst, Burst]:
+    later = Burst(request_millicores=500, lent_seconds=3.0 + lent, short_seconds=1.0 + short)
+    return Burst(request_millicores=500, lent_seconds=3.0, short_seconds=1.0), later
+
+
+@pytest.mark.parametrize(
+    ("lent", "short", "lending"),
+    [(0, 0, "NotNeeded"), (8, 0, "Available"), (0, 4, "Scarce"), (5, 5, "Available"), (4, 5, "Scarce")],
+)
+def test_a_node_lends_where_more_was_had_than_was_missed(lent: float, short: float, lending: str) -> None:
+    found = burst.verdict([_stretch(lent, short)], 10.0)
+    assert (found.lending, found.lent_cores, found.short_cores) == (lending, lent / 10, short / 10)
+
+
+def test_pods_of_a_service_are_added_up_and_one_that_began_anew_takes_nothing_away() -> None:
+    found = burst.verdict([_stretch(4, 1), _stretch(6, 2), _stretch(-3, -1)], 10.0)
+    assert (found.lending, found.lent_cores, found.short_cores) == ("Available", 1.0, 0.3)
+
+
 def test_the_meter_counts_from_look_to_look() -> None:
     meter = BurstMeter(500, 10.0, _used(3.0, waited_s=1.0))
     meter.look(11.0, _used(4.0, waited_s=1.0))

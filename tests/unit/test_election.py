@@ -22,6 +22,17 @@ def test_the_periods_are_ordered_as_client_go_demands() -> None:
     assert DURATION_S > RENEW_DEADLINE_S > 1.2 * RETRY_S
 
 
+def test_a_follower_leads_within_14_seconds_of_the_last_renewal_of_a_leader_that_was_killed() -> None:
+    """The 20 s that a failover may take leave 6 s for slow answers."""
+    assert DURATION_S + RETRY_S <= 14
+    assert DURATION_S - RENEW_DEADLINE_S >= 4, "a write on its way, and clocks of different speeds"
+
+
+def test_a_released_record_has_a_duration_as_the_api_server_demands_and_no_holder() -> None:
+    left = released(Record(holder="x", acquired_at="t0", transitions=3), "t1")
+    assert left == Record(holder="", duration_s=1.0, acquired_at="t0", renewed_at="t1", transitions=3)
+
+
 def test_a_free_lease_is_taken_at_once_and_a_held_one_after_its_duration_on_our_own_clock() -> None:
     assert free_in_s(Seen(record=Record(), since=0.0), "a", 0.0) == 0.0
     held = Seen(record=Record(holder="b", renewed_at="1970-01-01T00:00:00Z"), since=100.0)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corefit_core.memory import LEAST_BODIES, LEAST_RUNS, cut_to, shares
+from corefit_core.memory import LEAST_BODIES, LEAST_RUNS, Shares, cut_to, shares
 
 MIB = 1 << 20
 BYTES = st.integers(0, 1 << 42)
@@ -47,3 +47,7 @@ def test_cutting_ends_at_one(elements: int) -> None:
     while elements > 1:
         elements, count = cut_to(elements), count + 1
     assert count <= 41
+
+
+def test_a_pod_that_is_full_still_reads_and_answers_small_requests() -> None:
+    assert shares(100 * MIB, 100 * MIB) == shares(0, MIB) == Shares(runs=16 * MIB, bodies=MIB)
