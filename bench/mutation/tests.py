@@ -12,7 +12,7 @@ from typing import Final
 from bench.mutation import warm
 
 PACKAGE: Final = "core/src/corefit_core"
-SLOW: Final = ("simulate", "bench_", "documented", "demo")
+SLOW: Final = ("simulate", "bench_", "documented", "demo", "runtime_")
 """Of the files of tests/unit that import core, these take long, for what they test of core."""
 QUICK_S: Final = 30.0
 """CPU seconds of tests that one mutant meets, as long as they take without it."""
