@@ -84,7 +84,8 @@ def window(highest: int, window_s: float) -> str:
 
 def growing(fewer: int) -> str:
     """That pods stay until those that are enough have more CPU."""
-    return f"{pods(fewer)} carry the load once each has more CPU; the others go after that"
+    carry = "carries the load once it has" if fewer == 1 else "carry the load once each has"
+    return f"{pods(fewer)} {carry} more CPU; the others go after that"
 
 
 def load(erlangs: float, capacity: float, threads: float) -> str:
