@@ -1,6 +1,7 @@
 """The HTTP front and clients that are slow, silent, or write their requests in unusual ways."""
 
 import asyncio
+import socket
 from dataclasses import replace
 from typing import cast
 
@@ -19,6 +20,10 @@ HASTY = replace(LIMITS, body_timeout_s=0.05, idle_timeout_s=60)
 
 def echo(exchange: Exchange) -> None:
     exchange.reply(Response(200, [b"<", bytes(exchange.body), b">"]))
+
+
+def refuse(exchange: Exchange) -> None:
+    exchange.reply(Response(503, [b"full"]))
 
 
 class Client:
@@ -113,6 +118,56 @@ async def test_an_old_connection_answers_what_its_client_has_sent_already() -> N
     assert client.answers() == 2
     assert client.wire.closed
     client.connection.connection_lost(None)
+
+
+async def test_a_refused_client_is_sent_to_another_pod_and_one_that_has_just_come_is_not() -> None:
+    """48 connections stayed with the one pod that refused, while three others had nothing to do."""
+    young, old = (
+        Client(Server(refuse, replace(LIMITS, refused_connection_age_s=age), error_body=str.encode)) for age in (60, 0)
+    )
+    for client in (young, old):
+        client.send(GET)
+    await rounds()
+    assert b"connection: close" not in young.wire.sent.lower()
+    assert b"connection: close" in old.wire.sent.lower()
+    assert (young.wire.closed, old.wire.closed) == (False, True)
+    for client in (young, old):
+        client.connection.connection_lost(None)
+
+
+async def test_a_connection_that_is_refused_answers_what_its_client_has_sent_already() -> None:
+    limits = replace(LIMITS, refused_connection_age_s=0)
+    client = Client(Server(refuse, limits, error_body=str.encode))
+    client.send(GET + GET + GET)
+    await rounds()
+    assert client.wire.sent.count(b"HTTP/1.1 503") == 3
+    assert client.wire.sent.lower().count(b"connection: close") == 1
+    assert client.wire.closed
+    client.connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("limit", ["connection_age_s", "refused_connection_age_s"])
+async def test_a_client_that_sends_on_when_its_connection_ends_reads_that_it_has(limit: str) -> None:
+    """A close with unread bytes is a reset, which may reach the client before the answer does."""
+    status = 503 if limit == "refused_connection_age_s" else 200
+
+    def answer(exchange: Exchange) -> None:
+        client.send(GET)  # Unread when the answer goes.
+        exchange.reply(Response(status, [b"x"]))
+
+    made = Server(answer, replace(LIMITS, **{limit: 0}), error_body=str.encode)
+    port = await made.start("127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.setblocking(False)
+        client.send(GET)
+        received = b""
+        while piece := await asyncio.wait_for(loop.sock_recv(client, 1 << 16), 60):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 %d" % status)
+    assert b"connection: close" in received
+    assert received.count(b"HTTP/1.1") == 1
+    await made.close(60)
 
 
 async def test_a_body_is_charged_when_it_comes() -> None:

@@ -31,6 +31,7 @@ class Line(Wire):
         super().close()
 
     abort = close
+    write_eof = close  # Its client hangs up when it has read the end.
 
     def send(self, data: bytes) -> None:
         while data:

@@ -51,7 +51,9 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = RequestReader(server, self._share)
         self._exchange: Exchange | None = None  # While its phase is HANDLING.
         spread = random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)  # noqa: S311 - no secret
-        self._old_from_s = server.loop.time() + spread * server.limits.connection_age_s
+        now_s, limits = server.loop.time(), server.limits
+        self._old_from_s = now_s + spread * limits.connection_age_s
+        self._old_refused_from_s = now_s + spread * limits.refused_connection_age_s
         self._patience = Patience(server.loop, server.limits.idle_timeout_s, self._too_late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -131,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         head = exchange.head
         # Where a proxy finds another end of a chunked body than we do, nothing behind it is a request.
-        keep_alive = head.keep_alive and not head.chunked and not self._server.draining and not self._is_old()
+        keep_alive = head.keep_alive and not head.chunked and not self._server.draining and not self._is_old(response)
         if not self._paused:
             self._patience.expect(self._server.limits.idle_timeout_s)
         response = self._server.affordable(response)
@@ -139,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
         if transport.get_write_buffer_size():  # All of it is held until the last of it is read: `resume_writing`.
             self._share.hold(length)
         if not keep_alive:
-            transport.close()
+            self._hang_up(transport, expected=not head.keep_alive)
         elif self._reader.pending:
             self._go_on(transport)
 
@@ -162,9 +164,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _is_old(self) -> bool:
+    def _is_old(self, response: Response) -> bool:
         """Whether the client is to connect anew, perhaps to another pod; not while it has sent more already."""
-        return self._loop.time() >= self._old_from_s and not self._reader.pending
+        old_from_s = self._old_refused_from_s if response.status == 503 else self._old_from_s
+        return self._loop.time() >= old_from_s and not self._reader.pending
 
     def _go_on(self, transport: asyncio.Transport) -> None:
         """To what came while we were busy, unless the client doesn't take our answers."""
@@ -234,6 +237,19 @@ class Connection(asyncio.BufferedProtocol):
         self._write(head, response, started_s, keep_alive=False)
         if not transport.is_closing():
             transport.write_eof()
+        self._patience.expect(LINGER_S)
+
+    def _hang_up(self, transport: asyncio.Transport, *, expected: bool) -> None:
+        """After an answer that says so.
+
+        A client that does not expect it may have sent its next request already: a close would be a reset, as in
+        `_refuse`. One that reads more slowly than we write has longer than `LINGER_S`.
+        """
+        if expected or transport.get_write_buffer_size():
+            transport.close()
+            return
+        self._phase = step(self._phase, REFUSED)
+        transport.write_eof()
         self._patience.expect(LINGER_S)
 
     def _write(self, head: Head | None, response: Response, started_s: float, *, keep_alive: bool) -> int:

@@ -65,6 +65,7 @@ class HttpLimits:
     body_timeout_s: float
     idle_timeout_s: float
     connection_age_s: float = math.inf
+    refused_connection_age_s: float = math.inf
 
 
 def error_body(message: str) -> bytes:

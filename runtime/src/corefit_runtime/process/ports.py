@@ -14,6 +14,9 @@ log: Final = logging.getLogger(__name__)
 ADMIN_CONNECTIONS: Final = 256
 """Open connections to the admin port. The serving port may have as many as --max-connections."""
 ADMIN_BODY: Final = 65536
+REFUSED_CONNECTION_AGE_S: Final = 1.0
+"""Age from which a connection ends with a 503: its client connects anew, perhaps to a pod that has room. In an overload
+each client does so once a second, and not for each request."""
 
 
 def admin_limits(settings: Settings) -> HttpLimits:
@@ -40,6 +43,7 @@ def inference_limits(settings: Settings) -> HttpLimits:
         body_timeout_s=settings.body_timeout,
         idle_timeout_s=settings.idle_timeout,
         connection_age_s=settings.connection_age,
+        refused_connection_age_s=min(REFUSED_CONNECTION_AGE_S, settings.connection_age),
     )
 
 
