@@ -54,6 +54,11 @@ class Balanced:
         found = re.findall(r'(?m)^haproxy_server_current_sessions\{[^}]*server="pod(\d+)"\} (\d+)', self._metrics())
         return {int(number): int(count) for number, count in found}
 
+    def weight(self, number: int) -> int:
+        """What a pod weighs."""
+        found = re.search(rf'(?m)^haproxy_server_weight\{{[^}}]*server="pod{number}"\}} (\d+)', self._metrics())
+        return int(found[1]) if found else -1
+
     def up(self) -> int:
         return len(re.findall(r'(?m)^haproxy_server_status\{[^}]*state="UP"\} 1', self._metrics()))
 
@@ -69,21 +74,32 @@ class Balanced:
             return answer.status, await answer.json(), answer.headers.get("Retry-After")
 
 
+Make = Callable[[list[Any]], Balanced]
+OPTIONS = ("--no-calibrate", "--objective-ms", "600000", "--agent-port", "0")
+
+
 @pytest.fixture
-def balanced(start: Any, negate: str, tmp_path: Path) -> Iterator[Balanced]:
-    options = ("--no-calibrate", "--objective-ms", "600000", "--agent-port", "0")
-    pods = [start(*options, model=negate) for _ in range(PODS)]
-    found = Balanced(pods, *_free_ports(2))
-    file = tmp_path / "haproxy.cfg"
-    file.write_text(_configuration(found))
-    program = host.program("haproxy", Reporter(Console(file=sys.stderr)))
-    balancer = subprocess.Popen([program, "-db", "-f", str(file)], env={**os.environ, "POD_IP": "127.0.0.1"})
-    try:
-        _until(lambda: found.up() == PODS)
-        yield found
-    finally:
-        balancer.kill()
-        balancer.wait()
+def balance(tmp_path: Path) -> Iterator[Make]:
+    """Puts a balancer in front of runtimes; ends it with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(pods: list[Any]) -> Balanced:
+            found = Balanced(pods, *_free_ports(2))
+            file = tmp_path / "haproxy.cfg"
+            file.write_text(_configuration(found))
+            program = host.program("haproxy", Reporter(Console(file=sys.stderr)))
+            environment = {**os.environ, "POD_IP": "127.0.0.1"}
+            balancer = stack.enter_context(subprocess.Popen([program, "-db", "-f", str(file)], env=environment))
+            stack.callback(balancer.kill)
+            _until(lambda: found.up() == len(pods))
+            return found
+
+        yield begin
+
+
+@pytest.fixture
+def balanced(start: Any, negate: str, balance: Make) -> Balanced:
+    return balance([start(*OPTIONS, model=negate) for _ in range(PODS)])
 
 
 def _free_ports(count: int) -> list[int]:
@@ -160,3 +176,15 @@ def test_pods_that_died_at_once_get_no_second_request_each(balanced: Balanced) -
     refused = [(status, body, retry) for status, body, retry in _run(one_by_one()) if status != 200]
     assert len(refused) <= 1
     assert all((status, retry) == (503, "1") for status, _, retry in refused), json.dumps([b for _, b, _ in refused])
+
+
+def test_a_pod_without_a_model_gets_nothing(start: Any, negate: str, balance: Make) -> None:
+    """One that starts again is there before its model, and may be in DNS from before; it got half of the requests."""
+    pods = [start(*OPTIONS, model=negate), start(*OPTIONS, model=f"{negate}.missing", wait="")]
+    balanced = balance(pods)
+    _until(lambda: balanced.weight(0) > 0 and balanced.weight(1) == 0)
+
+    async def one_by_one() -> list[int]:
+        return [(await balanced.ask())[0] for _ in range(20)]
+
+    assert _run(one_by_one()) == [200] * 20

@@ -8,9 +8,9 @@ from corefit_runtime.process.agent import Agent
 
 
 @pytest.mark.parametrize(
-    ("granted", "line"), [(250, b"100%\n"), (1500, b"600%\n"), (100, b"40%\n"), (1, b"1%\n"), (0, b"100%\n")]
+    ("granted", "line"), [(250, b"100%\n"), (1500, b"600%\n"), (100, b"40%\n"), (1, b"1%\n"), (0, b"0%\n")]
 )
-def test_the_share_follows_the_cpu_and_is_never_nothing(granted: int, line: bytes) -> None:
+def test_the_share_follows_the_cpu_and_is_nothing_without_a_model_alone(granted: int, line: bytes) -> None:
     assert Agent(lambda: granted, 250).line() == line
 
 

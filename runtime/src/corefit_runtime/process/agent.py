@@ -33,9 +33,13 @@ class Agent:
         return int(self._server.sockets[0].getsockname()[1])
 
     def line(self) -> bytes:
-        """What is said now; before there is a plan as much as every pod."""
-        granted = self._granted() or self._full
-        return b"%d%%\n" % max(1, round(100 * granted / self._full))
+        """What is said now.
+
+        Nothing while there is no plan: a pod that starts again after a death may still be in DNS, refuses at once, and
+        by the number of its requests would be the first choice of each.
+        """
+        granted = self._granted()
+        return b"%d%%\n" % (max(1, round(100 * granted / self._full)) if granted else 0)
 
     def close(self) -> None:
         """Nobody is answered any more."""
