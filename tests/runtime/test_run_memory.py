@@ -1,6 +1,9 @@
 """Runs of the model stay within their share of the memory: with real onnxruntime, in this process and as a program."""
 
 import asyncio
+import http.client
+import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +15,12 @@ from onnx import TensorProto, helper
 from runtime.products import products
 
 from corefit_core.batching import Line
-from corefit_core.errors import TooLarge
+from corefit_core.errors import Shed, TooLarge
 from corefit_core.memory import Shares
 from corefit_runtime.engine.onnxruntime import OnnxRuntimeEngine
 from corefit_runtime.engine.types import Threads
 from corefit_runtime.memory import container
+from corefit_runtime.memory.outputs import OutputMemory
 from corefit_runtime.pool import runs
 from corefit_runtime.pool.jobs import Job, Outputs
 from corefit_runtime.pool.limits import Limits
@@ -25,7 +29,7 @@ from corefit_runtime.pool.pool import Pool
 from corefit_runtime.telemetry.meter import Meter
 
 MIB = 1 << 20
-SHARES = Shares(runs=32 * MIB, bodies=32 * MIB)
+SHARES = Shares(runs=32 * MIB, outputs=32 * MIB, bodies=32 * MIB)
 
 
 @pytest.fixture
@@ -86,7 +90,7 @@ def test_a_run_that_finds_no_memory_says_what_it_needs(engine: OnnxRuntimeEngine
 def test_a_session_of_other_threads_has_the_same_bound(engine: OnnxRuntimeEngine) -> None:
     with pytest.raises(TooLarge):
         engine.with_threads(Threads(intra=2)).run(None, {"x": rows(1, 8000)})
-    engine.with_shares(Shares(runs=600 * MIB, bodies=MIB)).run(None, {"x": rows(1, 8000)})
+    engine.with_shares(Shares(runs=600 * MIB, outputs=MIB, bodies=MIB)).run(None, {"x": rows(1, 8000)})
     with pytest.raises(TooLarge):
         engine.run(None, {"x": rows(1, 8000)})
 
@@ -143,20 +147,24 @@ def test_runs_may_be_as_large_as_before_once_many_have_had_memory(engine: OnnxRu
     assert model.most_elements == 1000
 
 
-@pytest.mark.parametrize("chunk", [0, 100])
-async def test_outputs_of_a_cut_request_are_bounded_as_those_of_a_whole_one(chunk: int, tmp_path: Path) -> None:
-    """A request of 1.5 MB took a pod of 512 MB to 3.3 GB: each of its runs had memory, and all outputs were kept."""
-    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+def wide(folder: Path) -> Path:
+    """Of one number a thousand."""
     graph = helper.make_graph(
-        [node],
+        [helper.make_node("Expand", ["x", "shape"], ["y"])],
         "wide",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1000])],
         [helper.make_tensor("shape", TensorProto.INT64, [2], [1, 1000])],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    (tmp_path / "wide.onnx").write_bytes(made.SerializeToString())
-    model = Model(OnnxRuntimeEngine(tmp_path / "wide.onnx", Threads(), shares=SHARES), name="m", version="1", sha256="")
+    (folder / "wide.onnx").write_bytes(made.SerializeToString())
+    return folder / "wide.onnx"
+
+
+@pytest.mark.parametrize("chunk", [0, 100])
+async def test_outputs_of_a_cut_request_are_bounded_as_those_of_a_whole_one(chunk: int, tmp_path: Path) -> None:
+    """A request of 1.5 MB took a pod of 512 MB to 3.3 GB: each of its runs had memory, and all outputs were kept."""
+    model = Model(OnnxRuntimeEngine(wide(tmp_path), Threads(), shares=SHARES), name="m", version="1", sha256="")
     model.allow_sharing(True)
     limits = Limits(workers=2, depth=100, objective_s=60, line=Line(a=1e-3, b=1e-3), chunk=chunk, batch=0)
     bench = Bench(model)
@@ -164,7 +172,7 @@ async def test_outputs_of_a_cut_request_are_bounded_as_those_of_a_whole_one(chun
     before = container.resident_memory()
     refused = await bench.answer(np.ones((60_000, 1), np.float32))
     assert isinstance(refused, TooLarge)
-    assert "16 MiB that there are for them" in str(refused)
+    assert "take 229 MiB, and there are 30 MiB for outputs" in str(refused)
     assert container.resident_memory() - before < 120 * MIB
     assert isinstance(await bench.answer(np.ones((1000, 1), np.float32)), list)
     await bench.pool.close()
@@ -250,7 +258,114 @@ def test_small_runs_leave_large_ones_their_memory(start: Any, tmp_path: Path) ->
 
 def test_an_answer_that_is_not_sent_yet_keeps_no_run_from_its_memory(tmp_path: Path) -> None:
     """Outputs lay in the arena until they were sent: clients that read slowly had the runs of all others refused."""
-    engine = OnnxRuntimeEngine(expanded(tmp_path), Threads(), shares=SHARES)
+    shares = Shares(runs=32 * MIB, outputs=128 * MIB, bodies=32 * MIB)
+    engine = OnnxRuntimeEngine(expanded(tmp_path), Threads(), shares=shares)
     feeds = {"x": np.ones(1, np.float32), "shape": np.array([24 * MIB // 4])}
-    unsent = [engine.run(None, feeds) for _ in range(4)]
+    unsent = [engine.memory.kept(engine.run(None, feeds)) for _ in range(4)]
     assert [len(y) for [y] in unsent] == [24 * MIB // 4] * 4
+
+
+class Reader(threading.Thread):
+    """A client that asks for answers of 60 to 80 MB; it reads them, or, `stalled`, reads none that it gets."""
+
+    def __init__(self, port: int, *, stalled: bool) -> None:
+        super().__init__(daemon=True)
+        self.statuses: list[int] = []
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+        self._stalled = stalled
+        self._response: http.client.HTTPResponse | None = None
+
+    def close(self) -> None:
+        """Hangs up, when it has had its answers."""
+        self.join()
+        self._connection.close()
+        if self._response is not None:
+            self._response.close()
+
+    def run(self) -> None:
+        for rows in range(15_000, 20_000, 500):
+            data = np.ones(rows, np.float32).tobytes()
+            parameters = {"binary_data_size": len(data)}
+            tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 1], "parameters": parameters}
+            text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+            headers = {"Inference-Header-Content-Length": str(len(text))}
+            self._connection.request("POST", "/v2/models/m/infer", text + data, headers)
+            self._response = self._connection.getresponse()
+            self.statuses.append(self._response.status)
+            if self._stalled and self._response.status == 200:
+                return
+            while self._response.read(1 << 20):
+                pass
+
+
+@pytest.mark.parametrize("clients", [5, 40])
+def test_many_large_answers_take_no_more_memory_than_there_is(start: Any, tmp_path: Path, clients: int) -> None:
+    """Five such clients took a pod of 512 MB to 780: what waited for the loop, or was put together, was uncharged."""
+    runtime = start("--memory", "512Mi", "--cpus", "2", model=str(wide(tmp_path)))
+    readers = [Reader(runtime.port, stalled=False) for _ in range(clients)]
+    for reader in readers:
+        reader.start()
+    while any(reader.is_alive() for reader in readers):
+        assert runtime.infer([[1.0]])[0] in {200, 503}
+    for reader in readers:
+        reader.close()
+    assert highest_mb(runtime.process.pid) < 512
+    statuses = [status for reader in readers for status in reader.statuses]
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) > 0
+    assert runtime.infer([[1.0]])[0] == 200
+
+
+def test_clients_that_do_not_read_keep_no_small_answer_from_others(start: Any, tmp_path: Path) -> None:
+    runtime = start("--memory", "512Mi", "--no-calibrate", "--cpus", "2", model=str(wide(tmp_path)))
+    readers = [Reader(runtime.port, stalled=True) for _ in range(5)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    statuses = [status for reader in readers for status in reader.statuses]
+    assert 200 in statuses
+    assert 503 in statuses
+    for _ in range(20):
+        assert runtime.infer([[1.0]] * 50)[0] == 200, "200 KB, which is charged"
+    for reader in readers:
+        reader.close()
+    assert highest_mb(runtime.process.pid) < 512
+
+
+def test_an_output_is_charged_until_nobody_looks_at_it() -> None:
+    memory = OutputMemory(16 * MIB)
+    whole = np.ones((4, MIB), np.uint8)
+    [kept] = memory.kept([whole[:]])
+    assert kept.base is None
+    assert memory.held == 4 * MIB
+    rows = [kept[i : i + 1] for i in range(4)]
+    del kept
+    view = memoryview(rows.pop())
+    rows.clear()
+    assert memory.held == 4 * MIB, "a slice of it is there"
+    del view
+    assert memory.held == 0
+
+
+def test_outputs_that_nobody_reads_leave_room_for_smaller_ones() -> None:
+    memory = OutputMemory(16 * MIB)
+    unread = memory.kept([np.ones(15 * MIB, np.uint8)[:]])
+    with pytest.raises(Shed):
+        memory.kept([np.ones(2 * MIB, np.uint8)[:]])
+    assert len(memory.kept([np.ones(MIB, np.uint8)[:]])) == 1
+    with pytest.raises(TooLarge, match=r"resources\.memory"):
+        memory.kept([np.ones(16 * MIB, np.uint8)[:]])
+    del unread
+    assert memory.held == 0
+
+
+def test_an_output_waits_on_a_workers_thread_for_others_to_be_sent() -> None:
+    memory = OutputMemory(16 * MIB)
+    unread = memory.kept([np.ones(12 * MIB, np.uint8)[:]])
+    found: list[int] = []
+    worker = threading.Thread(target=lambda: found.append(len(memory.kept([np.ones(8 * MIB, np.uint8)[:]]))))
+    worker.start()
+    del unread
+    worker.join()
+    assert found == [1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from corefit_core.batching import Line
 from corefit_core.errors import DeadlineExceeded, Shed
+from corefit_runtime.memory.outputs import OutputMemory
 from corefit_runtime.pool import run_times
 from corefit_runtime.pool.jobs import Job
 from corefit_runtime.pool.limits import Limits
@@ -24,7 +25,7 @@ from corefit_runtime.telemetry.meter import Meter
 class Doubler:
     """Doubles its rows; can be held, and refuses negative numbers."""
 
-    shares = None
+    memory = OutputMemory()
 
     def __init__(self) -> None:
         self.gate = threading.Event()

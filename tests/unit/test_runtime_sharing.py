@@ -8,6 +8,7 @@ import pytest
 from unit.test_runtime_pool import Bench, FakeModel, limits
 
 from corefit_runtime.calibration.calibrate import Findings
+from corefit_runtime.memory.outputs import OutputMemory
 from corefit_runtime.pool.model import CHECKED_AT_FIRST, CHECKED_EVERY, CHECKED_FIRST
 from corefit_runtime.serving import loading
 
@@ -16,7 +17,7 @@ class Filter:
     """A model that does something to rows that it should not; as one whose graph can't show it."""
 
     inputs = outputs = ()
-    shares = None
+    memory = OutputMemory()
 
     def __init__(self, change: Callable[[Any], Any], after: int = 0) -> None:
         self.change = change

@@ -21,10 +21,12 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         runs: what all runs of the model together may allocate.
-        bodies: what requests and unsent answers together may hold.
+        outputs: what large outputs together may hold, from the end of a run until their clients have read them.
+        bodies: what requests, what is made of them, and answers in JSON together may hold.
     """
 
     runs: int
+    outputs: int
     bodies: int
 
 
@@ -38,9 +40,8 @@ def shares(limit: int, base: int, *, large_rows: bool = False) -> Shares:
     """
     free = max(0, limit - base)
     runs = int(free * LARGE) if large_rows else free // PARTS
-    rest = free - runs if large_rows else free - 2 * runs
-    bodies = rest // 2 if large_rows else rest
-    return Shares(runs=max(LEAST_RUNS, runs), bodies=max(LEAST_BODIES, bodies))
+    rest = max(LEAST_BODIES, (free - runs) // 2)
+    return Shares(runs=max(LEAST_RUNS, runs), outputs=rest, bodies=rest)
 
 
 def cut_to(elements: int) -> int:

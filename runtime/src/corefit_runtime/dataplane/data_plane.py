@@ -93,12 +93,13 @@ class DataPlane:
         Raises:
             Shed: it can't be answered in time.
         """
-        caller, codec = request.caller, servable.codec
+        caller, codec, memory = request.caller, servable.codec, servable.model.engine.memory
         seconds = self._seconds(form, request.timeout_s)
 
         def finish(outputs: list[Any]) -> Any:
             self._answers.take(caller, codec.weight(form, outputs), self._decoder.max_memory)
-            return request.render(*codec.render(form, outputs))
+            charged = memory.charged(codec.sent(form, outputs)) if memory.held else 0
+            return request.render(*codec.render(form, outputs), charged)
 
         def deliver(answer: Any) -> None:
             if isinstance(answer, Exception):

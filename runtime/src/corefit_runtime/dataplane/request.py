@@ -61,8 +61,11 @@ class InferenceRequest(Protocol):
     aligned: bool
     coding: Coding | None
 
-    def render(self, json_length: int | None, pieces: Pieces) -> Any:
-        """What is sent of an answer with so many bytes of JSON (None: all of it is), from its pieces; on any thread."""
+    def render(self, json_length: int | None, pieces: Pieces, charged: int) -> Any:
+        """What is sent of an answer with so many bytes of JSON (None: all of it is), from its pieces; on any thread.
+
+        Of the pieces, `charged` bytes are charged elsewhere for as long as they are there.
+        """
 
     def reply(self, answer: Any) -> None:
         """Sends that, or the error; on the event loop, at most once."""

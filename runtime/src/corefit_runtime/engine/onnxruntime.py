@@ -24,6 +24,7 @@ from corefit_core.memory import Shares
 from corefit_runtime.engine import locales
 from corefit_runtime.engine.types import Origin, Threads
 from corefit_runtime.memory import container
+from corefit_runtime.memory.outputs import OutputMemory
 from corefit_runtime.tensors import datatypes
 from corefit_runtime.tensors.tensor_spec import Tensors, TensorSpec
 
@@ -46,8 +47,6 @@ _REGISTERING: Final = threading.Lock()
 """Of the allocator that onnxruntime keeps for the whole process: a session takes the one that is there when it is made,
 and keeps it."""
 MIB: Final = 1 << 20
-LEFT_INSIDE: Final = 65_536
-"""Bytes of an output up to which it stays in the arena until it is sent: a copy of more takes 5 us and longer."""
 AS_REQUESTED: Final = 1
 """How an arena grows: by what a run asks for. By powers of two, the other way, it is full when it is half used."""
 _SAID: Final = {"stod": "a string is not a number", "stoll": "a string is not an integer"}
@@ -63,6 +62,7 @@ class OnnxRuntimeEngine:
         source: what people know the file by.
         trace: where the time of each operator is written to, its beginning; None: nowhere.
         shares: of the pod's memory; None: there is no limit.
+        outputs: where large outputs are charged; None: to a new account of the size that `shares` says.
 
     Attributes:
         backend, platform: as Triton names them.
@@ -89,9 +89,11 @@ class OnnxRuntimeEngine:
         trace: Path | None = None,
         source: str = "",
         shares: Shares | None = None,
+        outputs: OutputMemory | None = None,
     ) -> None:
         self.origin = origin
         self.shares = shares
+        self.memory = outputs or OutputMemory(shares.outputs if shares is not None else None)
         self.starved = False
         self._source = source or origin.name
         self.threads = threads
@@ -152,7 +154,7 @@ class OnnxRuntimeEngine:
                 self.starved = True
                 raise TooLarge(self._needs(text)) from error
             raise InvalidInput(f"the model can't take this input: {text}{self._hint(feeds)}") from error
-        return outputs if self.shares is None else [_outside(output) for output in outputs]
+        return outputs
 
     def run_afresh(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
         """As `run`, once the arena has let go of what is unused: it keeps a region for each size that it lacked.
@@ -209,13 +211,15 @@ class OnnxRuntimeEngine:
 
     def with_threads(self, threads: Threads) -> "OnnxRuntimeEngine":
         """The same model in a new session."""
-        engine = OnnxRuntimeEngine(self.origin, threads, source=self._source, shares=self.shares)
+        engine = OnnxRuntimeEngine(self.origin, threads, source=self._source, shares=self.shares, outputs=self.memory)
         engine.notes = {**self.notes, **engine.notes}
         return engine
 
     def traced(self, trace: Path) -> "OnnxRuntimeEngine":
         """The same model in a new session that writes down the time of each operator."""
-        return OnnxRuntimeEngine(self.origin, self.threads, trace=trace, source=self._source, shares=self.shares)
+        return OnnxRuntimeEngine(
+            self.origin, self.threads, trace=trace, source=self._source, shares=self.shares, outputs=self.memory
+        )
 
     def with_shares(self, shares: Shares) -> "OnnxRuntimeEngine":
         """The same model in a new session with other shares of the memory."""
@@ -230,11 +234,6 @@ class OnnxRuntimeEngine:
             return written.read_bytes()
         finally:
             written.unlink()
-
-
-def _outside(output: datatypes.Array) -> datatypes.Array:
-    """An output that doesn't lie in the arena: a client that reads slowly would keep the room of runs for it."""
-    return output if output.flags.owndata or output.nbytes <= LEFT_INSIDE else output.copy()
 
 
 def quiet() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from corefit_core.memory import Shares
+from corefit_runtime.memory.outputs import OutputMemory
 from corefit_runtime.tensors.datatypes import Array
 from corefit_runtime.tensors.tensor_spec import Tensors, TensorSpec
 
@@ -45,6 +46,7 @@ class Engine(Protocol):
         platform: the engine and the format, as Triton names its platforms.
         threads: how it computes.
         shares: of the pod's memory; None: there is no limit.
+        memory: of large outputs.
         base: bytes that the process took when the session had been made, before its first run.
         starved: whether a run has found no memory.
         inputs: what a run needs.
@@ -57,6 +59,7 @@ class Engine(Protocol):
     platform: str
     threads: Threads
     shares: Shares | None
+    memory: OutputMemory
     base: int
     starved: bool
     inputs: tuple[TensorSpec, ...]
@@ -66,6 +69,8 @@ class Engine(Protocol):
 
     def run(self, names: list[str] | None, feeds: Tensors) -> list[Array]:
         """The named outputs (None: all of them) for these inputs; many threads may call it at once.
+
+        They may lie in the memory of runs: `memory.kept` gives others.
 
         Raises:
             InvalidInput: the model can't take these inputs.

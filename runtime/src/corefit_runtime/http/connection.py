@@ -253,7 +253,7 @@ class Connection(asyncio.BufferedProtocol):
         self._patience.expect(LINGER_S)
 
     def _write(self, head: Head | None, response: Response, started_s: float, *, keep_alive: bool) -> int:
-        """Writes the response; returns the bytes of its body."""
+        """Writes the response; returns the bytes of its body that nobody else charges."""
         if self._transport is None:
             return 0
         bare = head is not None and head.method == b"HEAD"
@@ -265,7 +265,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.writelines(pieces)
         if self._server.access is not None:
             self._server.access(head, response.status, time.monotonic() - started_s if head else 0.0)
-        return length
+        return length - response.charged
 
     def _too_late(self) -> None:
         transport = self._transport

@@ -40,17 +40,23 @@ JOIN_BELOW: Final = 16384
 
 @dataclass(slots=True)
 class Response:
-    """A status, a body in pieces (sent without joining them) and further headers."""
+    """A status, a body in pieces (sent without joining them) and further headers.
+
+    Attributes:
+        charged: bytes of the body that are charged elsewhere for as long as they are there.
+    """
 
     status: int = 200
     body: list[bytes | memoryview] = field(default_factory=list)
     content_type: bytes = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    charged: int = 0
 
     @property
     def length(self) -> int:
         """Bytes of the body."""
         return sum(map(len, self.body))
+
 
 
 @dataclass(frozen=True, kw_only=True)

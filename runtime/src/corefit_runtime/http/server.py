@@ -145,7 +145,7 @@ class Server:
 
     def affordable(self, response: Response) -> Response:
         """The response, or, where what is still to be sent to others leaves no room for it, a refusal in its place."""
-        length = response.length
+        length = response.length - response.charged
         if length <= SMALL_ANSWER or self.memory.fits(length):
             return response
         self.refused("memory")

@@ -3,6 +3,7 @@
 Knows neither protocol nor transport: what the answer becomes is the caller's function.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ class Job:
         signature: what those that it may be joined with have in common; None when it may not be.
         batch: rows of a run that it may be joined into.
         weight: elements of one of its rows over those of a row that was measured.
-        output_bytes: of the outputs of its parts so far, where it has several.
+        placed: the outputs of all of it, where parts of it are run: each puts its rows there.
     """
 
     __slots__ = (
@@ -51,8 +52,9 @@ class Job:
         "finish",
         "left",
         "model",
-        "output_bytes",
         "outputs",
+        "placed",
+        "placing",
         "queued",
         "queued_s",
         "results",
@@ -98,12 +100,14 @@ class Job:
         self.waiting = False
         self.closed = False
         self.left = 1
-        self.output_bytes = 0
+        self.placed: Outputs | None = None
+        self.placing = threading.Lock()
         self.results: list[Outputs | Exception | None] = [None]
 
     def let_go(self) -> None:
         """Nobody will run or answer it: what it holds goes, though the queue may hold it for a while."""
         self.feeds = {}
+        self.drop_outputs()
         self.finish = self.deliver = _nothing
 
     def whole(self) -> "Part":
@@ -119,11 +123,14 @@ class Job:
         )
 
     def assembled(self) -> Outputs:
-        """The outputs of all parts, put together in order."""
-        parts = [part for part in self.results if isinstance(part, list)]
-        if len(parts) == 1:
-            return parts[0]
-        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+        """The outputs of all parts, once: the job holds them no longer."""
+        placed, [first, *_] = self.placed, self.results
+        self.drop_outputs()
+        return placed if placed is not None else first if isinstance(first, list) else []
+
+    def drop_outputs(self) -> None:
+        """What has come of it so far is not wanted any more."""
+        self.placed, self.results = None, []
 
 
 def _nothing(_: object) -> None:
@@ -165,6 +172,23 @@ class Part:
         if self.whole:
             return self.job.feeds
         return {name: array[self.start : self.stop] for name, array in self.job.feeds.items()}
+
+    def place(self, outputs: Outputs) -> Outputs:
+        """Puts its outputs among those of the job, for which the first part makes room; returns them there.
+
+        Raises:
+            CorefitError: there is no memory for them.
+            ValueError: those of other parts are of another shape.
+        """
+        job = self.job
+        with job.placing:
+            placed = job.placed = job.placed or job.model.engine.memory.room(outputs, self.rows, job.rows)
+        own = [array[self.start : self.stop] for array in placed]
+        if [array.shape for array in own] != [array.shape for array in outputs]:
+            raise ValueError(f"parts of shapes {[array.shape for array in own]}, {[array.shape for array in outputs]}")
+        for array, output in zip(own, outputs, strict=True):
+            array[...] = output
+        return own
 
 
 def joined_feeds(parts: list[Part]) -> dict[str, Array]:

@@ -11,12 +11,9 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeGuard, TypeVar
 
-import numpy as np
-
 from corefit_core.errors import CorefitError, Shed, TooLarge
-from corefit_core.figures import figure
+from corefit_runtime.memory.outputs import OutputsTooLargeError
 from corefit_runtime.pool.jobs import Job, Outputs, Part, joined_feeds, split_outputs
-from corefit_runtime.pool.model import Model
 from corefit_runtime.rows import comparison
 
 log: Final = logging.getLogger(__name__)
@@ -32,36 +29,9 @@ class AloneError(Exception):
     """The outcome of a part whose request is to be run again, whole."""
 
 
-class OutputsTooLargeError(TooLarge):
-    """The outputs of a request that was cut take more than there is for them: to run it again changes nothing of it."""
-
-
 def lacked_memory(outcome: Outcome) -> TypeGuard[TooLarge]:
     """Whether a run found no memory, so that another try may find some."""
     return isinstance(outcome, TooLarge) and not isinstance(outcome, OutputsTooLargeError)
-
-
-def within(job: Job, outcome: Outcome) -> Outcome:
-    """The outcome of a part of a job, or its refusal where with it the job's outputs take too much. Under the lock."""
-    if len(job.results) == 1 or isinstance(outcome, Exception):
-        return outcome
-    job.output_bytes += _size(outcome)
-    return _too_much(job.model, job.output_bytes) or outcome
-
-
-def _size(outputs: Outputs) -> int:
-    return sum(array.nbytes for array in outputs)
-
-
-def _too_much(model: Model, size: int) -> OutputsTooLargeError | None:
-    """The refusal of outputs of so many bytes that are to be put together, after which they are there twice."""
-    shares = model.engine.shares
-    if shares is None or 2 * size <= shares.runs:
-        return None
-    return OutputsTooLargeError(
-        f"the outputs of this request take more than the {figure(shares.runs / 2 / MIB)} MiB that there are for them: "
-        "send fewer rows, or give the pod more memory (resources.memory, --memory)"
-    )
 
 
 def _nobody() -> bool:
@@ -93,7 +63,21 @@ def run(parts: list[Part], others_run: Callable[[], bool] = _nobody) -> list[Out
     if not model.rows_independent:  # By this run, or by one beside it.
         return _alone(parts)
     model.had_memory()
-    return list(split_outputs(outputs, parts))
+    return _kept(parts, outputs)
+
+
+def _kept(parts: list[Part], outputs: Outputs) -> list[Outcome]:
+    """The outcome of each part, from the outputs of the run that they share: as long as the client reads it."""
+    [first, *others] = parts
+    try:
+        if not first.whole:
+            return [first.place(outputs)]
+        kept = first.job.model.engine.memory.kept(outputs)
+        return [*split_outputs(kept, parts)] if others else [kept]
+    except ValueError:
+        return [AloneError()]
+    except CorefitError as error:
+        return [bare(error) for _ in parts]
 
 
 def _alone(parts: list[Part]) -> list[Outcome]:
@@ -155,6 +139,7 @@ def answer(job: Job) -> Any:
     """The job's answer: its first error, or what `finish` makes of its outputs."""
     failed = next((result for result in job.results if isinstance(result, Exception)), None)
     if failed is not None:
+        job.drop_outputs()
         return failed
     try:
         return job.finish(job.assembled())
@@ -177,26 +162,23 @@ def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> O
     if part.rows < 2 or not part.job.model.rows_independent:
         return _afresh(part)
     part.job.model.lacked_memory(part.elements)
-    outcomes: list[Outputs] = []
     for half in part.halves():
         [outcome] = run([half], others_run)
         if isinstance(outcome, AloneError):
             return error  # Rows are not independent after all, and all of them together find no memory.
         if isinstance(outcome, Exception):
             return outcome
-        outcomes.append(outcome)
-        refusal = _too_much(part.job.model, sum(map(_size, outcomes)))
-        if refusal is not None:
-            return refusal
-    return [np.concatenate(pieces) for pieces in zip(*outcomes, strict=True)]
+    placed = part.job.placed or []  # None where the client has gone meanwhile.
+    return [array[part.start : part.stop] for array in placed]
 
 
 def _afresh(part: Part) -> Outcome:
     """The outcome of a part that found no memory, in an arena that smaller runs have not left in pieces."""
     try:
-        return part.job.model.engine.run_afresh(part.job.outputs, part.feeds())
+        outputs = part.job.model.engine.run_afresh(part.job.outputs, part.feeds())
     except Exception as error:  # noqa: BLE001 - whatever it was
         return bare(error)
+    return _kept([part], outputs)[0]
 
 
 def again(part: Part, refusal: TooLarge, others_run: Callable[[], bool], wait: Callable[[], None]) -> Outcome:
@@ -233,4 +215,4 @@ def attempt(part: Part, others_run: Callable[[], bool] = _nobody) -> Outcome:
         log.exception("a run failed")
         return bare(error)
     job.model.had_memory()
-    return outputs
+    return _kept([part], outputs)[0]

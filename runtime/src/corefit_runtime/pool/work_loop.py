@@ -136,9 +136,7 @@ class WorkLoop:
                 part.job.busy_s += ran_s * share
                 part.job.computed_s += computed_s * share
             ready = [
-                part.job
-                for part, outcome in zip(parts, outcomes, strict=True)
-                if self._schedule.settle(part, runs.within(part.job, outcome))
+                part.job for part, outcome in zip(parts, outcomes, strict=True) if self._schedule.settle(part, outcome)
             ]
         for job in ready:
             if any(isinstance(result, runs.AloneError) for result in job.results):
@@ -161,6 +159,7 @@ class WorkLoop:
     def _run_whole(self, worker: Worker, job: Job) -> None:
         """Runs a request again that was cut, whole: a part of it failed, or showed that rows are not independent."""
         start, computing = time.monotonic(), time.thread_time()
+        job.drop_outputs()
         whole = [job.whole()]
         outcomes = runs.run(whole, partial(self._workers.others_run, worker))
         job.results = [*self._once_there_is_memory(worker, whole, outcomes)]

@@ -26,11 +26,11 @@ class RestRequest:
         self.aligned = not exchange.head.chunked
         self.coding: Coding | None = compression.ContentCoding(headers.encoding) if headers.encoding else None
 
-    def render(self, json_length: int | None, pieces: Pieces) -> Response:
+    def render(self, json_length: int | None, pieces: Pieces, charged: int) -> Response:
         """The response with such an answer."""
         if json_length is None:
             return compression.compressed(Response(200, pieces), self._accepts)
-        return Response(200, pieces, OCTETS, [(HEADER_LENGTH, b"%d" % json_length)])
+        return Response(200, pieces, OCTETS, [(HEADER_LENGTH, b"%d" % json_length)], charged)
 
     def reply(self, answer: Response | Exception) -> None:
         """Sends it."""

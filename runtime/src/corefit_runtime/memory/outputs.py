@@ -1,0 +1,106 @@
+"""The memory of large outputs: charged before it is taken, and until nobody looks at it any more. From any thread."""
+
+import threading
+import weakref
+from typing import Final
+
+import numpy as np
+
+from corefit_core.errors import Shed, TooLarge
+from corefit_core.figures import figure
+from corefit_runtime.tensors.datatypes import Array
+
+SMALL: Final = 65_536
+"""Bytes of an output up to which it is not charged: to copy and to charge more takes 5 us and longer."""
+MEDIUM: Final = 1 << 20
+RESERVED: Final = 16
+"""Of the memory, larger outputs leave a sixteenth to those up to 1 MiB: clients that don't read have no more of it."""
+WAIT_S: Final = 1.0
+"""Seconds that an output waits for others to be sent. A loopback takes 100 MB in a tenth of one."""
+MIB: Final = 1 << 20
+
+
+class OutputsTooLargeError(TooLarge):
+    """The outputs of one request take more than there is for all: to run it again, or in pieces, changes nothing."""
+
+
+class OutputMemory:
+    """See the module. What refers to an output, a slice of it or a response, keeps its charge.
+
+    Args:
+        limit: bytes; None: there is no limit, nothing is copied or charged.
+
+    Attributes:
+        held: bytes.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.held = 0
+        self._stuck = False  # Nothing was sent while one waited: while clients don't read, no worker waits for them.
+        # An array may end in the middle of what this thread does under the lock.
+        self._changed = threading.Condition(threading.RLock())
+
+    def kept(self, outputs: list[Array]) -> list[Array]:
+        """The outputs of a run, of which the large ones don't lie in the memory of runs any more.
+
+        Raises:
+            OutputsTooLargeError: there could never be room for them.
+            Shed: there is none now.
+        """
+        if self.limit is None:
+            return outputs
+        total = sum(output.nbytes for output in outputs if _moves(output))
+        if not total:
+            return outputs
+        self._take(total)
+        return [self._charged(output.copy()) if _moves(output) else output for output in outputs]
+
+    def room(self, outputs: list[Array], count: int, rows: int) -> list[Array]:
+        """Room for outputs of so many rows, of which these are `count`; raises as `kept`."""
+        shapes = [(rows, *output.shape[1:]) for output in outputs]
+        sizes = [output.nbytes // count * rows for output in outputs]
+        whole = [np.empty(shape, output.dtype) for shape, output in zip(shapes, outputs, strict=True)]
+        if self.limit is not None:
+            self._take(sum(size for size in sizes if size > SMALL))
+            whole = [self._charged(array) if array.nbytes > SMALL else array for array in whole]
+        return whole
+
+    def charged(self, outputs: list[Array]) -> int:
+        """Bytes of these outputs that are charged here."""
+        return 0 if self.limit is None else sum(output.nbytes for output in outputs if output.nbytes > SMALL)
+
+    def _take(self, count: int) -> None:
+        most = self.limit or 0
+        if count > MEDIUM:
+            most -= most // RESERVED
+        if count > most:
+            raise OutputsTooLargeError(_too_large(count, most))
+        on_loop = threading.current_thread() is threading.main_thread()  # Which must not wait, and frees by going on.
+        with self._changed:
+            wait_s = 0 if on_loop or self._stuck else WAIT_S
+            if not self._changed.wait_for(lambda: self.held + count <= most, wait_s):
+                self._stuck = self._stuck or wait_s > 0
+                raise Shed("answers of other requests leave no memory for this one", cause="memory", retry_after_s=1.0)
+            self.held += count
+
+    def _charged(self, array: Array) -> Array:
+        weakref.finalize(array, self._give_back, array.nbytes).atexit = False
+        return array
+
+    def _give_back(self, count: int) -> None:
+        with self._changed:
+            self.held -= count
+            self._stuck = False
+            self._changed.notify_all()
+
+
+def _moves(output: Array) -> bool:
+    return output.nbytes > SMALL and not output.flags.owndata
+
+
+def _too_large(count: int, limit: int) -> str:
+    return (
+        f"the outputs of this request take {figure(count / MIB)} MiB, and there are {figure(limit / MIB)} MiB for "
+        "outputs: send fewer rows, ask for fewer outputs, or give the pod more memory (resources.memory, --memory)"
+    )
