@@ -369,3 +369,24 @@ def test_an_output_waits_on_a_workers_thread_for_others_to_be_sent() -> None:
     del unread
     worker.join()
     assert found == [1]
+
+
+def test_a_try_that_failed_halfway_leaves_nothing_in_the_answer(engine: OnnxRuntimeEngine) -> None:
+    """The room that it had made for all rows was taken for the answer: of its second half nothing had been written."""
+    model = Model(engine, name="m", version="1", sha256="")
+    model.allow_sharing(True)
+    job = job_of(model, rows(8, 100), lambda _: None)
+    whole, lacks = engine.run, [(8, 1.0), (4, 5.0)]
+
+    def run(names: list[str] | None, feeds: Any) -> Any:
+        x = feeds["x"]
+        if (len(x), float(x[0, 0])) in lacks:
+            lacks.remove((len(x), float(x[0, 0])))
+            raise TooLarge("others have it")
+        return whole(names, feeds)
+
+    engine.run = run  # type: ignore[method-assign]
+    failed = runs.attempt(job.whole(), lambda: not lacks)
+    assert isinstance(failed, TooLarge), "its second half found no memory while another worker ran"
+    job.results = [*runs.run([job.whole()])]
+    assert [float(y) for y in runs.answer(job)[0].ravel()] == pytest.approx(sums(8, 100), rel=1e-2)

@@ -124,9 +124,10 @@ class Job:
 
     def assembled(self) -> Outputs:
         """The outputs of all parts, once: the job holds them no longer."""
-        placed, [first, *_] = self.placed, self.results
+        placed, [first, *others] = self.placed, self.results
         self.drop_outputs()
-        return placed if placed is not None else first if isinstance(first, list) else []
+        # What a try that failed has placed is not all of it: what counts is the result, of which `placed` may be made.
+        return placed if others and placed is not None else first if isinstance(first, list) else []
 
     def drop_outputs(self) -> None:
         """What has come of it so far is not wanted any more."""

@@ -162,14 +162,23 @@ def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> O
     if part.rows < 2 or not part.job.model.rows_independent:
         return _afresh(part)
     part.job.model.lacked_memory(part.elements)
-    for half in part.halves():
-        [outcome] = run([half], others_run)
-        if isinstance(outcome, AloneError):
-            return error  # Rows are not independent after all, and all of them together find no memory.
-        if isinstance(outcome, Exception):
-            return outcome
+    failed = _failed_half(part, others_run)
+    if failed is not None:
+        if part.whole:
+            part.job.placed = None
+        # Rows are not independent after all, and all of them together find no memory?
+        return error if isinstance(failed, AloneError) else failed
     placed = part.job.placed or []  # None where the client has gone meanwhile.
     return [array[part.start : part.stop] for array in placed]
+
+
+def _failed_half(part: Part, others_run: Callable[[], bool]) -> Exception | None:
+    """Runs a part in halves, each of which is placed among the job's outputs; returns what the first failed with."""
+    for half in part.halves():
+        [outcome] = run([half], others_run)
+        if isinstance(outcome, Exception):
+            return outcome
+    return None
 
 
 def _afresh(part: Part) -> Outcome:
