@@ -58,7 +58,6 @@ class Response:
         return sum(map(len, self.body))
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class HttpLimits:
     """What a client may cost. Sizes in bytes, times in seconds."""

@@ -2,14 +2,14 @@
 
 import threading
 import weakref
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from corefit_core.errors import Shed, TooLarge
 from corefit_core.figures import figure
-from corefit_runtime.tensors.datatypes import Array
 
+Array = np.ndarray[Any, Any]
 SMALL: Final = 65_536
 """Bytes of an output up to which it is not charged: to copy and to charge more takes 5 us and longer."""
 MEDIUM: Final = 1 << 20
