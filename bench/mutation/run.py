@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.mutation import warm
-from bench.mutation.tests import PACKAGE, SLOW, Tests, module_name
+from bench.mutation.tests import PACKAGE, Tests, module_name
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.ast.ast_query import ASTQuery
 from cosmic_ray.mutating import mutate_code
@@ -120,8 +120,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     if options.again:
         shutil.copytree(ROOT / "tests", copy / "tests", dirs_exist_ok=True)
     chosen = sampled(mutants(copy, set(options.module)), options.sample, options.seed)
-    others = () if not options.module or "recommender" in options.module else ("recommender",)
-    tests = Tests(copy, (*SLOW, *others))
+    tests = Tests(copy)
     done: dict[str, dict[str, Any]] = {}
     for line in log.read_text().splitlines() if log.exists() else []:
         done[json.loads(line)["mutant"]] = json.loads(line)

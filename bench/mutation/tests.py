@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 from collections import defaultdict
 from functools import cached_property
 from itertools import chain
@@ -14,9 +13,8 @@ from bench.mutation import warm
 PACKAGE: Final = "core/src/corefit_core"
 SLOW: Final = ("simulate", "bench_", "documented", "demo", "runtime_")
 """Of the files of tests/unit that import core, these take long, for what they test of core."""
-QUICK_S: Final = 30.0
+QUICK_S: Final = 10.0
 """CPU seconds of tests that one mutant meets, as long as they take without it."""
-_CORE: Final = re.compile(r"^\s*(from|import) corefit_core", re.MULTILINE)
 SLOWER: Final = 5
 """A mutant whose tests take so many times the CPU that they take without it never ends."""
 START_S: Final = 30.0
@@ -26,21 +24,51 @@ START_S: Final = 30.0
 class Tests:
     """The quick tests: which line each runs, and how long it takes.
 
-    Each file of tests is run once for it, and is not run again as long as it stays as it is.
+    Each file of tests is run once for it, when it is first needed, and not again as long as it stays as it is.
 
     Args:
         copy: the tree, without a mutation.
-        leave_out: parts of names of files that are not run.
     """
 
-    def __init__(self, copy: Path, leave_out: tuple[str, ...]) -> None:
+    def __init__(self, copy: Path) -> None:
         self._copy = copy
         self._seconds: dict[str, float] = {}
         self._lines: dict[Path, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
-        for file in _files(copy, leave_out):
-            self._add(file)
+        self._files = _files(copy)
+        self._mapped: set[str] = set()
 
-    def _add(self, file: str) -> None:
+    def of(self, module: str, row: int) -> list[str]:
+        """The tests that run a line, the quickest first, for `QUICK_S` seconds.
+
+        First come those of files that import its module; where none of them runs it, those of files that import
+        something of its package; then all. Where no test runs the line, those count that run its function. A line that
+        the import runs (a constant, a default) belongs to no test: it meets those that run something of its module, or
+        of a module that imports it.
+        """
+        name = module_name(module)
+        for near in (name, name.rpartition(".")[0]):
+            importing = [file for file, names in self._files.items() if _below(names, near)]
+            chosen = self._quick(self._running(module, row, importing))
+            if chosen:
+                return chosen
+        return self._quick(self._running(module, row, list(self._files)))
+
+    def _running(self, module: str, row: int, files: list[str]) -> set[str]:
+        for file in files:
+            self._map(file)
+        path = self._copy / PACKAGE / module
+        lines, span = self._lines[path], _function(path, row)
+        if span is None:
+            running = [self._all_of(path), *map(self._all_of, self._importers(module))]
+        else:
+            running = [lines[row], {*chain.from_iterable(lines[line] for line in span)}]
+        of_files = ({name for name in names if name.split("::", 1)[0] in files} for names in running)
+        return next((names for names in of_files if names), set())
+
+    def _map(self, file: str) -> None:
+        if file in self._mapped:
+            return
+        self._mapped.add(file)
         folder = self._copy / "maps" / Path(file).stem
         modules, tests = folder / "modules.json", (self._copy / file).read_text()
         if not modules.exists() or (folder / "tests.py").read_text() != tests:
@@ -55,31 +83,18 @@ class Tests:
             for row, names in lines.items():
                 self._lines[Path(path)][int(row)].update(name for name in names if name)
 
-    def of(self, module: str, row: int) -> list[str]:
-        """The tests that run a line, the quickest first, for `QUICK_S` seconds.
-
-        Where no test runs it, those that run its function. A line that the import runs (a constant, a default) belongs
-        to no test: it meets those that run its module, then those of modules that import it, then all.
-        """
-        path = self._copy / PACKAGE / module
-        lines = self._lines[path]
-        span = _function(path, row)
-        if span is None:
-            return self._quick([self._all_of(path), *map(self._all_of, self._importers(module)), {*self._seconds}])
-        return self._quick([lines[row] or {*chain.from_iterable(lines[line] for line in span)}])
-
     def limit(self, tests: list[str]) -> float:
         """The CPU seconds after which a run of these never ends."""
         return START_S + SLOWER * sum(self._seconds[name] for name in tests)
 
-    def _quick(self, ranks: list[set[str]]) -> list[str]:
-        chosen: dict[str, float] = {}
-        for names in ranks:
-            for name in sorted(names & self._seconds.keys() - chosen.keys(), key=self._seconds.__getitem__):
-                if sum(chosen.values()) + self._seconds[name] > QUICK_S:
-                    break
-                chosen[name] = self._seconds[name]
-        return list(chosen)
+    def _quick(self, tests: set[str]) -> list[str]:
+        chosen, total = [], 0.0
+        for name in sorted(tests & self._seconds.keys(), key=self._seconds.__getitem__):
+            total += self._seconds[name]
+            if chosen and total > QUICK_S:
+                break
+            chosen.append(name)
+        return chosen
 
     def _all_of(self, path: Path) -> set[str]:
         return {*chain.from_iterable(self._lines[path].values())}
@@ -98,9 +113,19 @@ def module_name(module: str) -> str:
     return ".".join(("corefit_core", *Path(module).with_suffix("").parts)).removesuffix(".__init__")
 
 
-def _files(copy: Path, leave_out: tuple[str, ...]) -> list[str]:
-    found = [path for path in sorted((copy / "tests/unit").glob("test_*.py")) if _CORE.search(path.read_text())]
-    return [str(path.relative_to(copy)) for path in found if not any(name in path.name for name in leave_out)]
+def _files(copy: Path) -> dict[str, set[str]]:
+    """The files of tests, each with what it imports of core."""
+    found = {}
+    for path in sorted((copy / "tests/unit").glob("test_*.py")):
+        names = {name for name in _imported(path) if name.startswith("corefit_core.")}
+        if names and not any(slow in path.name for slow in SLOW):
+            found[str(path.relative_to(copy))] = names
+    return found
+
+
+def _below(names: set[str], near: str) -> bool:
+    """Whether one of the names is this module, or in it where it is a package; the root is no package of its own."""
+    return near != "corefit_core" and any(f"{name}.".startswith(f"{near}.") for name in names)
 
 
 def _function(path: Path, row: int) -> range | None:
