@@ -73,10 +73,14 @@ def replay(seed: int, startup_s: float, work_s: float, window_s: float = 30.0) -
     return rounds
 
 
-@pytest.mark.parametrize("work_s", [0.010, 0.014])
+@pytest.mark.parametrize("work_s", [0.010, 0.014, 0.016])
 @pytest.mark.parametrize("startup_s", [3.0, 8.0])
 def test_what_people_set_as_thirty_seconds_is_thirty_seconds(work_s: float, startup_s: float) -> None:
-    """Replicas once stayed for 150 s: a mean of 15 minutes was chosen that had seen two, most of them the peak."""
+    """Replicas once stayed for 150 s: a mean of 15 minutes was chosen that had seen two, most of them the peak.
+
+    With 16 ms of CPU a request one pod is 51 % busy after the fall. Chance raises the mean of 5 s by up to a third.
+    A quarter more than that, and a standard error more still, held the second pod for 53 s.
+    """
     for seed in range(10):
         rounds = replay(seed, startup_s, work_s)
         assert max(r.replicas for r in rounds) > 1
@@ -162,8 +166,7 @@ class World:
         )
         # Whole requests are counted, so that a load wavers by one a round and pod.
         erlangs += self.replicas * SERVICE_S / ROUND_S
-        noise = service.noise(prediction_errors.BEYOND * erlangs, spans.FAST_S)
-        highest = self.state.slo.correction * (prediction_errors.BEYOND * erlangs + noise)
+        highest = self.state.slo.correction * prediction_errors.BEYOND * erlangs
         allowed = error_budget.LEAST * error_budget.allowed(self.policy)
         return queueing.pods_needed(highest, ((1.0, 1.0),), service, allowed, 100)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corefit_core.histogram import Histogram
-from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide
+from corefit_core.recommender import Decision, Observation, PodObservation, Policy, State, decide, spans
 from corefit_core.report import Counters, ModelIdentity, PlanInForce, Report
 from corefit_core.sizing import Objective
 
@@ -89,6 +89,16 @@ def test_a_replica_that_does_no_more_goes_and_is_not_tried_again_soon() -> None:
     assert decisions[-1].replicas == 1
     assert decisions[-1].reason == "Saturated"
     assert "one more did no more work; it is tried again within two hours" in decisions[-1].message
+
+
+def test_a_trial_ends_with_the_load_that_it_was_for() -> None:
+    """Without a window a trial held its replica for a start-up and 15 s after the clients had gone."""
+    policy = Policy(objective=POLICY.objective, max_replicas=6, down_window_s=0.0, startup_s=STARTUP_S)
+    client = ClosedLoop(1.0, policy)
+    while client.replicas == 1:
+        client.tick()
+    client.wanted = 0.0
+    assert client.run(spans.RECENT_S + 3 * ROUND_S)[-1].replicas == 1
 
 
 def test_at_the_most_replicas_status_says_that_they_are_full() -> None:

@@ -75,6 +75,7 @@ class Demand(NamedTuple):
     Attributes:
         replicas: pods that it needs.
         scale_down: pods that it needs for scaling down.
+        at_once: pods that it may need again within some rounds, if it stays as the last round had it.
         replicas_now: pods that it would need if it stayed as it is.
         highest: the highest load provided for, Erlangs.
         held: what is kept for load that may come back; None where nothing is.
@@ -89,6 +90,7 @@ class Demand(NamedTuple):
     scale_down: int
     replicas_now: int
     highest: float
+    at_once: int = 0
     held: Held | None = None
     withheld: Withheld | None = None
     load: float = 0.0
@@ -152,12 +154,18 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
     at_most = 4 * max(1, policy.max_replicas)
     # A step is seen in its first round, but the mean of a minute takes a minute to follow: until then, what carries the
     # load of the last seconds stays.
-    recent = given.correction * min(given.mean(spans.FAST_S), ceiling)
+    fast = given.mean(spans.FAST_S)
+    recent = given.correction * min(fast, ceiling)
     stays = queueing.pods_needed(recent, SURE, service, need.miss_target, at_most, least=pods, near=pods)
-    least = need.predicted + need.conservative - need.current
+    least = need.predicted + need.noise
+    may_come = prediction_errors.bounded(need.distribution, least, given.correction * ceiling)
     target = error_budget.scale_down_target(policy, given.served, given.horizon_s, given.rate)
-    down = queueing.pods_needed(least, need.distribution, service, target, at_most, least=stays, near=stays)
-    return _explained(given, need, steady, Demand(pods, down, now, 0.0))
+    down = queueing.pods_needed(least + need.silent, may_come, service, target, at_most, least=stays, near=stays)
+    # The means go to the load of the last round within the next ones.
+    last = given.samples[-1].erlangs
+    filled = max(last, min(max(fast, given.mean(spans.SLOW_S)), prediction_errors.BEYOND * max(highest, last)))
+    at_once = queueing.pods_needed(given.correction * filled, SURE, service, need.miss_target, at_most, near=now)
+    return _explained(given, need, steady, Demand(pods, down, now, 0.0, at_once if short is None else 0))
 
 
 def _pods(given: Inputs, need: Requirement, steady: float) -> tuple[int, int]:
@@ -200,12 +208,14 @@ def _requirement(given: Inputs, ceiling: float, short: Surge | None) -> Requirem
     predicted = correction * min(given.forecast.predicted, ceiling)
     span_s = max(spans.FAST_S, min(spans.SLOW_S, given.horizon_s))
     current = correction * min(given.mean(span_s), ceiling)
-    silent = max(0.0, samples[-1].ceiling - samples[-1].erlangs)
+    # Chance is not provided for beyond the ceiling either, which a chance of the last seconds has raised with it.
+    noise = min(NOISE * service.noise(predicted, spans.FAST_S), max(0.0, correction * ceiling - predicted))
     need = Requirement(
         current=current,
         predicted=predicted,
         distribution=prediction_errors.bounded(given.forecast.distribution, predicted, correction * ceiling),
-        conservative=current + silent + NOISE * service.noise(predicted, spans.FAST_S),
+        silent=max(0.0, samples[-1].ceiling - samples[-1].erlangs),
+        noise=noise,
         miss_target=error_budget.scale_up_target(policy, given.served, given.horizon_s, given.seen.replicas),
     )
     if policy.cpu_range is None:

@@ -48,7 +48,7 @@ class Forecast(NamedTuple):
     Attributes:
         predicted: Erlangs when a pod asked for now serves, by the predictor that is used.
         distribution: (weight, load over prediction) of what may come, most load first.
-        recent: Erlangs of the last seconds.
+        recent: Erlangs that are surely there: see `predictors.fallen_to`.
         highest: Erlangs of the highest 15 s of the last quarter of an hour.
         returns: how often in the last hour load came back to where it had been a quarter of an hour before.
     """
@@ -127,7 +127,7 @@ def forecast(policy: Policy, before: ForecastState, known: ServiceState, after: 
     return Forecast(
         predicted=by_each[before.chosen] or by_each[0],
         distribution=prediction_errors.distribution(errors[before.chosen], _most(before), prior),
-        recent=predictors.mean(after.samples, after.samples[-1].at, spans.RECENT_S),
+        recent=predictors.fallen_to(after.samples),
         highest=by_each[predictors.HIGHEST],
         returns=prediction_errors.returns(before.bursts),
     )

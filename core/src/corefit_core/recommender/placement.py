@@ -62,7 +62,8 @@ class Requirement(NamedTuple):
         current: mean load of a start-up.
         predicted: the load when a pod asked for now serves.
         distribution: (weight, load over that) of what may come.
-        conservative: `current`, every silent pod taken as fully busy, and the noise of the measurement.
+        silent: of pods that do not report, each taken as fully busy: more than the others' mean.
+        noise: of the measurement, which scaling down leaves room for.
         miss_target: the share that may miss the objective, by pods.
         cpu_miss_target: that by CPU; this and what follows only where there is a range of it.
         at_resize: the load when a resize asked for now has arrived.
@@ -73,7 +74,8 @@ class Requirement(NamedTuple):
     current: float
     predicted: float
     distribution: Sequence[tuple[float, float]]
-    conservative: float
+    silent: float
+    noise: float
     miss_target: float
     cpu_miss_target: float = 0.0
     at_resize: float = 0.0
@@ -141,9 +143,9 @@ def pods(here: Placement, need: Requirement) -> Pods:
     # A crowd that is here already is not waited for until the means of what is predicted have filled with it.
     crowd = need._replace(predicted=need.step, distribution=SURE)
     predicted = max(predicted, _ahead(len(here.ready), capacity, here.model, crowd, at_most))
-    conservative = _carrying(here, kept, need.conservative, need.miss_target, at_most)
+    scale_down = _carrying(here, kept, need.current + need.silent + need.noise, need.miss_target, at_most)
     replicas = max(current, predicted)
-    return Pods(replicas, max(replicas, conservative))
+    return Pods(replicas, max(replicas, scale_down))
 
 
 def size(here: Placement, need: Requirement, replicas: int) -> Size:

@@ -102,6 +102,11 @@ def mean(samples: Sequence[Sample], now: float, span_s: float) -> float:
     return sum([s.erlangs for s in recent]) / len(recent) if recent else 0.0
 
 
+def fallen_to(samples: Sequence[Sample]) -> float:
+    """The load that is there for sure: the mean of 5 s shows a fall first, and chance lifts the mean of 15 s less."""
+    return min(mean(samples, samples[-1].at, span_s) for span_s in (spans.RECENT_S, spans.FAST_S))
+
+
 def added(blocks: Sequence[Block], samples: Sequence[Sample], now: float) -> tuple[Block, ...]:
     """The blocks with this round in the last of them, without those too old for any predictor."""
     fast, last = mean(samples, now, spans.FAST_S), samples[-1].erlangs

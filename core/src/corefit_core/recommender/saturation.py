@@ -106,6 +106,11 @@ def fallen(before: Work | None, there: There, replicas: int) -> Work | None:
     return before if before is not None and there.now - before.at < spans.FAST_S else None
 
 
-def goes_on(trial: Trial | None, now: float, horizon_s: float) -> bool:
-    """Whether the replica of a trial has not yet had the time to come and to show what it does."""
-    return trial is not None and now - trial.at < horizon_s + spans.FAST_S
+def goes_on(trial: Trial | None, there: There, horizon_s: float) -> bool:
+    """Whether the replica of a trial has not yet had the time to come and to show what it does.
+
+    A trial ends early where the work falls below the one that it began with: the pods of before have idle time then.
+    """
+    if trial is None or there.now - trial.at >= horizon_s + spans.FAST_S:
+        return False
+    return MORE * predictors.fallen_to(there.samples) >= trial.erlangs

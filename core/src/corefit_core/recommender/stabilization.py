@@ -100,7 +100,7 @@ def stabilized(here: Situation, before: WindowState, demand: Demand, known: Tran
     """The replicas within bounds and window, and the state for the next round."""
     needed = demand.replicas if demand.withheld is None else demand.withheld.replicas
     trial = saturation.tried(here.policy, before.trial, before.fell, here.there, needed)
-    if trial is not None and saturation.goes_on(trial, here.now, here.horizon_s):
+    if trial is not None and saturation.goes_on(trial, here.there, here.horizon_s):
         replicas, down = max(demand.replicas, trial.replicas), max(demand.scale_down, trial.replicas)
         demand = demand._replace(replicas=replicas, scale_down=down)
     after = WindowState(
@@ -138,7 +138,7 @@ def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
     if bounded < current:
         return _down(here, after, demand, bounded)
     trial = after.trial
-    if trial is not None and bounded == trial.replicas and saturation.goes_on(trial, here.now, here.horizon_s):
+    if trial is not None and bounded == trial.replicas and saturation.goes_on(trial, here.there, here.horizon_s):
         return Outcome(bounded, "Saturated", demand, tried=True)
     if bounded == current == needed and saturation.full(here.there):
         return Outcome(current, "Saturated", demand)
@@ -155,7 +155,8 @@ def _down(here: Situation, after: WindowState, demand: Demand, bounded: int) -> 
     if after.known_since is None or now - after.known_since < here.window_s:
         return Outcome(current, "WindowFilling", demand)
     # Without a window this round decides alone, by the same measure: fewer replicas would come back by the same load.
-    highest = max(demand.scale_down, round(window.highest(after.recommendations, now, here.window_s) or 0))
+    highest = round(window.highest(after.recommendations, now, here.window_s) or 0)
+    highest = max(demand.scale_down, demand.at_once, highest)
     target = min(current, max(bounded, min(here.policy.max_replicas, highest)))
     if target < current:
         return Outcome(target, "LoadDown", demand, highest)
