@@ -1,4 +1,4 @@
-"""A window of timed values and its extremes: the one piece of memory that scaling down rests on.
+"""Timed values of a window and their extremes: scaling down goes by the highest of them.
 
 Values are (time, value) pairs, oldest first. May not know what the values mean, nor read a clock.
 """

@@ -1,4 +1,4 @@
-"""One at a time, among processes: a lock on a file, which the kernel drops with its holder."""
+"""Locks among processes, by a file: the kernel drops one with its holder."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""The command line of each of the cluster's processes, and what the supervisor is told. Pure."""
+"""The command line of each of the cluster's processes, and the supervisor's plan of them. Pure."""
 
 import sys
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Telling a person what takes long: a bar on a terminal, plain lines elsewhere.
+"""Shows a person the progress of what takes long: a bar on a terminal, plain lines elsewhere.
 
 Only prints; what is done and for how long is said by the callers.
 """

@@ -1,4 +1,4 @@
-"""What was worked out for something that comes again and again: a bounded dictionary."""
+"""A bounded cache of what was worked out for a key that comes again and again."""
 
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar

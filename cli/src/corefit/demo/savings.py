@@ -1,4 +1,4 @@
-"""What the run cost in pod-seconds, and what two other ways to run it would have. Pure arithmetic.
+"""The cost of the run in pod-seconds, and the cost of two other ways to run it. Pure arithmetic.
 
 Corefit's figure is measured: the pods that there were, ready or not, second by second. The other two are computed
 for the same load, not run: a fixed number of pods that is enough at the peak, and the Kubernetes HPA on CPU by its

@@ -1,4 +1,4 @@
-"""Where that comes from which is put into pods: an InferenceService in a file, or in the cluster, by kubectl."""
+"""Reads the InferenceService that `corefit inject` goes by: from a file, or from the cluster by kubectl."""
 
 import logging
 import subprocess

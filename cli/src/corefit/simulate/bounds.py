@@ -1,4 +1,4 @@
-"""What could be had at best, each found in hindsight: by a constant, by foresight, by the load of the moment alone.
+"""Policies that know the trace, as bounds for the others: a constant, full foresight, the exact load of the moment.
 
 The trace is at hand, so a plan is made, run, and made again until it costs least while it keeps the objective.
 May not be compared as if anyone could run it.

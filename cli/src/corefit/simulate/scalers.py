@@ -1,4 +1,4 @@
-"""What a scaler sees of the simulated service, plans made beforehand, and what pods a load needs.
+"""The interface of a scaling policy, what it sees of the simulated service, and policies with a plan made beforehand.
 
 May not look inside the fleet's arrays: a scaler sees what its original sees.
 """

@@ -1,4 +1,4 @@
-"""What the structs of the API share. May not do anything else."""
+"""The base class of the API's structs, and the types of fields that they share. May not do anything else."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final

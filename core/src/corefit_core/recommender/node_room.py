@@ -1,4 +1,4 @@
-"""What each pod can be granted in the room that its node has left. May not know of load."""
+"""The CPU that each pod can get from what its node has left. May not know of load."""
 
 import bisect
 from collections import defaultdict

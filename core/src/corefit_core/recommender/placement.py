@@ -1,4 +1,4 @@
-"""The second dimension: CPU of each pod, for services whose policy allows a range.
+"""The CPU of each pod, where a resource gives a range of it: how many pods of which size carry the load.
 
 A resize arrives within a second or so, a pod after its start-up. So CPU follows the load of the moment, as far as
 each node has room, and pods are the fewest that can each still double: then a load that doubles, or the loss of half

@@ -1,4 +1,4 @@
-"""The load of the moment, and where it is when a resize asked for now has arrived: what CPU follows.
+"""The load of the last seconds, and the load when a resize that is asked for now takes effect: CPU follows it.
 
 A mean of seconds takes as many to believe in a step, and one second's count is a guess. So what is expected is the
 mean since the load last rose by more than chance: it is there in the round that shows a step, and known better with

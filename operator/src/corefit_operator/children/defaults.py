@@ -1,4 +1,4 @@
-"""What the operator was configured with, where it enters what it makes. May not read the command line."""
+"""The operator's own configuration, as far as it enters the objects that it makes. May not read the command line."""
 
 import msgspec
 

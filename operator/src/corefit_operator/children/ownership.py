@@ -1,4 +1,4 @@
-"""Whose an object is that has the name of a child, and what to do about one that isn't ours. Pure."""
+"""Whether an object with the name of a child belongs to the resource, and what to do about one that does not. Pure."""
 
 from typing import Final
 

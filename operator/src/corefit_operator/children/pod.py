@@ -1,4 +1,4 @@
-"""What surrounds the containers of Corefit's pods, the runtime's and the balancer's alike. Pure.
+"""What both kinds of pods, the runtime's and the balancer's, have around their containers. Pure.
 
 Their rights, where they may run, how a rollout replaces them, and how many a drain of nodes may take away at once.
 """

@@ -1,4 +1,4 @@
-"""The Service: to the pods or to the balancer, and to which port while some pods are of an earlier version. Pure."""
+"""The Service: whether it sends to the pods or to the balancer, and to which port of older pods. Pure."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Pods that are to be rolled because the operator changed, not their resource: a few resources at a time.
+"""Rolls pods when the operator changed and not their resource: a few resources at a time.
 
 Another version or configuration of the operator may want another pod template. Whoever changed nothing should not see
 all of their services roll at once, and a template that doesn't work stops at the first ones. May not do I/O.

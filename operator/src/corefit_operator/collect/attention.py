@@ -1,4 +1,4 @@
-"""Held requests to pods that may be grown: one whose queue has become long is looked at before its next round.
+"""Long polling of pods that may be grown: the operator looks at once at one whose queue has become long.
 
 A round of a second is most of what a crowd waits for where a resize takes a tenth of that; rounds of less would ask all
 pods for what a few have to say, and hear too few requests to tell a step from chance. May not decide anything.

@@ -1,4 +1,4 @@
-"""One condition as it is said of a resource, before it gets its time. Pure."""
+"""One condition of a resource, before it gets its time of transition. Pure."""
 
 from typing import Literal, NamedTuple
 

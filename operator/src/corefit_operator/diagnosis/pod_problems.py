@@ -1,4 +1,4 @@
-"""What keeps pods from serving, in the words of the one who knows: the pod itself, the kubelet, the scheduler, quota.
+"""Finds what keeps pods from serving, in the words of the pod itself, the kubelet, the scheduler or a quota.
 
 Pure. Says the reason as a CamelCase word for conditions, and in the message what to do about it.
 """

@@ -1,4 +1,4 @@
-"""What the API server says when it doesn't do what it was asked. May not send anything."""
+"""Errors of the API server: what it refuses for good, and what may be tried again. May not send anything."""
 
 from http import HTTPStatus
 from typing import Final

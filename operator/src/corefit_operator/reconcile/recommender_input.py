@@ -1,4 +1,4 @@
-"""What the recommender is given to see: the pods as the view has them, with the newest report of each. Pure."""
+"""What the recommender gets to see: the pods as the view has them, with the newest report of each. Pure."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What size each pod is to have, from the resource, the decision and the pods as they are. Pure.
+"""The size that each pod is to have, from the resource, the decision and the pods as they are. Pure.
 
 A pod starts with what the template says and is left alone until it serves; then it is brought to what is wanted.
 May not ask for anything: that is `resizer`'s.

@@ -1,4 +1,4 @@
-"""The plan that a status shows: what ready pods report, since they have measured; else what follows from the limit."""
+"""The plan that a status shows: the one that ready pods report, else the one that follows from the limit alone."""
 
 from typing import TYPE_CHECKING, Final
 

@@ -1,4 +1,4 @@
-"""Whether somebody else writes a workload's replicas too: unseen, the two would write in turns for ever.
+"""Finds somebody else who writes a workload's replicas too: unseen, the two would write in turns for ever.
 
 Told by the values alone. managedFields don't know: writes of a scale subresource, which is what an HPA and
 `kubectl scale` make, aren't accounted there. May not do I/O.

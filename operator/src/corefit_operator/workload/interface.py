@@ -1,4 +1,4 @@
-"""What a reconcile needs to know of a workload, whatever kind it is: the only names that other packages use.
+"""The interface of a workload, whatever kind it is: the only names that other packages use.
 
 A new kind is a module of this package that has these methods, and a line of `kinds`. Each resource has one workload and
 one scale target: two sets of pods need a list of targets here, in `scale` and in `status.outcome`.

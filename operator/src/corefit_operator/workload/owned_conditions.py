@@ -1,4 +1,4 @@
-"""What is said of the pods of a Deployment that Corefit owns. Pure; may not say more than was found."""
+"""Conditions of pods of a Deployment that Corefit owns. Pure; may not say more than was found."""
 
 from typing import Final
 

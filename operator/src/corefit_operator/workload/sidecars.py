@@ -1,4 +1,4 @@
-"""What a resource of mode Sidecar needs to know of the cluster: is the sidecar offered there, what is to be scaled.
+"""For mode Sidecar: whether the cluster offers the sidecar, and which workload is scaled.
 
 Looks, and keeps the list of names by which `kubectl apply` is warned. May not decide anything.
 """

@@ -1,4 +1,4 @@
-"""What is said of a workload of others that has the runtime as a sidecar. Pure; may not say more than was found."""
+"""Conditions of a workload of others that has the runtime as a sidecar. Pure; may not say more than was found."""
 
 from typing import Final
 

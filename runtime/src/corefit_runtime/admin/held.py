@@ -1,4 +1,4 @@
-"""Questions that wait for their answer to be another one."""
+"""Long polling: requests that are answered when something happens, or after a while."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Measures a model before it serves: how long takes a run. Whether rows are independent: `row_independence`.
+"""Measures how long runs of a model take, before it serves. Whether rows are independent: `row_independence`.
 
 Blocking, on samples or made-up inputs, within a time that is given. Decides nothing, least of all whether the model is
 served: the findings go to sizing and batching.

@@ -1,4 +1,4 @@
-"""Whether the rows of a batch know of each other, measured: only where they don't may requests be cut and joined.
+"""Measures whether the rows of a batch are independent: only then may requests be cut and joined.
 
 Blocking, on inputs that are made up or that the user gives. It finds what a graph's proof (`rows.analysis`) can't: a
 kernel that takes another way for more rows. See docs/decisions/0080-rows-are-proved-measured-and-checked.md.

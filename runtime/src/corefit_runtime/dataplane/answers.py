@@ -1,4 +1,4 @@
-"""Room for answers before they are made, on the threads that make them: JSON is many times larger than its tensor."""
+"""Charges the memory of an answer before a worker makes it: JSON is many times larger than its tensor."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Bytes into tensors off the event loop, within the memory for bodies: what it takes is charged before it is taken.
+"""Decodes large requests off the event loop, and charges the memory that it takes before it takes it.
 
 A body is charged while it is read; what is made of it may be many times larger: gzip expands a thousandfold, a JSON
 number of two bytes is an object of 40.

@@ -1,4 +1,4 @@
-"""Locales that a model names and this machine has not. Only glibc's way of finding them is known here.
+"""Provides locales that a model names and this machine lacks, where glibc looks for them.
 
 onnxruntime's StringNormalizer is part of every text model of skl2onnx. It takes nothing of a locale but how upper and
 lower case go together (towupper and towlower), names en_US.UTF-8 unless the model says otherwise, and refuses to load

@@ -1,1 +1,1 @@
-"""The CPU that the kernel really gives this container. Knows no plan."""
+"""The CPU that the kernel really grants this container. Knows no plan."""

@@ -1,4 +1,4 @@
-"""How long a client may take for what is expected of it. Knows no HTTP."""
+"""The timeouts of one connection: how long the client may take for what it has to do next. Knows no HTTP."""
 
 import asyncio
 import math

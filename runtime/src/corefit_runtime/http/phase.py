@@ -1,4 +1,4 @@
-"""What a connection is at, and what may follow. Knows no sockets and no HTTP."""
+"""The phases of a connection, and which may follow which. Knows no sockets and no HTTP."""
 
 from enum import IntEnum, auto
 from typing import Final

@@ -1,4 +1,4 @@
-"""glibc's malloc, told how a server uses memory: buffers stay between requests, what loading leaves goes back.
+"""Settings of glibc's malloc for a server: buffers stay between requests, what loading leaves goes back.
 
 Knows nothing of what the memory is for. Where the C library has no such functions (musl), nothing happens.
 """

@@ -1,4 +1,4 @@
-"""What a web server or a disk gives instead of a model: encodings that are undone, other files that are recognised."""
+"""Recognises files that are no models (Git LFS pointers, HTML pages, archives), and undoes content encodings."""
 
 import re
 import zlib

@@ -1,4 +1,4 @@
-"""What the queue goes by, and how large its runs are to be: the plan, corrected by what runs take.
+"""The limits of the queue and of the size of runs: from the plan, corrected by what runs take.
 
 Arithmetic only; knows no requests, threads or clocks.
 """

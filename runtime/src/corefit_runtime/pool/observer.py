@@ -1,4 +1,4 @@
-"""Who counts what the pool does."""
+"""The interface by which the pool reports each answered request to the counters."""
 
 from typing import Protocol
 

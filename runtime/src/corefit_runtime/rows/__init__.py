@@ -1,1 +1,1 @@
-"""What is known of the rows of a batch: what a model's graph proves of them. Runs nothing."""
+"""Proves from a model's graph that the rows of a batch are independent. Runs nothing."""

@@ -1,4 +1,4 @@
-"""What products of matrices leave of the rows. See `rows.rules`."""
+"""Rules of matrix products: where the rows of a batch lie in their outputs. See `rows.rules`."""
 
 from collections.abc import Sequence
 from dataclasses import replace

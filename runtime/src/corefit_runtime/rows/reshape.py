@@ -1,4 +1,4 @@
-"""Reshape and Flatten: the same elements in the same order, of which each row keeps its own. See `rows.rules`."""
+"""Rules of Reshape and Flatten: elements keep their order, and each row its own. See `rows.rules`."""
 
 from collections.abc import Sequence
 from dataclasses import replace

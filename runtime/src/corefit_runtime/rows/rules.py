@@ -1,4 +1,4 @@
-"""What operators leave of the rows: for each that is known, where the rows of its outputs lie, given its inputs'.
+"""Rules of ONNX operators: where the rows of a batch lie in their outputs, given where they lie in the inputs.
 
 Operators as in https://onnx.ai/onnx/operators/. A rule returns what is known of its outputs, or raises `MixedError`
 where rows meet. Shape arithmetic is in `rows.shapes`. An operator without a rule is one of which nothing is known.

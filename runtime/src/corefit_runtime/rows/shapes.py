@@ -1,4 +1,4 @@
-"""What operators that change shapes, or compute with them, leave of the rows. See `rows.rules`."""
+"""Rules of operators that change shapes, or compute with them. See `rows.rules`."""
 
 from dataclasses import replace
 from typing import Final

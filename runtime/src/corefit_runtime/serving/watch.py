@@ -1,4 +1,4 @@
-"""Keeps what is served fitting while it serves: the plan to the grant, and the model to its file where that is wanted.
+"""Follows changes while the model serves: plans anew for another grant of CPU, reloads a model file that has changed.
 
 Both are compared with what is in force, not with what was seen last: a change that came while a model was loaded, or
 that could not be followed, is still one at the next look.

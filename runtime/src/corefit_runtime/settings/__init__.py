@@ -1,1 +1,1 @@
-"""What the process is told when it starts: options and environment variables."""
+"""The settings of the process: command-line options and environment variables."""

@@ -1,4 +1,4 @@
-"""What the process is told: options and environment variables as one typed, checked value.
+"""The settings of the process as one typed, checked value, from options and environment variables.
 
 An option wins over its variable (`--objective-ms` over `COREFIT_OBJECTIVE_MS`); a wrong value is refused with
 the option's name before anything starts. May not read anything but the argv and the environment it is given.

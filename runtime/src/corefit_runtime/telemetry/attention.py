@@ -1,4 +1,4 @@
-"""Tells whoever wants to know, once, that requests wait for long: in a long queue, or refused for those that wait."""
+"""Calls whoever listens, once, when requests wait for long: in a long queue, or refused because others wait."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""Keeps the statement of whether CPU beyond the request was there, from what the kernel counts.
+"""Counts the CPU beyond the pod's request: how much the node lent, and how much the pod wanted and did not get.
 
 May not know HTTP, and decides nothing: the reader takes differences of what is stated.
 """

@@ -1,4 +1,4 @@
-"""How what went wrong is told: a warning for what the error tree foresees, a traceback for a fault of Corefit's."""
+"""Logs failures: a warning for what the error tree foresees, a traceback for a fault of Corefit's."""
 
 import logging
 from typing import Final

@@ -1,4 +1,4 @@
-"""What there is to know of a type of condition. Pure."""
+"""The description of a type of condition: its reasons, its value, how it is published. Pure."""
 
 from collections.abc import Callable, Mapping
 

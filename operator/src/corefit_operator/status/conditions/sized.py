@@ -1,4 +1,4 @@
-"""Sized: the plan that the status names, and no other. Pure."""
+"""Sized: why pods have so many workers and threads and such a queue. Pure."""
 
 from typing import Final
 
