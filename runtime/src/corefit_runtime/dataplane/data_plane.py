@@ -82,8 +82,18 @@ class DataPlane:
 
     def infer(self, request: InferenceRequest) -> None:
         """Answers a request of the Open Inference Protocol's bytes, now or later."""
+        servable, body, length = self._published.servable, request.caller.body, request.json_length
         try:
-            self._decode(request)
+            if servable is None:
+                raise Shed(self._readiness.message or "the model is not loaded yet", cause="loading", retry_after_s=1)
+            if request.coding is not None or (length or len(body)) > OFFLOAD_JSON:
+                self._decode_offloaded(servable, request)
+                return
+            form = servable.codec.form(body, length)
+            if len(body) > form.offload_from or (len(body) > OFFLOAD_COPIES and not request.aligned):
+                self._decode_offloaded(servable, request)
+                return
+            self.submit(servable, request, form, feeds(form, body, length))
         except CorefitError as error:
             self._fail(request, error)
 
@@ -158,19 +168,6 @@ class DataPlane:
         elif isinstance(error, InvalidInput):
             self._meter.invalid += 1
 
-    def _decode(self, request: InferenceRequest) -> None:
-        servable, body, length = self._published.servable, request.caller.body, request.json_length
-        if servable is None:
-            raise Shed(self._readiness.message or "the model is not loaded yet", cause="loading", retry_after_s=1)
-        if request.coding is not None or (length or len(body)) > OFFLOAD_JSON:
-            self._decode_offloaded(servable, request)
-            return
-        form = servable.codec.form(body, length)
-        if len(body) > form.offload_from or (len(body) > OFFLOAD_COPIES and not request.aligned):
-            self._decode_offloaded(servable, request)
-            return
-        self.submit(servable, request, form, feeds(form, body, length))
-
     def _decode_offloaded(self, servable: Servable, request: InferenceRequest) -> None:
         full = self._pool.full()
         if full is not None:
@@ -204,4 +201,4 @@ class DataPlane:
     def _answer_error(self, request: InferenceRequest, error: Exception) -> None:
         if not isinstance(error, CorefitError):
             log.error("a request failed: %s", error, exc_info=error)
-        request.reply(error)
+        request.fail(error)

@@ -68,4 +68,7 @@ class InferenceRequest(Protocol):
         """
 
     def reply(self, answer: Any) -> None:
-        """Sends that, or the error; on the event loop, at most once."""
+        """Sends that; on the event loop, at most once."""
+
+    def fail(self, error: Exception) -> None:
+        """Sends the error instead."""

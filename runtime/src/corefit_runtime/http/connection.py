@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from corefit_runtime.http.crowd import Activity
 from corefit_runtime.http.exchange import Exchange
+from corefit_runtime.http.inbox import Inbox
 from corefit_runtime.http.memory import Share
 from corefit_runtime.http.messages import BadHead, Head, Response, rendered
 from corefit_runtime.http.patience import Patience
@@ -48,7 +49,8 @@ class Connection(asyncio.BufferedProtocol):
         self._phase: Phase = RECEIVING
         self._paused = False
         self._share = Share(server.memory)
-        self._reader = RequestReader(server, self._share)
+        self._inbox = Inbox(server.limits.max_header)
+        self._reader = RequestReader(server, self._share, self._inbox)
         self._exchange: Exchange | None = None  # While its phase is HANDLING.
         spread = random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)  # noqa: S311 - no secret
         now_s, limits = server.loop.time(), server.limits
@@ -94,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
             reader.keep(nbytes)
         else:
             self._read(nbytes)
-        if reader.full:
+        if self._inbox.full:
             self._pause_reading()
 
     def pause_writing(self) -> None:
@@ -142,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
             self._share.hold(length)
         if not keep_alive:
             self._hang_up(transport, expected=not head.keep_alive)
-        elif self._reader.pending:
+        elif self._inbox.pending:
             self._go_on(transport)
 
     @property
@@ -167,7 +169,7 @@ class Connection(asyncio.BufferedProtocol):
     def _is_old(self, response: Response) -> bool:
         """Whether the client is to connect anew, perhaps to another pod; not while it has sent more already."""
         old_from_s = self._old_refused_from_s if response.status == 503 else self._old_from_s
-        return self._loop.time() >= old_from_s and not self._reader.pending
+        return self._loop.time() >= old_from_s and not self._inbox.pending
 
     def _go_on(self, transport: asyncio.Transport) -> None:
         """To what came while we were busy, unless the client doesn't take our answers."""
@@ -178,7 +180,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read_on(self) -> None:
         """More from the client, unless it is ahead of us by as much as is kept."""
         transport = self._transport
-        if not self._reader.full and transport is not None and not transport.is_closing():
+        if not self._inbox.full and transport is not None and not transport.is_closing():
             transport.resume_reading()
 
     def _pause_reading(self) -> None:
@@ -188,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_pending(self) -> None:
         reader = self._reader
-        if self._phase is RECEIVING and reader.head is None and not self._paused and reader.pending:
+        if self._phase is RECEIVING and reader.head is None and not self._paused and self._inbox.pending:
             self._read(None)
             if not self._paused:
                 self._read_on()

@@ -6,7 +6,9 @@ made from: a byte is copied once, by the kernel. One request at a time: what fol
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from corefit_runtime.http.body import BodyReader
 from corefit_runtime.http.chunks import ChunkedBody
@@ -22,7 +24,7 @@ SMALL_BODY: Final = 4096
 """Bytes up to which a body that came with its head is simply copied: cheaper than an aligned buffer for it."""
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """A request that has come whole.
 
     Attributes:
@@ -42,6 +44,7 @@ class RequestReader:
     Args:
         server: its limits, the buffer that all share, room for bodies.
         share: of the memory for bodies, to which a body is charged while it comes.
+        inbox: keeps what comes before its turn.
 
     Attributes:
         head: of the request whose body is coming; None where none is.
@@ -50,11 +53,11 @@ class RequestReader:
 
     __slots__ = ("_body", "_chunks", "_inbox", "_refusal", "_server", "_share", "_transport", "head", "started_s")
 
-    def __init__(self, server: "Listener[Any]", share: Share) -> None:
+    def __init__(self, server: "Listener[Any]", share: Share, inbox: Inbox) -> None:
         self._server = server
         self._share = share
+        self._inbox = inbox
         self._transport: asyncio.Transport | None = None
-        self._inbox = Inbox(server.limits.max_header)
         self._body = BodyReader(server.view)
         self._chunks: ChunkedBody | None = None
         self._refusal: Response | None = None
@@ -72,22 +75,13 @@ class RequestReader:
             return BODY if self._chunks is None else CHUNKS
         return HEAD if self._inbox.pending else NOTHING
 
-    @property
-    def full(self) -> bool:
-        """Whether the client is ahead of us by as much as is kept."""
-        return self._inbox.full
-
-    @property
-    def pending(self) -> bool:
-        """Whether something is kept that is to be read yet."""
-        return bool(self._inbox.pending)
-
     def buffer(self) -> memoryview:
         """Where the next bytes go: into the body that is being read, else into the buffer that all share."""
+        if self.head is None:  # Little at a time: what comes before its turn is kept, and charged to nobody.
+            return self._server.head_view
         if self._body.active:
             return self._body.buffer()
-        # Little at a time but of chunks: what comes before its turn is kept, and charged to nobody.
-        return self._server.view if self._chunks is not None else self._server.head_view
+        return self._server.view
 
     def keep(self, count: int) -> None:
         """So many bytes have come before it is their turn."""
@@ -99,12 +93,12 @@ class RequestReader:
         Raises:
             BadHead: they are none, or there is no room for it.
         """
-        if self._body.active:
-            self._body.received(count)
-            return self._read_body()
+        if self.head is None:
+            return self._read_head(count)
         if self._chunks is not None:
             return self._read_chunks(self._chunks, bytes(self._server.view[:count]))
-        return self._read_head(count)
+        self._body.received(count)
+        return self._read_body()
 
     def read_pending(self) -> Request | None:
         """The request that is whole by what was kept; raises as `read`."""

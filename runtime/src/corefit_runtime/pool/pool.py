@@ -54,7 +54,6 @@ class Pool:
         self._work = WorkLoop(self._lock, self._schedule, self._workers, self._tokens, self._replies, delay_s=delay_s)
         self._held = 0
         self._idle = asyncio.Event()
-        self._idle.set()
 
     def submit(self, job: Job) -> None:
         """Queues a job.
@@ -73,7 +72,6 @@ class Pool:
             self._run_here(job, now)
             return
         self._held += 1
-        self._idle.clear()
         for _ in range(parts):
             self._tokens.put(None)
         self.on_queued(wait_s)
@@ -134,7 +132,9 @@ class Pool:
 
     async def idle(self) -> None:
         """Returns when no job is queued or running."""
-        await self._idle.wait()
+        while self._held:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def close(self) -> None:
         """Lets the workers go; what is queued is not run."""

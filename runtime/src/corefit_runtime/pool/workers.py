@@ -48,6 +48,7 @@ class Workers:
         self._all: list[Worker] = []
         self._busy_s = 0.0
         self._rested = threading.Condition(lock)
+        self._hungry = 0
         self._scarce = threading.Lock()
 
     def __len__(self) -> int:
@@ -99,7 +100,8 @@ class Workers:
         """A worker has made its run; whoever waits for memory may have it."""
         self.count(rows, now - worker.since_s)
         worker.since_s = worker.until_s = 0.0
-        self._rested.notify_all()
+        if self._hungry:
+            self._rested.notify_all()
 
     def others_run(self, worker: Worker) -> bool:
         """Whether other workers run the model, and do not wait for memory themselves. Without the lock."""
@@ -109,7 +111,9 @@ class Workers:
         """Returns when another worker has made its run, or none runs, or after a while. Without the lock."""
         with self._rested:
             if self.others_run(worker):
+                self._hungry += 1
                 self._rested.wait(LONGEST_WAIT_S)
+                self._hungry -= 1
 
     @contextmanager
     def turn(self, worker: Worker) -> Iterator[None]:

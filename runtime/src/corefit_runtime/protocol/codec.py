@@ -95,6 +95,8 @@ class Codec:
 
     def weight(self, form: Form, outputs: list[Array]) -> int:
         """Bytes that `render` takes at most beside the outputs, without those of a block that are in work."""
+        if form.all_binary:
+            return 0
         found = 0
         for wanted, array in zip(form.outputs, outputs, strict=True):
             if wanted.classes:

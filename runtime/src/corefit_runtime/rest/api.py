@@ -54,7 +54,7 @@ class InferenceApi:
         try:
             # By their bytes first; the same path may be written in other ways (RFC 9112, 3.2.2; RFC 3986, 6.2.2).
             if exchange.head.url in self._infer_urls and exchange.head.method == b"POST":
-                self._infer(exchange)
+                self._plane.infer(RestRequest(exchange, headers_of(exchange.head)))
             else:
                 self._other(exchange)
         except CorefitError as error:
@@ -77,14 +77,11 @@ class InferenceApi:
         refusal = self._plane.refusal(first[:length] if 0 < length <= len(first) else None, headers.timeout_s)
         return responses.of_error(refusal) if refusal is not None else None
 
-    def _infer(self, exchange: Exchange) -> None:
-        self._plane.infer(RestRequest(exchange, headers_of(exchange.head)))
-
     def _other(self, exchange: Exchange) -> None:
         method, path = exchange.head.method, exchange.head.path.rstrip("/")
         if path in self._infer_paths:
             if method == b"POST":
-                self._infer(exchange)
+                self._plane.infer(RestRequest(exchange, headers_of(exchange.head)))
             else:
                 exchange.reply(responses.not_allowed(method, path, b"POST"))
             return

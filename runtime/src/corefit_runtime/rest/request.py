@@ -32,6 +32,10 @@ class RestRequest:
             return compression.compressed(Response(200, pieces), self._accepts)
         return Response(200, pieces, OCTETS, [(HEADER_LENGTH, b"%d" % json_length)], charged)
 
-    def reply(self, answer: Response | Exception) -> None:
+    def reply(self, answer: Response) -> None:
         """Sends it."""
-        self._exchange.reply(responses.of_error(answer) if isinstance(answer, Exception) else answer)
+        self._exchange.reply(answer)
+
+    def fail(self, error: Exception) -> None:
+        """Sends what went wrong."""
+        self._exchange.reply(responses.of_error(error))
