@@ -5,15 +5,34 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Self
 
+from corefit.demo.predictions import known_rows, output, payload
 from corefit.load import Kind, Options, Recorder, Request, Step, intended_times, run
 from corefit.load.record import Sample
+from corefit.load.target import json_request
 
+DIGITS = known_rows(Path(__file__).parents[2] / "examples/digits/rows.json")
+"""Rows that the digits model never saw, and what it says of each."""
 LONGEST_S = 7200
 PATIENCE_S = 60.0
 """Seconds; a request that gets no answer for so long is lost. One that was taken in is answered later where the CPU is
 gone all of a sudden, and this process is short of it as well."""
+
+
+def digits_requests(count: int) -> list[Request]:
+    """Requests of a row each to the digits model, each of which knows its right answer."""
+    pairs = zip(DIGITS["rows"][:count], DIGITS["predictions"][:count], strict=True)
+    return [json_request(payload(DIGITS["input"], [row]), wrong=_expect(label)) for row, label in pairs]
+
+
+def _expect(label: int) -> Callable[[bytes], str | None]:
+    def wrong(body: bytes) -> str | None:
+        said = output(body, DIGITS["output"])
+        return None if said == [label] else f"{said} instead of {label}"
+
+    return wrong
 
 
 class Load:

@@ -1,20 +1,14 @@
 """One queue in front of the pods: who gets what of connections that never end, and what changes and deaths lose."""
 
 import json
-import os
-import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.driving import Load
-
-from corefit.demo.predictions import output, payload
-from corefit.load import Request
+from e2e.driving import Load, digits_requests
+from e2e.killing import kill, process, restarts
 
 pytestmark = pytest.mark.cluster
-ROOT = Path(__file__).parents[2]
 Make = Callable[..., dict[str, Any]]
 RATE = 25.0
 FOR_EVER = 10**9
@@ -25,15 +19,7 @@ BALANCERS = "serving.corefit.dev/balancer=digits"
 
 
 def _load(kube: Any, per_connection: int) -> Load:
-    known = json.loads((ROOT / "examples/digits/rows.json").read_text())
-    row, label = known["rows"][0], known["predictions"][0]
-
-    def wrong(body: bytes) -> str | None:
-        said = output(body, known["output"])
-        return None if said == [label] else f"{said} instead of {label}"
-
-    request = Request(body=json.dumps(payload(known["input"], [row])).encode(), wrong=wrong)
-    return Load(kube.url("digits"), [request], RATE, per_connection=per_connection)
+    return Load(kube.url("digits"), digits_requests(1), RATE, per_connection=per_connection)
 
 
 def _serving(kube: Any, service: Make, replicas: int, balancing: str) -> None:
@@ -139,8 +125,8 @@ def test_a_killed_balancer_loses_only_what_it_held(kube: Any, service: Make) -> 
     uid = str(_ready(kube, BALANCERS)[0]["metadata"]["uid"])
     with _load(kube, 1) as load:
         kube.until("it serves", load.served_one_more())
-        os.kill(_process(uid), signal.SIGKILL)
-        kube.until("the container was restarted", lambda: _restarts(kube) >= 1)
+        kill(process(uid, "haproxy"))
+        kube.until("the container was restarted", lambda: restarts(kube, BALANCERS) >= 1)
         kube.until("both balancers serve", lambda: len(_ready(kube, BALANCERS)) == 2)
         kube.until("and answer", load.served_one_more())
     print(f"\nkill -9 of a balancer under {RATE:g} requests/s: {load.recorder.summary()}")
@@ -159,21 +145,3 @@ def test_where_a_quota_forbids_balancers_the_service_serves_without_and_says_why
     assert "exceeded quota" in kube.condition("digits", "BalancerReady")["message"]
     with _load(kube, 5) as load:
         kube.until("requests are answered", load.served_one_more())
-
-
-def _process(uid: str) -> int:
-    """The process of a balancer's pod: the kernel's view of a pod's processes is that of the host."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            ours = f"pod{uid}" in (process / "cgroup").read_text()
-            haproxy = b"haproxy" in (process / "cmdline").read_bytes()
-        except OSError:
-            continue  # it has ended meanwhile
-        if ours and haproxy:
-            return int(process.name)
-    pytest.skip("the pods' processes are not on this machine")
-
-
-def _restarts(kube: Any) -> int:
-    items = kube.get("pods", "-l", BALANCERS)["items"]
-    return sum(c["restartCount"] for p in items for c in p["status"].get("containerStatuses", []))

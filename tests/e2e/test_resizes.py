@@ -18,10 +18,8 @@ import aiohttp
 import msgspec
 import numpy as np
 import pytest
-from e2e.driving import Load
+from e2e.driving import Load, digits_requests
 
-from corefit.demo.predictions import output, payload
-from corefit.load import Request
 from corefit_core.report import Report, decode
 from corefit_devcluster.api_proxy import api_proxy
 from corefit_operator.resize.node_headroom import left, requested
@@ -90,19 +88,6 @@ class Pods:
             await asyncio.sleep(LOOK_S)
 
 
-def _requests() -> list[Request]:
-    known = json.loads((ROOT / "examples/digits/rows.json").read_text())
-
-    def asked(row: list[float], label: int) -> Request:
-        def wrong(body: bytes) -> str | None:
-            said = output(body, known["output"])
-            return None if said == [label] else f"{said} instead of {label}"
-
-        return Request(body=json.dumps(payload(known["input"], [row])).encode(), wrong=wrong)
-
-    return [asked(row, label) for row, label in zip(known["rows"][:50], known["predictions"][:50], strict=True)]
-
-
 def _held(kube: Any, pod: str) -> Held:
     resident, threads, descriptors = kube.kubectl("exec", pod, "--", "python3", "-c", INSIDE).split()
     return Held(resident_kib=int(resident), threads=int(threads), descriptors=int(descriptors))
@@ -151,7 +136,10 @@ async def _through(kube: Any, base: str, names: list[str], count: int) -> list[f
 
 def _under_load(kube: Any, names: list[str], count: int) -> tuple[list[float], Load]:
     """So many resizes while requests are sent."""
-    with api_proxy(kube.environment) as base, Load(kube.url("digits"), _requests(), RATE, per_connection=10) as load:
+    with (
+        api_proxy(kube.environment) as base,
+        Load(kube.url("digits"), digits_requests(50), RATE, per_connection=10) as load,
+    ):
         return asyncio.run(_through(kube, base, names, count)), load
 
 

@@ -6,22 +6,19 @@
 import itertools
 import json
 import os
-import select
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.driving import PATIENCE_S, Load
+from e2e.driving import Load, digits_requests
+from e2e.killing import kill, process, restarts
 
-from corefit.demo.predictions import output, payload
-from corefit.load import Kind, Request
+from corefit.load import Kind
 
 pytestmark = pytest.mark.cluster
-ROOT = Path(__file__).parents[2]
+PODS = "serving.corefit.dev/inferenceservice"
 Make = Callable[..., dict[str, Any]]
 CHANGES = int(os.environ.get("ROLLOUTS", "10"))
 RATE = 25.0
@@ -30,22 +27,8 @@ every second of every change sees two dozen requests."""
 OBJECTIVE_MS = 500
 
 
-def _requests() -> list[Request]:
-    known = json.loads((ROOT / "examples/digits/rows.json").read_text())
-    rows, labels = known["rows"][:20], known["predictions"][:20]
-    return [_asked(known, row, label) for row, label in zip(rows, labels, strict=True)]
-
-
-def _asked(known: dict[str, Any], row: list[float], label: int) -> Request:
-    def wrong(body: bytes) -> str | None:
-        said = output(body, known["output"])
-        return None if said == [label] else f"{said} instead of {label}"
-
-    return Request(body=json.dumps(payload(known["input"], [row])).encode(), wrong=wrong)
-
-
 def _load(kube: Any, *, per_connection: int = 5) -> Load:
-    return Load(kube.url("digits"), _requests(), RATE, per_connection=per_connection)
+    return Load(kube.url("digits"), digits_requests(20), RATE, per_connection=per_connection)
 
 
 def _figures(load: Load) -> str:
@@ -65,7 +48,7 @@ def _complete(kube: Any, replicas: int, generation: int) -> Callable[[], bool]:
         status = kube.get("inferenceservice", "digits").get("status", {})
         progressing = next((c for c in status.get("conditions", ()) if c["type"] == "Progressing"), {})
         current = progressing.get("observedGeneration") == generation and progressing.get("reason") == "Complete"
-        pods = kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"] if current else []
+        pods = kube.get("pods", "-l", PODS)["items"] if current else []
         ready = [p for p in pods if any(c["type"] == "Ready" and c["status"] == "True" for c in _conditions(p))]
         return current and len(pods) == len(ready) == replicas
 
@@ -220,7 +203,7 @@ def _reason(kube: Any) -> str:
 
 
 def _pod_uids(kube: Any) -> set[str]:
-    items = kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"]
+    items = kube.get("pods", "-l", PODS)["items"]
     return {p["metadata"]["uid"] for p in items if "deletionTimestamp" not in p["metadata"]}
 
 
@@ -231,11 +214,11 @@ def test_a_killed_process_loses_only_what_it_held(kube: Any, service: Make) -> N
     uid = min(_pod_uids(kube))
     with _load(kube, per_connection=1) as load:
         kube.until("it serves", load.served_one_more())
-        pid = _runtime(uid)
+        pid = process(uid, "corefit_runtime")
         killed_s = load.now_s
-        _kill(pid)
+        kill(pid)
         gone_s = load.now_s
-        kube.until("the container was restarted", lambda: _restarts(kube) >= 1)
+        kube.until("the container was restarted", lambda: restarts(kube, PODS) >= 1)
         kube.until("both serve", _complete(kube, 2, 1))
         kube.until("and answer", load.served_one_more())
     broken = [s for s in load.lost() if "Cannot connect" not in s.detail]
@@ -243,31 +226,3 @@ def test_a_killed_process_loses_only_what_it_held(kube: Any, service: Make) -> N
     print(f"\nkill -9 under {RATE:g} requests/s: {len(broken)} broken, {refused} refused; {_figures(load)}")
     assert [s for s in broken if s.sent_s > gone_s or s.done_s < killed_s] == []
     assert not any(s.kind is Kind.WRONG for s in load.lost())
-
-
-def _kill(pid: int) -> None:
-    """SIGKILL, and until nothing is left of it: a process without CPU takes its time to end as well."""
-    ending = os.pidfd_open(pid)
-    os.kill(pid, signal.SIGKILL)
-    try:
-        assert select.select([ending], [], [], PATIENCE_S)[0]
-    finally:
-        os.close(ending)
-
-
-def _runtime(uid: str) -> int:
-    """The process of a pod's runtime: the kernel's view of a pod's processes is that of the host."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            ours = f"pod{uid}" in (process / "cgroup").read_text()
-            runtime = b"corefit_runtime" in (process / "cmdline").read_bytes()
-        except OSError:
-            continue  # it has ended meanwhile
-        if ours and runtime:
-            return int(process.name)
-    pytest.skip("the pods' processes are not on this machine")
-
-
-def _restarts(kube: Any) -> int:
-    items = kube.get("pods", "-l", "serving.corefit.dev/inferenceservice")["items"]
-    return sum(c["restartCount"] for p in items for c in p["status"].get("containerStatuses", []))

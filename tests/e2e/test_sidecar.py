@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e.driving import Load
+from e2e.driving import DIGITS, Load
 
 from corefit.load.target import json_request
 from corefit_core import naming
@@ -17,7 +17,6 @@ from corefit_core.report import Report
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "sidecar"
-KNOWN = json.loads((ROOT / "examples/digits/rows.json").read_text())
 SERVICE = yaml.safe_load((EXAMPLE / "inferenceservice.yaml").read_text())
 WORKLOAD = next(yaml.safe_load_all((EXAMPLE / "deployment.yaml").read_text()))
 INJECT = f"{naming.GROUP}/inject"
@@ -45,8 +44,8 @@ def _read(url: str, row: list[int]) -> dict[str, Any]:
 
 
 def _reads_as_the_model_does(url: str) -> None:
-    said = [_read(url, row)["digit"] for row in KNOWN["rows"][:10]]
-    assert said == KNOWN["predictions"][:10]
+    said = [_read(url, row)["digit"] for row in DIGITS["rows"][:10]]
+    assert said == DIGITS["predictions"][:10]
 
 
 def _pods(kube: Any) -> list[dict[str, Any]]:
@@ -96,7 +95,7 @@ def _expect(digit: int) -> Callable[[bytes], str | None]:
 
 
 def _load(url: str) -> Load:
-    pairs = zip(KNOWN["rows"], KNOWN["predictions"], strict=True)
+    pairs = zip(DIGITS["rows"], DIGITS["predictions"], strict=True)
     requests = [json_request(row, wrong=_expect(digit)) for row, digit in pairs]
     return Load(f"{url}/read", requests, RATE, per_connection=1)
 
