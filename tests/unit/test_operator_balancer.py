@@ -12,6 +12,7 @@ from corefit_core.spec.decode import decode
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.balancer import balancing, config, manifests
 from corefit_operator.balancer.balancing import Balancing, Sight
+from corefit_operator.balancer.settle import BalancerState
 from corefit_operator.children import metadata, registry
 from corefit_operator.children import service as child_service
 from corefit_operator.children.defaults import Defaults
@@ -183,6 +184,17 @@ def test_a_name_that_is_taken_is_named() -> None:
     found = _look(_service(), refused=refused)
     assert (found.queue, found.reason) == (False, "NameTaken")
     assert "digits-pods" in found.message
+
+
+def test_the_manifests_are_made_once_as_long_as_the_resource_does_not_change() -> None:
+    """They were made and hashed in each round."""
+    state, service = BalancerState(), _service()
+    first = state.manifests(service, DEFAULTS)
+    assert state.manifests(service, DEFAULTS) is first
+    changed = state.manifests(_service(scaling={"maxReplicas": 100}), DEFAULTS)
+    assert changed == manifests.desired(_service(scaling={"maxReplicas": 100}), DEFAULTS) != first
+    state.forget()
+    assert state.made == ()
 
 
 def test_the_routing_rolls_no_pod() -> None:

@@ -19,6 +19,28 @@ from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.workloads import Child
 
 
+class BalancerState(ApplyState, kw_only=True):
+    """What is remembered of one resource's balancer, and may be lost at any time.
+
+    Attributes:
+        made_of: what `made` is of; a resource that doesn't change keeps its serving spec from round to round.
+        made: the balancer's manifests, which take longer to make and hash than the rest of a calm round.
+    """
+
+    made_of: ServingSpec | None = None
+    made: tuple[Manifest, ...] = ()
+
+    def manifests(self, spec: ServingSpec, defaults: Defaults) -> tuple[Manifest, ...]:
+        """Those of the balancer, made once."""
+        if self.made_of is not spec:
+            self.made_of, self.made = spec, manifests.desired(spec, defaults)
+        return self.made
+
+    def forget(self) -> None:
+        """There is to be no balancer."""
+        self.refused, self.made_of, self.made = None, None, ()
+
+
 class Balancers:
     """See the module.
 
@@ -52,16 +74,16 @@ class Balancers:
         spec: ServingSpec,
         current: Balancing,
         *,
-        memory: ApplyState,
+        memory: BalancerState,
     ) -> None:
         """Brings the balancer's objects in order, after the resource's own children.
 
         Raises:
             ApiError: the view is behind, and nothing may be decided from it.
         """
-        wanted = self._wanted(key, spec, current)
+        wanted = self._wanted(key, spec, current, memory)
         if not wanted:
-            memory.refused = None
+            memory.forget()
             return
         await apply.settle(
             self._cluster,
@@ -73,9 +95,9 @@ class Balancers:
             now=self._clock(),
         )
 
-    def _wanted(self, key: Key, spec: ServingSpec, current: Balancing) -> Sequence[Manifest]:
+    def _wanted(self, key: Key, spec: ServingSpec, current: Balancing, memory: BalancerState) -> Sequence[Manifest]:
         if current.wanted:
-            return manifests.desired(spec, self._defaults)
+            return memory.manifests(spec, self._defaults)
         deployment = self._deployment(key, spec)
         if deployment is None or not deployment.spec.replicas or not self._defaults.balancer_image:
             return ()

@@ -17,6 +17,7 @@ from corefit_core.recommender import State
 from corefit_core.recommender.routing import RoutingState
 from corefit_core.spec.decode import decode
 from corefit_core.spec.serving_spec import ServingSpec
+from corefit_operator.balancer.settle import BalancerState
 from corefit_operator.cache.view import Key, spec_version
 from corefit_operator.children.apply import ApplyState
 from corefit_operator.children.defaults import Defaults
@@ -71,7 +72,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
     uid: str
     desired_before: Desired | None = None
     children: ApplyState = msgspec.field(default_factory=ApplyState)
-    balancer: ApplyState = msgspec.field(default_factory=ApplyState)
+    balancer: BalancerState = msgspec.field(default_factory=BalancerState)
     observation: ObservationState = msgspec.field(default_factory=ObservationState)
     recommender: State = State()
     routing: RoutingState = RoutingState()
