@@ -7,7 +7,6 @@ may be called by many threads at once: W workers share one session and one copy 
 import contextlib
 import logging
 import os
-import re
 import threading
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +18,8 @@ import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from corefit_core.errors import InvalidInput, ModelInvalid, TooLarge
-from corefit_core.figures import figure
 from corefit_core.memory import Shares
-from corefit_runtime.engine import locales
+from corefit_runtime.engine import locales, refusals
 from corefit_runtime.engine.types import Origin, Threads
 from corefit_runtime.memory import container
 from corefit_runtime.memory.outputs import OutputMemory
@@ -41,16 +39,11 @@ NOWHERE: Final = os.devnull
 """Where onnxruntime looks for the weights in other files (ONNX external data) of a model that it gets as bytes: on its
 own it takes the working directory, and whoever writes a model could read the container's files. As this is no folder,
 nobody can put a file into it. A model with such weights is opened by its path (`model_files`), and has its folder."""
-_NO_MEMORY: Final = re.compile(r"[Ff]ailed to allocate memory|bad_alloc|Available memory of \d+ is smaller than")
-_OVER_ARENA: Final = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
 _REGISTERING: Final = threading.Lock()
 """Of the allocator that onnxruntime keeps for the whole process: a session takes the one that is there when it is made,
 and keeps it."""
-MIB: Final = 1 << 20
 AS_REQUESTED: Final = 1
 """How an arena grows: by what a run asks for. By powers of two, the other way, it is full when it is half used."""
-_SAID: Final = {"stod": "a string is not a number", "stoll": "a string is not an integer"}
-"""What the C++ library says of a string that it can't convert, in words."""
 
 
 class OnnxRuntimeEngine:
@@ -123,7 +116,7 @@ class OnnxRuntimeEngine:
             except Exception as error:  # onnxruntime's own classes share no base below Exception
                 locale = locales.missing(str(error))
                 if not locale or "locale" in self.notes:
-                    raise ModelInvalid(f"onnxruntime refuses {self._source}: {_first_line(error)}") from error
+                    raise ModelInvalid(f"onnxruntime refuses {self._source}: {refusals.first_line(error)}") from error
                 self.notes["locale"] = locales.provide(locale)
 
     def _leave_out(self, nodes: list[Any]) -> None:
@@ -146,14 +139,14 @@ class OnnxRuntimeEngine:
         try:
             outputs: list[datatypes.Array] = self._run(names or self._names, feeds, options or self._quiet)
         except InvalidArgument as error:
-            raise InvalidInput(f"the model can't take this input: {_first_line(error)}{self._hint(feeds)}") from error
+            raise self._unfit(refusals.first_line(error), feeds) from error
         except (Fail, RuntimeException) as error:
-            if (text := _of_node(error)) is None:
+            if (text := refusals.of_operator(error)) is None:
                 raise
-            if _NO_MEMORY.search(text):
+            if refusals.lacked_memory(text):
                 self.starved = True
-                raise TooLarge(self._needs(text)) from error
-            raise InvalidInput(f"the model can't take this input: {text}{self._hint(feeds)}") from error
+                raise TooLarge(refusals.needed(text, None if self.shares is None else self.shares.runs)) from error
+            raise self._unfit(text, feeds) from error
         return outputs
 
     def run_afresh(self, names: list[str] | None, feeds: Tensors) -> list[datatypes.Array]:
@@ -167,28 +160,8 @@ class OnnxRuntimeEngine:
             return self.run(names, feeds, self._shrinking)
         return self.run(names, feeds)
 
-    def _needs(self, text: str) -> str:
-        """What a run that found no memory needed, and what to do about it."""
-        mends = "send fewer rows or a smaller input, or give the pod more memory (resources.memory, --memory)"
-        found = _OVER_ARENA.search(text)
-        if found is None or self.shares is None:
-            return f"the model needs more memory for this input than there is: {mends}. It says: {text}"
-        left, wanted = (figure(int(number) / MIB) for number in found.groups())
-        return (
-            f"the model's operator {text.partition(' node')[0]} needs {wanted} MiB for this input, and of the "
-            f"{figure(self.shares.runs / MIB)} MiB for runs of the model {left} MiB are free: {mends}"
-        )
-
-    def _hint(self, feeds: Tensors) -> str:
-        """Which inputs break what the model declares, where one does: a dimension of one name has one size."""
-        sizes: dict[str, tuple[str, int]] = {}
-        for spec in (*self.inputs, *self.optional):
-            given = feeds[spec.name].shape if spec.name in feeds else ()
-            for name, size in zip(spec.dimensions, given, strict=False):
-                other, known = sizes.setdefault(name, (spec.name, size)) if name else (spec.name, size)
-                if known != size:
-                    return f" (dimension {name!r} is {known} in input {other!r} and {size} in {spec.name!r})"
-        return ""
+    def _unfit(self, said: str, feeds: Tensors) -> InvalidInput:
+        return InvalidInput(refusals.unfit(said, (*self.inputs, *self.optional), feeds))
 
     def trial(self, feeds: Tensors, limit_s: float) -> None:
         """Runs the model on inputs that may not suit it: whatever it does is an exception, and it has an end.
@@ -204,7 +177,7 @@ class OnnxRuntimeEngine:
         try:
             self._run(self._names, feeds, options)
         except (Fail, RuntimeException) as error:
-            self.starved = self.starved or bool(_NO_MEMORY.search(str(error)))
+            self.starved = self.starved or refusals.lacked_memory(str(error))
             raise
         finally:
             timer.cancel()
@@ -292,17 +265,3 @@ def _spec(node: Any) -> TensorSpec:
     leading = "" if not node.shape or isinstance(node.shape[0], int) else (node.shape[0] or "?")
     dimensions = tuple(d if isinstance(d, str) else "" for d in node.shape)
     return TensorSpec(name=node.name, datatype=datatype, shape=shape, leading=leading, dimensions=dimensions)
-
-
-def _of_node(error: Exception) -> str | None:
-    """What an operator says of the inputs that it got; None for an error of another kind."""
-    _, mark, text = _first_line(error).partition("Non-zero status code returned while running ")
-    if not mark:
-        return None
-    node, _, said = text.partition(". Name:")
-    said = said.partition("Status Message: ")[2]
-    return f"{node}: {_SAID.get(said, said)}"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__
