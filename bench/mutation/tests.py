@@ -10,8 +10,9 @@ from typing import Final
 
 from bench.mutation import warm
 
-PACKAGE: Final = "core/src/corefit_core"
-SLOW: Final = ("simulate", "bench_", "documented", "demo", "runtime_")
+ROOT: Final = "corefit_core"
+PACKAGE: Final = f"core/src/{ROOT}"
+SLOW: Final = ("simulate", "bench_", "documented", "demo", "runtime_", "recommender_fall")
 """Of the files of tests/unit that import core, these take long, for what they test of core."""
 QUICK_S: Final = 10.0
 """CPU seconds of tests that one mutant meets, as long as they take without it."""
@@ -63,7 +64,15 @@ class Tests:
         else:
             running = [lines[row], {*chain.from_iterable(lines[line] for line in span)}]
         of_files = ({name for name in names if name.split("::", 1)[0] in files} for names in running)
-        return next((names for names in of_files if names), set())
+        found = next((names for names in of_files if names), set())
+        return found | self._of_all_modules() if found and span is None else found
+
+    def _of_all_modules(self) -> set[str]:
+        """The tests of files that import core as a whole, and go through what its modules define."""
+        files = [file for file, names in self._files.items() if ROOT in names]
+        for file in files:
+            self._map(file)
+        return {name for name in self._seconds if name.split("::", 1)[0] in files}
 
     def _map(self, file: str) -> None:
         if file in self._mapped:
@@ -110,14 +119,14 @@ class Tests:
 
 def module_name(module: str) -> str:
     """The dotted name of a file of core."""
-    return ".".join(("corefit_core", *Path(module).with_suffix("").parts)).removesuffix(".__init__")
+    return ".".join((ROOT, *Path(module).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def _files(copy: Path) -> dict[str, set[str]]:
     """The files of tests, each with what it imports of core."""
     found = {}
     for path in sorted((copy / "tests/unit").glob("test_*.py")):
-        names = {name for name in _imported(path) if name.startswith("corefit_core.")}
+        names = {name for name in _imported(path) if f"{name}.".startswith(f"{ROOT}.")}
         if names and not any(slow in path.name for slow in SLOW):
             found[str(path.relative_to(copy))] = names
     return found
@@ -125,7 +134,7 @@ def _files(copy: Path) -> dict[str, set[str]]:
 
 def _below(names: set[str], near: str) -> bool:
     """Whether one of the names is this module, or in it where it is a package; the root is no package of its own."""
-    return near != "corefit_core" and any(f"{name}.".startswith(f"{near}.") for name in names)
+    return near != ROOT and any(f"{name}.".startswith(f"{near}.") for name in names)
 
 
 def _function(path: Path, row: int) -> range | None:
@@ -144,5 +153,6 @@ def _imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+            found |= {f"{node.module}.{each.name}" for each in node.names}
+            found |= {node.module} - {ROOT}
     return found
