@@ -32,6 +32,8 @@ def test_no_number_has_an_exponent(value: float, digits: int) -> None:
 
 def test_latencies_are_milliseconds() -> None:
     assert milliseconds(3600.0) == "3600000 ms"
+    assert milliseconds(0.123456) == "123.456 ms"
+    assert figure(0.12345) == "0.123"
 
 
 def test_the_throughput_of_a_small_model_is_a_plain_number() -> None:

@@ -32,3 +32,10 @@ def test_it_holds_falling_values_only(steps: list[tuple[float, int]]) -> None:
 def test_an_empty_window_has_no_opinion() -> None:
     assert highest((), 10.0, 5.0) is None
     assert highest((Timed(1.0, 3.0),), 10.0, 5.0) is None
+
+
+def test_what_is_older_than_the_span_is_forgotten() -> None:
+    """The window is state that is kept between rounds: it must not grow with the time that it has been kept."""
+    kept = (Timed(0.0, 9.0), Timed(5.0, 8.0), Timed(8.0, 7.0), Timed(99.0, 6.0))
+    assert pushed(kept, 10.0, 1.0, 5.0) == (Timed(8.0, 7.0), Timed(10.0, 1.0))
+    assert highest(kept, 10.0, 5.0) == 7.0
