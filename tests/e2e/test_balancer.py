@@ -135,6 +135,24 @@ def test_a_killed_balancer_loses_only_what_it_held(kube: Any, service: Make) -> 
     assert len(broken) <= 1, broken
 
 
+def test_no_request_is_lost_with_a_pod_that_is_killed(kube: Any, service: Make) -> None:
+    """With Direct what was in flight there breaks, and connections are refused until the kubelet has seen the end."""
+    _serving(kube, service, 3, "Queue")
+    kube.until("both balancers serve", lambda: len(_ready(kube, BALANCERS)) == 2)
+    uid = str(_ready(kube, PODS)[0]["metadata"]["uid"])
+    with _load(kube, FOR_EVER) as kept, _load(kube, 1) as renewed:
+        for load in (kept, renewed):
+            kube.until("it serves", load.served_one_more())
+        kill(process(uid, "corefit_runtime"))
+        kube.until("the container was restarted", lambda: restarts(kube, PODS) >= 1)
+        kube.until("all serve", lambda: len(_ready(kube, PODS)) == 3)
+        for load in (kept, renewed):
+            kube.until("and answer", load.served_one_more())
+    for load, kind in ((kept, "kept connections"), (renewed, "a connection a request")):
+        print(f"\nkill -9 of a pod under {RATE:g} requests/s, {kind}: {load.recorder.summary()}")
+    assert kept.lost() + renewed.lost() == []
+
+
 def test_where_a_quota_forbids_balancers_the_service_serves_without_and_says_why(kube: Any, service: Make) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
     _serving(kube, service, 2, "Direct")
