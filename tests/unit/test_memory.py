@@ -50,4 +50,4 @@ def test_cutting_ends_at_one(elements: int) -> None:
 
 
 def test_a_pod_that_is_full_still_reads_and_answers_small_requests() -> None:
-    assert shares(100 * MIB, 100 * MIB) == shares(0, MIB) == Shares(runs=16 * MIB, bodies=MIB)
+    assert shares(100 * MIB, 100 * MIB) == shares(0, MIB) == Shares(runs=16 * MIB, outputs=MIB, bodies=MIB)
