@@ -209,10 +209,16 @@ def test_a_trial_is_not_repeated_at_that_load_for_two_hours(known: Trial | Work)
 
 
 def test_a_trial_goes_on_until_its_replica_has_come_and_worked_for_fifteen_seconds() -> None:
-    trial = Trial(100.0, 2.0, 3)
-    assert saturation.goes_on(trial, 100.0 + 20 + 14, 20.0)
-    assert not saturation.goes_on(trial, 100.0 + 20 + 15, 20.0)
-    assert not saturation.goes_on(None, 0.0, 20.0)
+    there = _there(*FULL)
+    assert saturation.goes_on(Trial(1000.0 - 20 - 14, 2.0, 3), there, 20.0)
+    assert not saturation.goes_on(Trial(1000.0 - 20 - 15, 2.0, 3), there, 20.0)
+    assert not saturation.goes_on(None, there, 20.0)
+
+
+def test_a_trial_ends_once_the_work_is_a_tenth_below_the_one_that_it_began_with() -> None:
+    trial = Trial(990.0, 2.2, 3)
+    assert saturation.goes_on(trial, _there(*(2.01,) * 8), 20.0)
+    assert not saturation.goes_on(trial, _there(*(1.99,) * 8), 20.0)
 
 
 def test_what_was_done_before_pods_went_is_known_as_long_as_those_that_stay_are_full() -> None:
