@@ -69,6 +69,12 @@ ACCEPTED = {
     "target-name": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Deployment", "name": "1-a.b-2"}}},
     "direct": {"routing": {"balancing": "Direct"}, "mode": "Sidecar"},
     "queue": {"routing": {"balancing": "Queue"}},
+    "auto": {"routing": {"balancing": "Auto"}},
+    "auto-sidecar": {"routing": {"balancing": "Auto"}, "mode": "Sidecar"},
+    "auto-application": {
+        "routing": {"balancing": "Auto"},
+        "application": {"containers": [{"name": "web", "image": "web"}], "port": 9000},
+    },
     "application": {"application": {"containers": [{"name": "web", "image": "web"}], "port": 9000}},
 }
 
@@ -109,6 +115,7 @@ REFUSED = {
     "min-above-max": ({"scaling": {"minReplicas": 5, "maxReplicas": 2}}, "minReplicas must not be above maxReplicas"),
     "min-zero": ({"scaling": {"minReplicas": 0}}, "spec.scaling.minReplicas"),
     "balancing": ({"routing": {"balancing": "Random"}}, "spec.routing.balancing"),
+    "balancing-lower": ({"routing": {"balancing": "auto"}}, "spec.routing.balancing"),
     "queue-sidecar": ({"mode": "Sidecar", "routing": {"balancing": "Queue"}}, "balancing Queue is for pods of the"),
     "queue-application": (
         {"application": {"containers": [{"name": "web", "image": "web"}]}, "routing": {"balancing": "Queue"}},

@@ -4,13 +4,14 @@ As on a real cluster nobody but the API server puts the sidecar in: what pods ar
 """
 
 import subprocess
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import yaml
 from faults.api import MERGE, Api, Refused
 
-from corefit_core.naming import ANNOTATION_INJECTED, GROUP, LABEL_INJECT, PLURAL, VERSION
+from corefit_core.naming import ANNOTATION_INJECTED, GROUP, LABEL_INJECT, PLURAL, VERSION, balancer_name
 from corefit_core.pods import sidecar
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,15 @@ def in_force(api: Api) -> bool:
 def scale(api: Api, namespace: str, name: str, replicas: int) -> None:
     """Scales a Deployment, as a person does."""
     api("PATCH", f"{DEPLOYMENTS.format(namespace)}/{name}", {"spec": {"replicas": replicas}}, MERGE)
+
+
+def take_balancer(api: Api, namespace: str, service: str) -> None:
+    """Takes the pods of a service's balancer away, if there are any, as a person does."""
+    try:
+        scale(api, namespace, balancer_name(service), 0)
+    except Refused as refused:
+        if refused.status != HTTPStatus.NOT_FOUND:
+            raise
 
 
 class Workload:

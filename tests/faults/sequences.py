@@ -199,6 +199,8 @@ class Sequences(RuleBasedStateMachine):
             name = Workload.NAME if self._injects() else NAME  # whose replicas aren't Corefit's to say then
             for lane in (self.lane, self.reference):
                 others.scale(self.arena.api, lane.namespace, name, 1)
+                if self.spec.get("routing", {}).get("balancing") == "Auto":  # nor is the balancer then
+                    others.take_balancer(self.arena.api, lane.namespace, NAME)
         until("it is as if it had been asked for once", self._same, seen=self._difference)
         self._count("compared")
         self._count(f"compared, {kind_of(self.spec)}")

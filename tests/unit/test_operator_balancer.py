@@ -211,6 +211,44 @@ def test_a_queue_is_for_pods_of_the_runtime_alone(spec: dict[str, Any]) -> None:
         _service(**spec)
 
 
+def _auto(**spec: Any) -> ServingSpec:
+    return _service(routing={"balancing": "Auto"}, **spec)
+
+
+def test_auto_is_a_queue_while_that_is_worth_its_balancer_and_nothing_else_is_said_while_it_is_not() -> None:
+    assert _look(_auto(), _deployment(2), worth=False) == Balancing()
+    assert _look(_auto(), _deployment(2), worth=True) == _look(_service(), _deployment(2))
+    assert _look(_auto(), worth=True) == _look(_service())
+
+
+def test_in_mode_recommend_auto_leaves_what_is_there_and_in_mode_manual_there_is_no_queue() -> None:
+    recommend, manual = _auto(scaling={"mode": "Recommend"}), _auto(scaling={"mode": "Manual", "replicas": 3})
+    for worth in (False, True):
+        assert _look(recommend, _deployment(2), worth=worth).queue
+        assert _look(recommend, worth=worth) == Balancing()
+        assert _look(recommend, _deployment(0, replicas=0), worth=worth) == Balancing()
+        assert _look(manual, _deployment(2), worth=worth) == Balancing()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"mode": "Sidecar"}, {"application": {"containers": [{"name": "web", "image": "w"}]}}],
+)
+def test_auto_is_never_a_queue_for_pods_with_an_application(spec: dict[str, Any]) -> None:
+    for mode in ("Auto", "Recommend", "Manual"):
+        assert _look(_auto(**spec, scaling={"mode": mode}), _deployment(2), worth=True) == Balancing()
+
+
+def test_auto_says_why_there_is_no_balancer_where_one_would_be_worth_it() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": 'pods "x" is forbidden: exceeded quota: q'}
+    found = _look(_auto(), _deployment(0, conditions=[failure]), worth=True)
+    assert (found.queue, found.reason) == (False, "QuotaExceeded")
+    found = balancing.look(_auto(), Sight(serving=True, worth=True), Defaults(image="r"))
+    assert (found.queue, found.wanted, found.reason) == (False, False, "NoImage")
+    found = _look(_auto(scaling={"maxReplicas": 1}), _deployment(2), worth=True)
+    assert (found.queue, found.wanted, found.reason) == (False, False, "OnePod")
+
+
 def test_what_a_balancer_takes_is_what_its_pods_request() -> None:
     spec = _by_kind(_service())["Deployment"]["spec"]
     [container] = spec["template"]["spec"]["containers"]

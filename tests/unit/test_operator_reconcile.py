@@ -475,18 +475,20 @@ async def test_a_resource_that_may_not_be_rolled_as_it_is_holds_up_no_upgrades(
     assert forgotten == [KEY]
 
 
-async def test_an_operator_that_has_just_started_says_what_one_queue_saved_before() -> None:
-    """It knows nothing of the load yet."""
+async def test_an_operator_that_has_just_started_leaves_a_queue_that_was_worth_its_balancer() -> None:
+    """It knows nothing of the load yet: the status says what was found before."""
     world = World()
     routing = {"recommended": "Queue", "saves": "500m", "takes": "50m", "reason": "Saves", "message": "m"}
     world.raw["status"] = {"routing": routing}
-    world.asks()
+    world.asks(routing={"balancing": "Auto"})
     await world.reconcile()
-    said = world.status["routing"]
-    assert (world.status["balancing"], said["recommended"], said["saves"]) == ("Direct", "Queue", "500m")
+    assert world.condition("BalancerReady") == ("False", "NoImage"), "it is wanted, and can't be"
+    assert (world.status["balancing"], world.status["routing"]["saves"]) == ("Direct", "500m")
 
 
-async def test_of_a_new_resource_one_queue_saves_nothing_yet() -> None:
+async def test_a_resource_that_was_made_anew_begins_without_a_queue() -> None:
     world = World()
+    world.asks(routing={"balancing": "Auto"})
     await world.reconcile()
-    assert (world.status["routing"]["recommended"], world.status["routing"]["saves"]) == ("Direct", "0")
+    assert "BalancerReady" not in [c["type"] for c in world.status["conditions"]]
+    assert (world.status["balancing"], world.status["routing"]["recommended"]) == ("Direct", "Direct")

@@ -25,7 +25,7 @@ DIRECT = Balancing()
 WORTH, NOT_WORTH = RoutingState(queue=True, saved=750), RoutingState(saved=0)
 
 
-def _service(balancing: str = "Direct", **spec: Any) -> ServingSpec:
+def _service(balancing: str = "Auto", **spec: Any) -> ServingSpec:
     meta = {"name": "a", "namespace": "n", "uid": "u", "generation": 1}
     routing = {"routing": {"balancing": balancing}}
     return decode({"metadata": meta, "spec": {"model": {"uri": "http://m/a.onnx"}, **routing, **spec}})
@@ -55,7 +55,7 @@ def _followed(service: ServingSpec, erlangs: float, state: RoutingState = Routin
     return state
 
 
-@pytest.mark.parametrize("balancing", ["Direct", "Queue"])
+@pytest.mark.parametrize("balancing", ["Direct", "Queue", "Auto"])
 def test_both_figures_are_said_whatever_balances(balancing: str) -> None:
     said = _said(_service(balancing), WORTH)
     assert (said.recommended, said.saves, said.takes, said.reason) == ("Queue", "750m", "50m", "Saves")
@@ -69,14 +69,22 @@ def test_both_figures_are_said_whatever_balances(balancing: str) -> None:
 @pytest.mark.parametrize(
     ("balancing", "known", "advice"),
     [
-        ("Direct", WORTH, "To use it, set spec.routing.balancing to Queue."),
+        ("Direct", WORTH, "To use it, set spec.routing.balancing to Auto."),
         ("Direct", NOT_WORTH, "would take 50m."),
-        ("Queue", NOT_WORTH, "To do without it, set spec.routing.balancing to Direct."),
+        ("Queue", NOT_WORTH, "only while it saves more, set spec.routing.balancing to Auto."),
         ("Queue", WORTH, "would take 50m."),
+        ("Auto", WORTH, "takes the balancer away once it has saved less than 50m for long."),
+        ("Auto", NOT_WORTH, "adds the balancer once that is 100m or more for a minute."),
     ],
 )
 def test_the_message_says_what_follows(balancing: str, known: RoutingState, advice: str) -> None:
     assert _said(_service(balancing), known).message.endswith(advice)
+
+
+def test_in_mode_recommend_the_figures_are_said_and_that_nothing_is_done() -> None:
+    said = _said(_service(scaling={"mode": "Recommend"}), WORTH)
+    assert (said.recommended, said.saves) == ("Queue", "750m")
+    assert "In mode Recommend Corefit leaves the balancer as it is." in said.message
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--balancer-image",
         default="",
-        help="image of HAProxy for routing.balancing Queue, with STOPSIGNAL SIGUSR1 (default: no balancers)",
+        help="image of HAProxy for routing.balancing Queue and Auto, with STOPSIGNAL SIGUSR1 (default: no balancers)",
     )
     run.add_argument("--cluster-domain", default="cluster.local", help="domain of the cluster's DNS names")
     run.add_argument(

@@ -88,7 +88,7 @@ class Corefit:
         return decision.replicas
 
     def _route(self, view: View, decision: Decision) -> None:
-        """As Corefit recommends. A balancer serves at once, and costs from then on."""
+        """Balancing Auto. A balancer serves at once, and costs from then on."""
         if decision.load is not None:
             self.routing = routing.followed(self.routing, self.policy, decision.load, BALANCER, view.now)
         view.fleet.requests.balance("least-loaded" if self.routing.queue else "random")

@@ -47,8 +47,8 @@ def _service(parser: argparse.ArgumentParser) -> None:
         choices=("least-loaded", "random", "central", "auto"),
         default="least-loaded",
         help="who gets a request: the pod with the fewest, any pod, one queue for all, or as "
-        "Corefit recommends: any pod, or the one with the fewest while that saves more than the balancer takes, which "
-        "is counted (least-loaded)",
+        "Corefit's routing.balancing Auto: any pod, or the one with the fewest while that saves more than the "
+        "balancer takes, which is counted (least-loaded)",
     )
     add(
         "--cpu-range",

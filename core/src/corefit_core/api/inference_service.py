@@ -91,12 +91,12 @@ class Scaling(Part, frozen=True, kw_only=True):
     ] = UNSET
 
 
-Balancing = Literal["Direct", "Queue"]
+Balancing = Literal["Direct", "Queue", "Auto"]
 QUEUE_MESSAGE: Final = (
-    "balancing Queue is for pods of the runtime alone: with an application, or in mode Sidecar, use Direct"
+    "balancing Queue is for pods of the runtime alone: with an application, or in mode Sidecar, use Direct or Auto"
 )
 ROUTING_RULE: Final = (
-    "self.routing.balancing == 'Direct' || (self.mode == 'Service' && !has(self.application))",
+    "self.routing.balancing != 'Queue' || (self.mode == 'Service' && !has(self.application))",
     QUEUE_MESSAGE,
 )
 """Of the whole spec: the expression that must hold, and the message when it doesn't."""
@@ -110,9 +110,9 @@ class Routing(Part, frozen=True, kw_only=True):
         Meta(
             description="Direct: the Service gives each connection to some pod, and all requests of that connection go "
             "there. Queue: Corefit runs a balancer (HAProxy) behind the Service, which gives each request to the pod "
-            "with the fewest requests. The Service keeps its name, address and port. While no balancer serves, the "
-            "Service works as with Direct, and the condition BalancerReady says why. status.routing says what one "
-            "queue saves."
+            "with the fewest requests. Auto: Queue while that saves more CPU than the balancer takes, else Direct; "
+            "status.routing says how much that is. The Service keeps its name, address and port. While no balancer "
+            "serves, the Service works as with Direct, and the condition BalancerReady says why."
         ),
     ] = "Direct"
 

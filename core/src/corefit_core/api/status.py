@@ -63,7 +63,7 @@ class RoutingStatus(Part, frozen=True, kw_only=True, omit_defaults=False):
 
     recommended: Annotated[
         Balances,
-        Meta(description="What takes less CPU for the load."),
+        Meta(description="What takes less CPU for the load. With balancing Auto, Corefit carries it out."),
     ]
     saves: Annotated[
         str,

@@ -51,19 +51,37 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         serving: whether a pod of the resource serves.
         routed: whether the Service sends to the balancer.
         refused: why the API server, or a namesake, doesn't let a child of the balancer be.
+        worth: by the load one queue is worth its balancer.
     """
 
     deployment: Child | None = None
     serving: bool = False
     routed: bool = False
     refused: Problem | None = None
+    worth: bool = False
+
+    @property
+    def there(self) -> bool:
+        """Whether a balancer has pods, or is to have them."""
+        return self.deployment is not None and self.deployment.spec.replicas > 0
 
 
 def look(spec: ServingSpec, sight: Sight, defaults: Defaults) -> Balancing:
     """What balances the requests of a resource."""
-    if spec.balancing == "Direct":
+    if not _is_wanted(spec, sight):
         return Balancing()
     return _impossible(spec, defaults) or _queue(sight)
+
+
+def _is_wanted(spec: ServingSpec, sight: Sight) -> bool:
+    """Whether there is to be a queue if there can be: by the resource's word, or by what it saves.
+
+    In mode Manual it saves nothing. Mode Recommend changes nothing: a balancer that is there stays.
+    """
+    if spec.balancing != "Auto":
+        return spec.balancing == "Queue"
+    chosen = {"Auto": sight.worth, "Recommend": sight.there, "Manual": False}
+    return spec.may_have_queue and chosen[spec.mode]
 
 
 def _impossible(spec: ServingSpec, defaults: Defaults) -> Balancing | None:
@@ -103,6 +121,6 @@ def _serves(sight: Sight) -> bool:
     One that is about to go counts until the controller of Deployments has looked: the Service is not sent there for it.
     """
     deployment = sight.deployment
-    if deployment is None or not deployment.spec.replicas or not deployment.status.available_replicas:
+    if deployment is None or not sight.there or not deployment.status.available_replicas:
         return False
     return sight.routed or deployment.status.observed_generation >= deployment.metadata.generation

@@ -54,8 +54,8 @@ class Balancers:
         self._defaults = defaults
         self._clock = clock
 
-    def look(self, key: Key, spec: ServingSpec, memory: ApplyState) -> Balancing:
-        """What balances now."""
+    def look(self, key: Key, spec: ServingSpec, memory: ApplyState, *, worth: bool) -> Balancing:
+        """What balances now, whether one queue is worth its balancer by the load or not."""
         children = self._view.children(key)
         pods = children.get(("Deployment", spec.child_name))
         deployment = self._deployment(key, spec)
@@ -64,6 +64,7 @@ class Balancers:
             serving=pods is not None and pods.status.available_replicas > 0,
             routed=deployment is not None and self._routed(key, spec),
             refused=memory.refused,
+            worth=worth,
         )
         return balancing.look(spec, sight, self._defaults)
 

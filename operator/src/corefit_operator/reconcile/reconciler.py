@@ -109,7 +109,9 @@ class Reconciler:
         """The stages: children, balancer, observe, recommend, resize, scale, publish."""
         spec, workload = desired.spec, kinds.of(desired.spec, self._defaults)
         pods = self._observer.pods(key, workload)
-        balancing = self._balancers.look(key, spec, state.balancer) if desired.wanted else None
+        balancing = None
+        if desired.wanted:
+            balancing = self._balancers.look(key, spec, state.balancer, worth=state.routing.queue)
         routed = balancing is not None and balancing.queue
         wanted = child_service.to_balancer(spec, desired.wanted) if routed else desired.wanted
         children = await self._children.settle(key, raw, spec, wanted, pods=pods, memory=state.children)

@@ -6,6 +6,7 @@ from msgspec import UNSET, UnsetType
 
 from corefit_core.api.status import RoutingStatus
 from corefit_core.quantity import format_millicores
+from corefit_core.recommender.routing import WORTH
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.balancer.manifests import TAKEN
 from corefit_operator.status.outcome import Outcome
@@ -56,11 +57,18 @@ def _message(spec: ServingSpec, reason: str, saved: int, *, there: bool) -> str:
 
 
 def _next(spec: ServingSpec, reason: str) -> str:
-    """What to do about it."""
+    """What follows from it, or what to do about it."""
+    most = round(WORTH * TAKEN.millicores)
     match spec.balancing, reason:
         case "Direct", "Saves":
-            return "To use it, set spec.routing.balancing to Queue."
+            return "To use it, set spec.routing.balancing to Auto."
         case "Queue", "SavesTooLittle":
-            return "To do without it, set spec.routing.balancing to Direct."
+            return "To use it only while it saves more, set spec.routing.balancing to Auto."
+        case "Auto", _ if spec.mode == "Recommend":
+            return "In mode Recommend Corefit leaves the balancer as it is."
+        case "Auto", "Saves":
+            return f"Corefit takes the balancer away once it has saved less than {TAKEN.millicores}m for long."
+        case "Auto", _:
+            return f"Corefit adds the balancer once that is {most}m or more for a minute."
         case _:
             return ""
