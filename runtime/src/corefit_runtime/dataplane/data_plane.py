@@ -17,7 +17,6 @@ from corefit_runtime.dataplane.decoding import OFFLOAD_JSON, Decoder
 from corefit_runtime.dataplane.request import InferenceRequest
 from corefit_runtime.pool.jobs import Job
 from corefit_runtime.pool.pool import Pool
-from corefit_runtime.protocol.codec import feeds
 from corefit_runtime.protocol.forms import OFFLOAD_COPIES, Form
 from corefit_runtime.serving.readiness import Readiness
 from corefit_runtime.serving.servable import Published, Servable
@@ -93,7 +92,7 @@ class DataPlane:
             if len(body) > form.offload_from or (len(body) > OFFLOAD_COPIES and not request.aligned):
                 self._decode_offloaded(servable, request)
                 return
-            self.submit(servable, request, form, feeds(form, body, length))
+            self.submit(servable, request, form, self._decoder.decode_here(request, form, servable.codec.strings))
         except CorefitError as error:
             self._fail(request, error)
 

@@ -4,6 +4,7 @@ A body is charged while it is read; what is made of it may be many times larger:
 number of two bytes is an object of 40.
 """
 
+import sys
 from typing import Final
 
 from corefit_core.errors import Shed, TooLarge
@@ -14,10 +15,21 @@ from corefit_runtime.protocol import forms, json_data
 from corefit_runtime.protocol.codec import Codec
 from corefit_runtime.protocol.forms import Form
 from corefit_runtime.tensors.datatypes import Array
+from corefit_runtime.tensors.strings import Strings
 
 OFFLOAD_JSON: Final = 131_072
 """Bytes of JSON above which it is parsed off the loop: at 150 to 300 MB/s that is 0.5 to 1 ms. What smaller ones take
-isn't charged: it is 2 MiB at most, and one at a time."""
+while they are parsed isn't charged: it is 2 MiB at most, and one at a time. What is made of them is."""
+SMALL: Final = 4096
+"""Bytes of a body without strings up to which its tensors are not charged: 16 KiB at most, and to do so costs 3 us."""
+LABEL: Final = 256
+"""Memory of a string of 64 bytes, such as the name of a class, in onnxruntime and then as an object."""
+REPEATED: Final = 192
+"""Memory of the largest string that a model gets which may repeat it as often as a request says: 128 characters."""
+TOO_LONG: Final = (
+    "{} has a string of more than 128 characters (of 2 or 4 bytes: fewer). This model repeats strings, so that a few "
+    "could take all memory: send shorter ones"
+)
 Decoded = tuple[Form, dict[str, Array]]
 
 
@@ -52,6 +64,15 @@ class Decoder:
             except _Gone:
                 return None
 
+    def decode_here(self, request: InferenceRequest, form: Form, strings: Strings) -> dict[str, Array]:
+        """The tensors of a request that are made in no time, on the event loop; raises as `decode`."""
+        body = request.caller.body
+        tensors = oip.feeds(form, body, request.json_length)
+        views = len(body) <= SMALL or (form.views and request.aligned)
+        if not views or strings.labels or strings.copies:
+            _Budget(request.caller, self.max_memory).take(held(form, tensors, strings), "its tensors")
+        return tensors
+
     async def _decoded(self, budget: "_Budget", request: InferenceRequest, codec: Codec) -> Decoded:
         run, body, length = self._offload.run, request.caller.body, request.json_length
         if request.coding is not None:
@@ -60,9 +81,12 @@ class Decoder:
         taken = await run(json_data.weight, text) if len(text) > OFFLOAD_JSON else 0
         budget.take(taken, "its JSON")
         form = await run(codec.form, body, length)
-        budget.take(forms.strings_weight(form), "its strings")
+        strings = forms.strings_weight(form)
+        budget.take(strings, "its strings")
+        copied = 0 if form.views and request.aligned else min(len(body), forms.copies_weight(form))
+        budget.take(copied, "its tensors")
         tensors = await run(oip.feeds, form, body, length)
-        budget.take(min(0, _held(form, tensors) - taken), "its tensors")
+        budget.take(await run(held, form, tensors, codec.strings) - taken - strings - copied, "its tensors")
         return form, tensors
 
     async def _expanded(self, budget: "_Budget", body: memoryview, coding: Coding) -> memoryview:
@@ -97,7 +121,27 @@ class _Budget:
             raise Shed(f"there is no room for {what} (--max-body-memory)", cause="memory", retry_after_s=RETRY_S)
 
 
-def _held(form: Form, tensors: dict[str, Array]) -> int:
-    """Bytes of the tensors that don't lie in the body."""
-    arrays = (tensors[part.name] for part in form.parts if part.size is None)
-    return sum(array.nbytes + (forms.STRING_BYTES * array.size if array.dtype.hasobject else 0) for array in arrays)
+def held(form: Form, tensors: dict[str, Array], strings: Strings) -> int:
+    """Bytes that the tensors hold beside the body, and those that a run makes of strings.
+
+    Raises:
+        TooLarge: strings are longer than the model may get.
+    """
+    found = strings.labels * (form.rows or form.elements) * LABEL
+    for part in form.parts:
+        array = tensors[part.name]
+        if array.dtype.hasobject:
+            values = array.ravel().tolist()
+            if strings.repeated and max(map(sys.getsizeof, values), default=0) > REPEATED:
+                raise TooLarge(TOO_LONG.format(part.what))
+            copied = sum(map(_in_engine, values)) * strings.copies.get(part.name, 1)
+            found += array.nbytes + sum(map(sys.getsizeof, values)) + copied
+        elif not isinstance(array.base, memoryview):
+            found += array.nbytes
+    return found
+
+
+def _in_engine(value: str) -> int:
+    """Bytes that a string takes in onnxruntime: an object of 32 bytes, and as UTF-8 at most twice what it has here."""
+    size = sys.getsizeof(value)
+    return size if value.isascii() else 2 * size

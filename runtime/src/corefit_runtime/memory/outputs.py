@@ -1,5 +1,6 @@
 """The memory of large outputs: charged before it is taken, and until nobody looks at it any more. From any thread."""
 
+import sys
 import threading
 import weakref
 from typing import Any, Final
@@ -50,11 +51,21 @@ class OutputMemory:
         """
         if self.limit is None:
             return outputs
-        total = sum(output.nbytes for output in outputs if _moves(output))
-        if not total:
+        sizes = [_charge(output) for output in outputs]
+        if not any(sizes):
             return outputs
-        self._take(total)
-        return [self._charged(output.copy()) if _moves(output) else output for output in outputs]
+        self._take(sum(sizes))
+        return [
+            self._charged(output if output.dtype.hasobject else output.copy(), size) if size else output
+            for output, size in zip(outputs, sizes, strict=True)
+        ]
+
+    def placed(self, output: Array, whole: Array) -> None:
+        """Strings are part of an output for which there was room; raises as `kept`."""
+        if self.limit is not None and output.dtype.hasobject:
+            size = _strings(output)
+            self._take(size)
+            self._charged(whole, size)
 
     def room(self, outputs: list[Array], count: int, rows: int) -> list[Array]:
         """Room for outputs of so many rows, of which these are `count`; raises as `kept`."""
@@ -63,7 +74,7 @@ class OutputMemory:
         whole = [np.empty(shape, output.dtype) for shape, output in zip(shapes, outputs, strict=True)]
         if self.limit is not None:
             self._take(sum(size for size in sizes if size > SMALL))
-            whole = [self._charged(array) if array.nbytes > SMALL else array for array in whole]
+            whole = [self._charged(array, array.nbytes) if array.nbytes > SMALL else array for array in whole]
         return whole
 
     def charged(self, outputs: list[Array]) -> int:
@@ -84,8 +95,8 @@ class OutputMemory:
                 raise Shed("answers of other requests leave no memory for this one", cause="memory", retry_after_s=1.0)
             self.held += count
 
-    def _charged(self, array: Array) -> Array:
-        weakref.finalize(array, self._give_back, array.nbytes).atexit = False
+    def _charged(self, array: Array, count: int) -> Array:
+        weakref.finalize(array, self._give_back, count).atexit = False
         return array
 
     def _give_back(self, count: int) -> None:
@@ -95,8 +106,15 @@ class OutputMemory:
             self._changed.notify_all()
 
 
-def _moves(output: Array) -> bool:
-    return output.nbytes > SMALL and not output.flags.owndata
+def _charge(output: Array) -> int:
+    """Bytes that an output is charged with: none where it is small."""
+    inside = not output.flags.owndata
+    size = output.nbytes + _strings(output) if output.dtype.hasobject else inside * output.nbytes
+    return size if size > SMALL else 0
+
+
+def _strings(output: Array) -> int:
+    return sum(map(sys.getsizeof, output.ravel().tolist()))
 
 
 def _too_large(count: int, limit: int) -> str:

@@ -187,7 +187,8 @@ class Part:
         own = [array[self.start : self.stop] for array in placed]
         if [array.shape for array in own] != [array.shape for array in outputs]:
             raise ValueError(f"parts of shapes {[array.shape for array in own]}, {[array.shape for array in outputs]}")
-        for array, output in zip(own, outputs, strict=True):
+        for array, output, whole in zip(own, outputs, placed, strict=True):
+            job.model.engine.memory.placed(output, whole)
             array[...] = output
         return own
 

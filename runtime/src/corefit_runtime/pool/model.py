@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from corefit_core.memory import cut_to
 from corefit_runtime.engine.types import Engine
+from corefit_runtime.tensors.strings import NO_STRINGS, Strings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ class Model:
 
     Args:
         bounded: whether the length of a run depends on the sizes of its inputs alone (`rows.analysis`).
+        strings: what a run may make of strings (`rows.strings`).
 
     Attributes:
         engine: the session that runs use from now on.
@@ -33,12 +35,22 @@ class Model:
         on_contradiction: called once, on a worker's thread, with what showed it.
     """
 
-    def __init__(self, engine: Engine, *, name: str, version: str, sha256: str, bounded: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        version: str,
+        sha256: str,
+        bounded: bool = False,
+        strings: Strings = NO_STRINGS,
+    ) -> None:
         self.engine = engine
         self.name = name
         self.version = version
         self.sha256 = sha256
         self.bounded = bounded
+        self.strings = strings
         self.rows_independent = False
         self.contradiction = ""
         self.on_contradiction: Callable[[str], None] = lambda _: None

@@ -15,6 +15,7 @@ from corefit_runtime.protocol.forms import Form
 from corefit_runtime.protocol.signature import Signature
 from corefit_runtime.tensors import datatypes
 from corefit_runtime.tensors.datatypes import Array
+from corefit_runtime.tensors.strings import NO_STRINGS, Strings
 
 _ENCODER: Final = msgspec.json.Encoder()
 _NO_DATA: Final = memoryview(b"")
@@ -33,10 +34,24 @@ class Codec:
         signature: what requests are checked against.
         max_tensors: most inputs and outputs that a request may name.
         max_depth: how deeply JSON may be nested; the outermost object counts as 1.
+        strings: what the model may make of strings.
+
+    Attributes:
+        strings: likewise.
     """
 
-    def __init__(self, name: str, version: str, signature: Signature, *, max_tensors: int, max_depth: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        signature: Signature,
+        *,
+        max_tensors: int,
+        max_depth: int,
+        strings: Strings = NO_STRINGS,
+    ) -> None:
         self.signature = signature
+        self.strings = strings
         self._name = name
         self._version = version
         self._max_tensors = max_tensors

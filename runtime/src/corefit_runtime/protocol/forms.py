@@ -85,6 +85,7 @@ class Form(msgspec.Struct, frozen=True):
         rows: size of the leading dimension that all inputs share; 0 when they don't.
         elements: of all inputs together.
         offload_from: bytes of a body above which its tensors are made off the event loop.
+        views: whether all tensors lie in the body, and take no memory of their own.
         timeout_us: the client's deadline in microseconds, as Triton's clients count it; 0 for none.
         heads: JSON parts of responses by the shapes of the outputs; used when all of them are binary.
     """
@@ -96,6 +97,7 @@ class Form(msgspec.Struct, frozen=True):
     rows: int
     elements: int
     offload_from: int
+    views: bool
     timeout_us: float
     all_binary: bool
     classified: bool
@@ -127,6 +129,7 @@ def read(text: memoryview, signature: Signature, *, max_tensors: int, max_depth:
         rows=_rows(parts, signature),
         elements=sum(math.prod(part.shape) for part in parts),
         offload_from=_offload_from(parts),
+        views=_offload_from(parts) == sys.maxsize and all(part.size is not None for part in parts),
         timeout_us=_number(wire.parameters or {}, "timeout"),
         all_binary=answer.all_binary,
         classified=answer.classified,
@@ -266,6 +269,13 @@ def strings_weight(form: Form) -> int:
     parts = [(part, part.size) for part in form.parts if part.datatype == "BYTES" and part.size is not None]
     # Each takes four bytes for its length, whatever the shape says.
     return sum(size + STRING_BYTES * min(math.prod(part.shape), size // 4) for part, size in parts)
+
+
+def copies_weight(form: Form) -> int:
+    """Bytes of the tensors that are copied out of the binary data: where another alignment or type asks for it."""
+    if form.views:
+        return 0
+    return sum(part.size for part in form.parts if part.size is not None and part.datatype != "BYTES")
 
 
 def _number(parameters: Parameters, name: str) -> float:

@@ -279,6 +279,7 @@ def _codec(settings: Settings, model: Model) -> Codec:
         Signature.of(model.engine),
         max_tensors=settings.max_tensors,
         max_depth=settings.max_json_depth,
+        strings=model.strings,
     )
 
 

@@ -6,7 +6,7 @@ Blocking: for a thread of its own. Holds no state; what is in force is `lifecycl
 import gc
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from corefit_runtime.models.model_files import ModelFiles
 from corefit_runtime.pool.model import Model
 from corefit_runtime.protocol import codec, forms
 from corefit_runtime.protocol.signature import Signature
-from corefit_runtime.rows import analysis
+from corefit_runtime.rows import analysis, strings
 from corefit_runtime.rows.analysis import Proof
 from corefit_runtime.settings.settings import Settings
 from corefit_runtime.tensors.tensor_spec import Tensors
@@ -69,15 +69,27 @@ def load(settings: Settings, grant: Grant, served: str = "") -> Loaded:
     limit = settings.memory or container.memory_limit()
     engine: Engine = _engine(files, settings, limit)
     proof = analysis.analyse(files.graph, engine.inputs, engine.outputs)
+    made = strings.analyse(files.graph, (*engine.inputs, *engine.optional), engine.outputs)
+    if limit is None:
+        made = replace(made, repeated=False)
     samples, unfit = _samples(settings, engine)
+    if limit is not None and made.repeated:
+        engine = engine.with_shares(shares(limit, engine.base, repeated_strings=True))
     first = calibrate.warm_up(engine, samples, made_up=settings.warm_up)
-    if limit is not None and first.line is None and engine.starved:
+    if limit is not None and not made.repeated and first.line is None and engine.starved:
         engine = engine.with_shares(shares(limit, engine.base, large_rows=True))
         first = calibrate.warm_up(engine, samples, made_up=settings.warm_up)
     findings = _measured(settings, engine, first, files.sha256, cores(grant), proof, samples)
     # What a request gives instead of a weight may be a size.
     bounded = proof.bounded and not engine.optional
-    model = Model(engine, name=settings.name, version=settings.model_version, sha256=files.sha256, bounded=bounded)
+    model = Model(
+        engine,
+        name=settings.name,
+        version=settings.model_version,
+        sha256=files.sha256,
+        bounded=bounded,
+        strings=made,
+    )
     notes = {"checksum": files.unpinned, "calibration": unfit}
     if gc.get_freeze_count() == 0:
         # The objects of the libraries stay for ever: 20 ms of collector in which the loop would stand, each time.
