@@ -78,6 +78,9 @@ def _kept(parts: list[Part], outputs: Outputs) -> list[Outcome]:
         return [AloneError()]
     except CorefitError as error:
         return [bare(error) for _ in parts]
+    except Exception as error:
+        log.exception("outputs could not be kept")
+        return [bare(error) for _ in parts]
 
 
 def _alone(parts: list[Part]) -> list[Outcome]:
