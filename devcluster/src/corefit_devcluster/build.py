@@ -14,7 +14,7 @@ from pathlib import Path
 
 from corefit_devcluster import needs
 from corefit_devcluster.errors import BuildError, DevclusterError
-from corefit_devcluster.host import install, missing_packages, missing_seccomp
+from corefit_devcluster.host import install, missing_c_library, missing_packages, missing_seccomp
 from corefit_devcluster.locks import locked
 from corefit_devcluster.paths import Home
 from corefit_devcluster.programs import Family, Program
@@ -69,8 +69,8 @@ class Builder:
 
     def _build_all(self, missing: Mapping[Family, Sequence[Program]]) -> dict[str, Path]:
         self._announce(missing)
-        wanted = missing_packages(needs.BUILD) + missing_seccomp() if any(f.cgo for f in missing) else []
-        install(wanted, self.reporter)
+        if any(family.cgo for family in missing):
+            install([*missing_packages(needs.BUILD), *missing_c_library(), *missing_seccomp()], self.reporter)
         go = find_go(self.home.cache, self.reporter)
         built: dict[str, Path] = {}
         for family, programs in missing.items():
@@ -158,7 +158,12 @@ def _go_build(command: Sequence[str], module: Path, environment: Mapping[str, st
             said.append(line)  # with -v each compiled package is one line
             step.at(len(said), line.strip())
     if process.returncode != 0:
-        raise BuildError(f"building {module.name} failed:\n{tail(''.join(said))}")
+        raise BuildError(f"building {module.name} failed:\n{tail(''.join(filter(_is_no_package, said)))}")
+
+
+def _is_no_package(line: str) -> bool:
+    """Whether a line of `go build -v` says something, rather than name a package."""
+    return " " in line.strip()
 
 
 def search_folders(environment: Mapping[str, str]) -> list[Path]:

@@ -60,6 +60,17 @@ def cni_folder() -> Path | None:
     return next((folder for folder in CNI_FOLDERS if (folder / "ptp").exists()), None)
 
 
+def missing_c_library() -> list[str]:
+    """List the package of the C library's headers when C does not compile: Debian's gcc only recommends them."""
+    if shutil.which("gcc"):
+        found = subprocess.run(
+            ["gcc", "-E", "-include", "errno.h", "-x", "c", os.devnull], check=False, capture_output=True
+        )
+        if found.returncode == 0:
+            return []
+    return ["libc6-dev"]
+
+
 def missing_seccomp() -> list[str]:
     """List the package of libseccomp's headers when runc could not be compiled without it."""
     if shutil.which("pkg-config"):
