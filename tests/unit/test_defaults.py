@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from corefit_core.defaults import DOWN_STABILIZATION_S
+from corefit_core.recommender.routing import DOWN_WINDOWS
 
 ROOT = Path(__file__).parents[2]
 WINDOW = f"{DOWN_STABILIZATION_S:g}"
+TENFOLD = {10: "ten"}[round(DOWN_WINDOWS * DOWN_STABILIZATION_S / 60)]
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,7 @@ WINDOW = f"{DOWN_STABILIZATION_S:g}"
         ("docs/coming-from-hpa.md", f"`spec.scaling.downStabilizationSeconds` ({WINDOW})"),
         ("docs/recommender.md", f"max({WINDOW} s, 2 start-ups)"),
         ("docs/operations.md", f"{WINDOW} s, or two start-ups"),
+        ("docs/routing.md", f"Without a value that is {TENFOLD} minutes"),
         ("examples/load-model/inferenceservice.yaml", f"instead of the default {WINDOW}"),
     ],
 )

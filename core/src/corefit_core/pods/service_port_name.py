@@ -1,4 +1,4 @@
-"""The name by which the Service finds the port in each pod for itself. May not do I/O.
+"""Names the pods' port `http`, so that the Service finds it in old and new pods, whatever its number. Does no I/O.
 
 A Service whose targetPort is a number sends to that number in every pod, in those of before too, which listen
 elsewhere until they are replaced. One whose targetPort is a name sends to what each pod calls so.

@@ -1,4 +1,4 @@
-"""How far each predictor was off lately, what that says of what may come, and which predictor is the cheapest.
+"""The recent errors of each predictor: how far the load may be off its prediction, and which predictor costs least.
 
 Each error is weighted by the load predicted, so that its sum over a trace is in requests: what an objective counts.
 A prediction counts as the highest of those before it whose pods would still be there, since those are held as well.

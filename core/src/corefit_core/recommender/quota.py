@@ -1,4 +1,4 @@
-"""Work under a CPU quota that is a fraction of the workers: in workers at full speed, which is what a quota grants.
+"""Converts busy time of pods whose CPU quota is smaller than their workers into workers at full speed.
 
 A worker that the quota stops is busy, and does nothing. A pod that is idle between requests is hardly ever stopped, a
 full one for most of the time: busy time grows from a share L/W of what the work takes of the pod to all of it, so that

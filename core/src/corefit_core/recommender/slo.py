@@ -1,4 +1,4 @@
-"""How the objective was kept: how many requests missed it, in which rounds, and which of them pods could have mended.
+"""Counts the requests that missed the objective, and separates those that more pods could have kept in time.
 
 Owns `SloState`. May not say how many may miss it from now on (`error_budget`), nor choose replicas.
 """

@@ -1,4 +1,4 @@
-"""The load of the last seconds, and the load when a resize that is asked for now takes effect: CPU follows it.
+"""The load of the next seconds, for resizes of CPU: the mean since the load last rose by more than chance.
 
 A mean of seconds takes as many to believe in a step, and one second's count is a guess. So what is expected is the
 mean since the load last rose by more than chance: it is there in the round that shows a step, and known better with

@@ -1,4 +1,6 @@
-"""Bursts that end before a pod for them can serve: a pod that comes after the burst costs, and answers no request.
+"""Delays scaling up for bursts shorter than the start of a pod, once two similar ones have ended within an hour.
+
+A pod that comes after the burst costs, and answers no request.
 
 The first bursts are answered when they begin, since nobody knows how long they last. Where the last two within an hour
 were alike and ended before their pods could serve, the next one gets pods once it has lasted longer than both: this

@@ -1,7 +1,7 @@
-"""Finds somebody else who writes a workload's replicas too: unseen, the two would write in turns for ever.
+"""Detects another writer of a workload's replicas (an HPA, `kubectl scale`) by values that Corefit did not write.
 
-Told by the values alone. managedFields don't know: writes of a scale subresource, which is what an HPA and
-`kubectl scale` make, aren't accounted there. May not do I/O.
+Without a warning the two would write in turns for ever. managedFields leave out writes of the scale subresource, which
+both of these make. Undoes nothing, and does no I/O.
 """
 
 import math

@@ -1,4 +1,7 @@
-"""The model that is served, as the pool sees it: its session, and what its runs have shown of it."""
+"""The one model that a pool runs: its session, whether its rows are independent, and what its runs have shown.
+
+A pool's limits and run times hold for one model only.
+"""
 
 from typing import TYPE_CHECKING, Final
 

@@ -1,4 +1,4 @@
-"""What is known of a tensor in a graph without running it: which axis the rows lie on, and what its shape is made of.
+"""The values of the proof that rows are independent: for each tensor the axis of its rows, and its sizes as symbols.
 
 The values that `rows.rules` compute with. See `rows.analysis` for what they are for.
 """

@@ -1,4 +1,7 @@
-"""What a run of a model may make of strings: a bound on the memory that they take, before it is taken."""
+"""A value: how many copies of a request's strings a run may make.
+
+`rows.strings` computes it, `dataplane.decoding` charges memory by it.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final
