@@ -1,4 +1,9 @@
-"""Text from outside as one line of a log. May not do I/O."""
+"""Text from outside as part of a message or a line of a log. May not do I/O."""
+
+from typing import Final
+
+EXCERPT: Final = 100
+"""Characters of a client's text that a message repeats. Quoted, each of them may take ten."""
 
 
 def one_line(text: str) -> str:
@@ -11,3 +16,8 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a client's text, quoted, for a message: a name may have as many bytes as a body."""
+    return repr(text) if len(text) <= EXCERPT else f"{text[:EXCERPT]!r}... ({len(text)} characters)"

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from corefit_core.errors import InvalidInput, TooLarge
+from corefit_core.text import EXCERPT, excerpt
 from corefit_runtime.memo import Memo
 from corefit_runtime.protocol import classification, json_data
 from corefit_runtime.protocol.signature import Answer, Signature, Wanted
@@ -191,13 +192,12 @@ def _check(tensor: WireTensor, signature: Signature, seen: Container[str]) -> No
     spec = signature.inputs.get(tensor.name) or signature.optional.get(tensor.name)
     if spec is None:
         takes = ", ".join((*signature.inputs, *signature.optional))
-        raise InvalidInput(f"unknown input {tensor.name!r}; the model takes {takes}")
+        raise InvalidInput(f"unknown input {excerpt(tensor.name)}; the model takes {takes}")
     if tensor.name in seen:
         raise InvalidInput(f"input {tensor.name!r} is given twice")
     if tensor.datatype != spec.datatype:
-        raise InvalidInput(
-            f"input {tensor.name!r}: the model takes {spec.datatype}, and the request says {tensor.datatype}"
-        )
+        says = tensor.datatype[:EXCERPT]
+        raise InvalidInput(f"input {tensor.name!r}: the model takes {spec.datatype}, and the request says {says}")
     if len(tensor.shape) != len(spec.shape) or any(
         want not in {-1, got} for want, got in zip(spec.shape, tensor.shape, strict=True)
     ):
@@ -215,7 +215,7 @@ def _answer(wire: WireRequest, signature: Signature) -> Answer:
         spec = signature.outputs.get(output.name)
         if spec is None:
             gives = "; ".join(filter(None, (", ".join(signature.outputs), signature.left_out)))
-            raise InvalidInput(f"unknown output {output.name!r}; the model gives {gives}")
+            raise InvalidInput(f"unknown output {excerpt(output.name)}; the model gives {gives}")
         if output.name in wanted:
             raise InvalidInput(f"output {output.name!r} is asked for twice")
         wanted[output.name] = _wanted(spec, output.parameters, default=default)

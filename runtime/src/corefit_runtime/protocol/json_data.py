@@ -20,12 +20,15 @@ _KIND: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool, "O":
 _FLAT: Final = {kind: msgspec.json.Decoder(list[python]) for kind, python in _KIND.items()}  # type: ignore[valid-type]  # a type made at run time
 _ANY: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder()
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+"""A string, or the start of one that has no end. It matches at the first try, and possessive quantifiers remember no
+way back: each character is looked at once, and the memory for it does not grow with the text."""
+_STRING: Final = re.compile(_QUOTED, re.DOTALL)
 _WEIGHTS: Final = {b",": 40, b"[": 80, b"{": 240, b'"': 32}
 """Bytes of memory for each: a number, with its place in a list and in an array; a list; a dict; half of a string."""
 NOT_FINITE: Final = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 """Floats that JSON has no numbers for are these strings, as in Protocol Buffers' JSON (protobuf.dev, "ProtoJSON")."""
-_BARE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
+_BARE: Final = re.compile(_QUOTED + rb"|-?\bInfinity\b|\bNaN\b", re.DOTALL)
 BLOCK: Final = 1 << 16
 """Brackets that are looked at together."""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
