@@ -5,6 +5,7 @@ Runtimes that are stopped (SIGSTOP) take requests and answer none, so that a tes
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -120,6 +121,35 @@ def _configuration(found: Balanced) -> str:
     return re.sub(r"  default-server resolvers .*\n  server-template .*\n", servers, text)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator's limits, a hundredth of them: of files, connections and buffers."""
+    for name, value in {"OPEN_FILES": 600, "CONNECTIONS": 180, "PEER_CONNECTIONS": 90, "BUFFERS": 128}.items():
+        monkeypatch.setattr(config, name, value)
+    monkeypatch.setattr(config, "CLIENT_S", 2)
+
+
+def _connected(found: Balanced, count: int, sends: bytes) -> list[socket.socket]:
+    """Connections of one peer that reads nothing, as many as it gets."""
+    peers = []
+    for _ in range(count):
+        with contextlib.suppress(ConnectionResetError):
+            peers.append(peer := socket.create_connection(("127.0.0.1", found.port)))
+            peer.setblocking(False)
+            with contextlib.suppress(OSError):
+                peer.send(sends)
+    return peers
+
+
+def _ask_from(address: str, port: int, path: str) -> int:
+    """The status of one request from that address; 0 where there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S, source_address=(address, 0))
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status
+    return 0
+
+
 def _until(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE_S
     while not condition():
@@ -188,3 +218,24 @@ def test_a_pod_without_a_model_gets_nothing(start: Any, negate: str, balance: Ma
         return [(await balanced.ask())[0] for _ in range(20)]
 
     assert _run(one_by_one()) == [200] * 20
+
+
+@pytest.mark.usefixtures("small")
+def test_one_peer_with_idle_connections_keeps_nobody_out(balanced: Balanced) -> None:
+    """Probes were not answered either, so that the kubelet ended the balancer."""
+    request = b"GET /v2 HTTP/1.1\r\nHost: m\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for peer in _connected(balanced, 400, request):
+            stack.enter_context(peer)
+        assert _ask_from("127.0.0.2", balanced.port, "/v2") == 200
+        assert _ask_from("127.0.0.2", balanced.health, "/livez") == 200
+
+
+@pytest.mark.usefixtures("small")
+def test_clients_that_do_not_read_give_their_buffers_back(balanced: Balanced) -> None:
+    """They held them for an hour: nobody else was served."""
+    requests = b"GET /openapi.json HTTP/1.1\r\nHost: m\r\n\r\n" * 900
+    with contextlib.ExitStack() as stack:
+        for peer in _connected(balanced, 80, requests):
+            stack.enter_context(peer)
+        _until(lambda: _ask_from("127.0.0.2", balanced.port, "/v2") == 200)

@@ -17,6 +17,15 @@ OPEN_FILES: Final = 40_000
 """Two a request, so 20,000 connections at a time, or fewer where the node allows fewer files; further ones wait in the
 kernel. Without a bound HAProxy takes memory for as many as the node allows, which can be a billion. 9,000 idle ones
 make it 12 MB larger."""
+CONNECTIONS: Final = 18_000
+"""Of clients at a time: the rest of those that `OPEN_FILES` are enough for is for probes and metrics. Where clients had
+all of them, the kubelet ended the balancer."""
+PEER_CONNECTIONS: Final = CONNECTIONS // 2
+"""Of one address, which may be a gateway's: one peer never keeps all others out. Further ones are closed at once."""
+HEALTH_CONNECTIONS: Final = 100
+"""Of one address to the port of probes and metrics, which every pod of the cluster reaches."""
+CLIENT_S: Final = 65
+"""Seconds for which a client may take nothing of an answer, or send nothing of a body: it holds a buffer meanwhile."""
 BUFFERS: Final = 4096
 """Of 16 KiB, one for each request that is on its way through HAProxy: half of its memory. Who finds none waits. Without
 a bound 7,000 clients that each send 14 KB of a head, and no end of it, have it killed."""
@@ -68,14 +77,18 @@ defaults
   # As the runtime: a head that does not come holds a buffer.
   timeout http-request 10s
   timeout http-keep-alive 10m
-  # How long a request may take is the pod's to say.
-  timeout client 1h
+  # How long a request may take is the pod's to say. It is none of the client's time.
   timeout server 1h
+  timeout client {client_s}s
   http-error status 502 content-type application/json string '{{"error":"the pod ended before it answered"}}'
   http-error status 503 content-type application/json string '{{"error":"no pod serves now"}}' hdr Retry-After 1
 
 frontend http
   bind "${{POD_IP}}:{port}"
+  maxconn {connections}
+  stick-table type ipv6 size 10k expire 1m store conn_cur
+  tcp-request connection track-sc0 src
+  tcp-request connection reject if {{ sc0_conn_cur gt {peer_connections} }}
   default_backend pods
 
 backend pods
@@ -96,6 +109,10 @@ backend pods
 
 frontend health
   bind "${{POD_IP}}:{health}"
+  timeout http-keep-alive 30s
+  stick-table type ipv6 size 10k expire 1m store conn_cur
+  tcp-request connection track-sc0 src
+  tcp-request connection reject if {{ sc0_conn_cur gt {health_connections} }}
   # Ready once it has seen a pod; from then on it says itself that there is none.
   http-request set-var(proc.served) bool(true) if {{ nbsrv(pods) gt 0 }}
   http-request use-service prometheus-exporter if {{ path /metrics }}
@@ -115,6 +132,10 @@ def text(spec: ServingSpec, pods_host: str) -> str:
     return _TEMPLATE.format(
         files=OPEN_FILES,
         buffers=BUFFERS,
+        connections=CONNECTIONS,
+        peer_connections=PEER_CONNECTIONS,
+        health_connections=HEALTH_CONNECTIONS,
+        client_s=CLIENT_S,
         drain_s=DRAIN_S,
         hard_stop_s=hard_stop_s(spec),
         port=naming.PORT_HTTP,
