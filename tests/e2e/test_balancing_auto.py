@@ -1,4 +1,8 @@
-"""Balancing Auto on a real cluster: load brings the queue, its end takes it away, and no request is lost on the way."""
+"""Balancing Auto on a real cluster: load brings the queue, its end takes it away, and no request is lost on the way.
+
+It takes eight minutes, and how much one queue saves depends on the machine: the quick tests of the same are
+`tests/faults/test_balancing_auto.py`, where pods report the load that a test wants.
+"""
 
 import time
 from contextlib import ExitStack
@@ -11,7 +15,7 @@ from e2e.driving import Load
 
 from corefit.demo.predictions import known_rows, load_requests
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.nightly]
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/load-model"
 LITTLE = 0.5
