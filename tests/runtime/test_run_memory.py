@@ -120,6 +120,48 @@ async def test_memory_that_others_have_for_a_moment_makes_no_run_small(engine: O
     await bench.pool.close()
 
 
+class Neighbours:
+    """Other workers, as one of them sees them: their runs under way, and those that they have begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.running = False
+
+    def __call__(self) -> int | None:
+        return None if self.running else self.begun
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["it still runs", "it has ended"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_memory_that_another_run_takes_in_the_middle_refuses_nothing(
+    engine: OnnxRuntimeEngine, ended: bool, shared: bool
+) -> None:
+    """A run that others joined after it had begun alone was refused with 413, for its size."""
+    model = Model(engine, name="m", version="1", sha256="")
+    model.allow_sharing(shared)
+    part = job_of(model, rows(4, 100), lambda _: None).whole()
+    neighbours, whole, tries = Neighbours(), engine.run, []
+
+    def run(names: list[str] | None, feeds: Any) -> Any:
+        tries.append(len(feeds["x"]))
+        if len(tries) > 3:
+            return whole(names, feeds)
+        neighbours.begun += 1
+        neighbours.running = not ended
+        raise TooLarge("another run has it")
+
+    def wait() -> None:
+        neighbours.running = False
+
+    engine.run = run  # type: ignore[method-assign]
+    [refused] = runs.run([part], neighbours)
+    assert isinstance(refused, runs.MemoryTakenError)
+    wait()
+    assert isinstance(runs.again(part, refused, neighbours, wait), list)
+    assert tries == [4] * 4, "nor is anything cut"
+    assert model.most_elements == 0
+
+
 def test_a_check_that_finds_no_memory_shows_nothing_of_rows(engine: OnnxRuntimeEngine) -> None:
     """It was taken for a contradiction, and no request was joined or cut from then on."""
     model = Model(engine, name="m", version="1", sha256="")
@@ -265,6 +307,24 @@ def test_an_answer_that_is_not_sent_yet_keeps_no_run_from_its_memory(tmp_path: P
     assert [len(y) for [y] in unsent] == [24 * MIB // 4] * 4
 
 
+def test_a_small_answer_that_is_not_sent_yet_keeps_no_large_run_from_its_memory(tmp_path: Path) -> None:
+    """4 KB that lay in the arena kept the 24 MiB around them from those whose runs take 28, and these got 413."""
+    shares = Shares(runs=32 * MIB, outputs=128 * MIB, bodies=32 * MIB)
+    engine = OnnxRuntimeEngine(expanded(tmp_path), Threads(), shares=shares)
+
+    def answered(count: int) -> Any:
+        feeds = {"x": np.ones(1, np.float32), "shape": np.array([count])}
+        return engine.memory.kept(engine.run_afresh(None, feeds))
+
+    with pytest.raises(TooLarge):
+        answered(40 * MIB // 4)
+    for _ in range(2):
+        answered(24 * MIB // 4)
+        [unsent] = answered(1000)
+        [large] = answered(28 * MIB // 4)
+        assert (len(unsent), len(large)) == (1000, 28 * MIB // 4)
+
+
 class Reader(threading.Thread):
     """A client that asks for answers of 60 to 80 MB; it reads them, or, `stalled`, reads none that it gets."""
 
@@ -386,7 +446,7 @@ def test_a_try_that_failed_halfway_leaves_nothing_in_the_answer(engine: OnnxRunt
         return whole(names, feeds)
 
     engine.run = run  # type: ignore[method-assign]
-    failed = runs.attempt(job.whole(), lambda: not lacks)
-    assert isinstance(failed, TooLarge), "its second half found no memory while another worker ran"
+    failed = runs.attempt(job.whole(), lambda: len(lacks))
+    assert isinstance(failed, runs.MemoryTakenError), "its second half found no memory while another worker ran"
     job.results = [*runs.run([job.whole()])]
     assert [float(y) for y in runs.answer(job)[0].ravel()] == pytest.approx(sums(8, 100), rel=1e-2)

@@ -144,7 +144,7 @@ class OnnxRuntimeEngine:
             if (text := refusals.of_operator(error)) is None:
                 raise
             if refusals.lacked_memory(text):
-                self.starved = True
+                self.starved = self.memory.runs_lack = True
                 raise TooLarge(refusals.needed(text, None if self.shares is None else self.shares.runs)) from error
             raise self._unfit(text, feeds) from error
         return outputs

@@ -21,10 +21,6 @@ WAIT_S: Final = 1.0
 MIB: Final = 1 << 20
 
 
-class OutputsTooLargeError(TooLarge):
-    """The outputs of one request take more than there is for all: to run it again, or in pieces, changes nothing."""
-
-
 class OutputMemory:
     """See the module. What refers to an output, a slice of it or a response, keeps its charge.
 
@@ -33,11 +29,14 @@ class OutputMemory:
 
     Attributes:
         held: bytes.
+        runs_lack: whether a run has found no memory. From then on small outputs leave the memory of runs as well: one
+            of them keeps the block around it from a large run.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         self.held = 0
+        self.runs_lack = False
         self._charges: dict[int, tuple[weakref.ref[Array], int]] = {}
         self._stuck = False  # Nothing was sent while one waited: while clients don't read, no worker waits for them.
         # An array may end in the middle of what this thread does under the lock.
@@ -47,17 +46,17 @@ class OutputMemory:
         """The outputs of a run, of which the large ones don't lie in the memory of runs any more.
 
         Raises:
-            OutputsTooLargeError: there could never be room for them.
+            TooLarge: there could never be room for them.
             Shed: there is none now.
         """
         if self.limit is None:
             return outputs
         sizes = [_charge(output) for output in outputs]
         if not any(sizes):
-            return outputs
+            return [output.copy() for output in outputs] if self.runs_lack else outputs
         self._take(sum(sizes))
         return [
-            self._charged(output if output.dtype.hasobject else output.copy(), size) if size else output
+            self._charged(output if output.dtype.hasobject else output.copy(), size) if size else output.copy()
             for output, size in zip(outputs, sizes, strict=True)
         ]
 
@@ -87,7 +86,7 @@ class OutputMemory:
         if count > MEDIUM:
             most -= most // RESERVED
         if count > most:
-            raise OutputsTooLargeError(_too_large(count, most))
+            raise TooLarge(_too_large(count, most))
         on_loop = threading.current_thread() is threading.main_thread()  # Which must not wait, and frees by going on.
         with self._changed:
             wait_s = 0 if on_loop or self._stuck else WAIT_S

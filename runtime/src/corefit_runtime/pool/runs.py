@@ -9,10 +9,9 @@ independent: each output must have a row for each row of the input, and some run
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeGuard, TypeVar
+from typing import Any, Final, TypeVar
 
 from corefit_core.errors import CorefitError, Shed, TooLarge
-from corefit_runtime.memory.outputs import OutputsTooLargeError
 from corefit_runtime.pool.jobs import Job, Outputs, Part, joined_feeds, split_outputs
 from corefit_runtime.rows import comparison
 
@@ -29,39 +28,50 @@ class AloneError(Exception):
     """The outcome of a part whose request is to be run again, whole."""
 
 
-def lacked_memory(outcome: Outcome) -> TypeGuard[TooLarge]:
-    """Whether a run found no memory, so that another try may find some."""
-    return isinstance(outcome, TooLarge) and not isinstance(outcome, OutputsTooLargeError)
+class MemoryTakenError(Exception):
+    """The outcome of a part whose run found no memory while others ran: it says nothing of the run's own size."""
 
 
-def _nobody() -> bool:
-    return False
+Others = Callable[[], int | None]
+"""How many runs other workers have begun; None while one of them is under way."""
 
 
-def run(parts: list[Part], others_run: Callable[[], bool] = _nobody) -> list[Outcome]:
+def _nobody() -> int:
+    return 0
+
+
+class _Alone:
+    """Whether a run has the memory for itself: no other worker runs the model from here on."""
+
+    def __init__(self, others: Others) -> None:
+        self._others = others
+        self._begun = others()
+
+    def __bool__(self) -> bool:
+        return self._begun is not None and self._others() == self._begun
+
+
+def run(parts: list[Part], others: Others = _nobody) -> list[Outcome]:
     """The outcome of each part. Where a batch of several fails, each is run alone: one may be the culprit.
 
     Args:
         parts: what to run at once.
-        others_run: whether other workers run the model. A run that finds no memory says nothing of its size then: its
-            outcome is `TooLarge`, for `again`.
+        others: see `Others`. The outcome of a run that finds no memory is `MemoryTakenError` while they run.
     """
     if len(parts) == 1 and parts[0].whole:
-        return [attempt(parts[0], others_run)]
-    job, model, contended = parts[0].job, parts[0].job.model, others_run()
+        return [attempt(parts[0], others)]
+    job, model, alone = parts[0].job, parts[0].job.model, _Alone(others)
     try:
         outputs = model.engine.run(job.outputs, joined_feeds(parts) if len(parts) > 1 else parts[0].feeds())
     except TooLarge as error:
-        bare(error)
-        contended = contended or others_run()
-        return [error for _ in parts] if contended else _smaller(parts, error, others_run)
+        return _smaller(parts, bare(error), others) if alone else [MemoryTakenError() for _ in parts]
     except Exception:  # noqa: BLE001 - whatever it was, each of them gets its own answer
-        return _alone(parts)
+        return _each(parts, others)
     wrong = _wrong(outputs, parts)
     if wrong:
         model.contradicted(wrong)
     if not model.rows_independent:  # By this run, or by one beside it.
-        return _alone(parts)
+        return _each(parts, others)
     model.had_memory()
     return _kept(parts, outputs)
 
@@ -83,10 +93,11 @@ def _kept(parts: list[Part], outputs: Outputs) -> list[Outcome]:
         return [bare(error) for _ in parts]
 
 
-def _alone(parts: list[Part]) -> list[Outcome]:
+def _each(parts: list[Part], others: Others) -> list[Outcome]:
+    """The outcome of each request's own run, which is to be made still where this is a part of one."""
     if len(parts) == 1:
         return [AloneError()]
-    return [attempt(part) for part in parts]
+    return [attempt(part, others) for part in parts]
 
 
 def _wrong(outputs: Outputs, parts: list[Part]) -> str:
@@ -153,19 +164,19 @@ def answer(job: Job) -> Any:
         return bare(error)
 
 
-def _smaller(parts: list[Part], error: TooLarge, others_run: Callable[[], bool]) -> list[Outcome]:
+def _smaller(parts: list[Part], error: TooLarge, others: Others) -> list[Outcome]:
     if len(parts) == 1:
-        return [_in_halves(parts[0], error, others_run)]
+        return [_in_halves(parts[0], error, others)]
     parts[0].job.model.lacked_memory(sum(part.elements for part in parts))
-    return [attempt(part, others_run) for part in parts]
+    return [attempt(part, others) for part in parts]
 
 
-def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> Outcome:
+def _in_halves(part: Part, error: TooLarge, others: Others) -> Outcome:
     """The outcome of a part that found no memory, from those of its halves; the error where it has none."""
     if part.rows < 2 or not part.job.model.rows_independent:
-        return _afresh(part)
+        return _afresh(part, others)
     part.job.model.lacked_memory(part.elements)
-    failed = _failed_half(part, others_run)
+    failed = _failed_half(part, others)
     if failed is not None:
         if part.whole:
             part.job.placed = None
@@ -175,52 +186,53 @@ def _in_halves(part: Part, error: TooLarge, others_run: Callable[[], bool]) -> O
     return [array[part.start : part.stop] for array in placed]
 
 
-def _failed_half(part: Part, others_run: Callable[[], bool]) -> Exception | None:
+def _failed_half(part: Part, others: Others) -> Exception | None:
     """Runs a part in halves, each of which is placed among the job's outputs; returns what the first failed with."""
     for half in part.halves():
-        [outcome] = run([half], others_run)
+        [outcome] = run([half], others)
         if isinstance(outcome, Exception):
             return outcome
     return None
 
 
-def _afresh(part: Part) -> Outcome:
+def _afresh(part: Part, others: Others) -> Outcome:
     """The outcome of a part that found no memory, in an arena that smaller runs have not left in pieces."""
+    alone = _Alone(others)
     try:
         outputs = part.job.model.engine.run_afresh(part.job.outputs, part.feeds())
+    except TooLarge as error:
+        return bare(error) if alone else MemoryTakenError()
     except Exception as error:  # noqa: BLE001 - whatever it was
         return bare(error)
     return _kept([part], outputs)[0]
 
 
-def again(part: Part, refusal: TooLarge, others_run: Callable[[], bool], wait: Callable[[], None]) -> Outcome:
+def again(part: Part, refusal: MemoryTakenError, others: Others, wait: Callable[[], None]) -> Outcome:
     """The outcome of a part that found no memory while others ran, once there is more: when they have ended at last.
 
     Args:
         part: what to run.
         refusal: what came of it before.
-        others_run: whether other workers run the model.
+        others: see `Others`.
         wait: returns when one of them has ended its run, or after a while.
     """
     for _ in range(TRIES):
         if part.job.closed:
             return refusal
-        alone = not others_run()
-        [outcome] = run([part], others_run)
-        if alone or not lacked_memory(outcome):
+        [outcome] = run([part], others)
+        if not isinstance(outcome, MemoryTakenError):
             return outcome
         wait()
     return Shed("the runs of other requests leave no memory for this one", cause="memory", retry_after_s=1.0)
 
 
-def attempt(part: Part, others_run: Callable[[], bool] = _nobody) -> Outcome:
+def attempt(part: Part, others: Others = _nobody) -> Outcome:
     """The outcome of a part that is run by itself; in halves, and these in halves, where alone it finds no memory."""
-    job, contended = part.job, others_run()
+    job, alone = part.job, _Alone(others)
     try:
         outputs = job.model.engine.run(job.outputs, part.feeds())
     except TooLarge as error:
-        bare(error)
-        return error if contended or others_run() else _in_halves(part, error, others_run)
+        return _in_halves(part, bare(error), others) if alone else MemoryTakenError()
     except CorefitError as error:
         return bare(error)
     except Exception as error:

@@ -69,9 +69,9 @@ class WorkLoop:
             parts = [part]
             if part.job.signature is not None and part.job.model.rows_independent:
                 self._join(parts, now)
-            worker.since_s = 0.0 if self._delay_s else now
             rows = part.rows if len(parts) == 1 else sum(p.rows for p in parts)
-            worker.until_s = now + self._delay_s + self._schedule.times.expected_s(rows, part.job.weight)
+            until_s = now + self._delay_s + self._schedule.times.expected_s(rows, part.job.weight)
+            worker.begin(0.0 if self._delay_s else now, until_s)
             return parts
         return []
 
@@ -97,7 +97,7 @@ class WorkLoop:
             parts = [part for part in parts if not part.job.closed and not self._expired(part.job, now)]
             rows, weight = sum(part.rows for part in parts), parts[0].job.weight if parts else 1.0
             expected_s = self._schedule.times.expected_s(rows, weight)
-            worker.since_s, worker.until_s = (now, now + expected_s) if parts else (0.0, 0.0)
+            worker.begin(*((now, now + expected_s) if parts else (0.0, 0.0)))
         return parts
 
     def _gather(self, parts: list[Part]) -> None:
@@ -124,7 +124,7 @@ class WorkLoop:
             if part.job.started_s == 0.0:
                 part.job.started_s = start
         computing = time.thread_time()
-        outcomes = runs.run(parts, partial(self._workers.others_run, worker))
+        outcomes = runs.run(parts, partial(self._workers.others, worker))
         outcomes = self._once_there_is_memory(worker, parts, outcomes)
         ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
         rows = sum(part.rows for part in parts)
@@ -147,12 +147,12 @@ class WorkLoop:
 
     def _once_there_is_memory(self, worker: Worker, parts: list[Part], outcomes: list[Outcome]) -> list[Outcome]:
         """What found no memory, run again while and after the runs of other workers end. One worker at a time."""
-        if not any(map(runs.lacked_memory, outcomes)):
+        if not any(isinstance(outcome, runs.MemoryTakenError) for outcome in outcomes):
             return outcomes
-        others_run, wait = partial(self._workers.others_run, worker), partial(self._workers.wait_for_memory, worker)
+        others, wait = partial(self._workers.others, worker), partial(self._workers.wait_for_memory, worker)
         with self._workers.turn(worker):
             return [
-                runs.again(part, outcome, others_run, wait) if runs.lacked_memory(outcome) else outcome
+                runs.again(part, outcome, others, wait) if isinstance(outcome, runs.MemoryTakenError) else outcome
                 for part, outcome in zip(parts, outcomes, strict=True)
             ]
 
@@ -161,7 +161,7 @@ class WorkLoop:
         start, computing = time.monotonic(), time.thread_time()
         job.drop_outputs()
         whole = [job.whole()]
-        outcomes = runs.run(whole, partial(self._workers.others_run, worker))
+        outcomes = runs.run(whole, partial(self._workers.others, worker))
         job.results = [*self._once_there_is_memory(worker, whole, outcomes)]
         ran_s, computed_s = time.monotonic() - start, time.thread_time() - computing
         with self._lock:

@@ -16,16 +16,23 @@ class Worker:
     """One thread, and what the loop may see of it: since when it runs, and until when it is expected to.
 
     Attributes:
+        begun: how many runs it has begun.
         starved: whether it waits for its turn to try again, and runs nothing meanwhile.
     """
 
-    __slots__ = ("since_s", "starved", "thread", "until_s")
+    __slots__ = ("begun", "since_s", "starved", "thread", "until_s")
 
     def __init__(self) -> None:
         self.thread: threading.Thread | None = None
         self.since_s = 0.0
         self.until_s = 0.0
+        self.begun = 0
         self.starved = False
+
+    def begin(self, now: float, until_s: float) -> None:
+        """It runs the model from now on."""
+        self.begun += 1
+        self.since_s, self.until_s = now, until_s
 
 
 class Workers:
@@ -103,14 +110,20 @@ class Workers:
         if self._hungry:
             self._rested.notify_all()
 
-    def others_run(self, worker: Worker) -> bool:
-        """Whether other workers run the model, and do not wait for memory themselves. Without the lock."""
-        return any(other.since_s and not other.starved for other in self._all if other is not worker)
+    def others(self, worker: Worker) -> int | None:
+        """How many runs other workers have begun; None while one of them is under way. Without the lock."""
+        begun = 0
+        for other in self._all:
+            if other is not worker:
+                if other.since_s and not other.starved:
+                    return None
+                begun += other.begun
+        return begun
 
     def wait_for_memory(self, worker: Worker) -> None:
         """Returns when another worker has made its run, or none runs, or after a while. Without the lock."""
         with self._rested:
-            if self.others_run(worker):
+            if self.others(worker) is None:
                 self._hungry += 1
                 self._rested.wait(LONGEST_WAIT_S)
                 self._hungry -= 1
@@ -120,5 +133,6 @@ class Workers:
         """The turn to try again what found no memory: one worker at a time has it, and others in line run nothing."""
         worker.starved = True
         with self._scarce:
+            worker.begun += 1
             worker.starved = False
             yield
