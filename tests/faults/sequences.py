@@ -47,11 +47,12 @@ class Sequences(RuleBasedStateMachine):
         self.broken: schema.Path_ | None = None
         self.exists = self.paused = self.faulty = False
 
-    @initialize(kind=st.sampled_from(KINDS))
-    def begin(self, kind: str) -> None:
+    @initialize()
+    def begin(self) -> None:
         self.lane = self._stack.enter_context(self.arena.lane("sequence", *OPTIONS, at_once=True))
         self.workload = _workload(self.lane)
-        self._create(BASE, kind)
+        self._create(BASE, KINDS[self.done["begun"] % len(KINDS)])
+        self._count("begun")
 
     @rule(data=st.data(), fields=st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4))
     def change(self, data: st.DataObject, fields: list[schema.Field]) -> None:
