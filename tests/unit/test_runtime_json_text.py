@@ -1,8 +1,10 @@
 """JSON of requests before it is decoded: one look at each character, whatever is in it, and short words about it."""
 
 import json
+import re
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -68,15 +70,50 @@ def test_a_string_takes_no_memory_to_look_at() -> None:
     assert int(said) < 100 * 1024, "KiB"
 
 
-@pytest.mark.parametrize(
-    "tensor", [{**FLOATS, "name": "\x7f" * LONG}, {**FLOATS, "datatype": "\x7f" * LONG}], ids=["name", "datatype"]
-)
-def test_words_about_a_request_are_short(tensor: dict[str, Any]) -> None:
-    """A name of 62 MB, 60 KB compressed, made an answer of 310 MB."""
-    head = message(tensor)
+WRONG: dict[str, dict[str, Any]] = {
+    "name": {"name": "\x7f" * LONG},
+    "datatype": {"datatype": "\x7f" * LONG},
+    "text for a number": {"data": ["\x7f" * LONG, 1]},
+    "a list for a number": {"data": [1, [0] * LONG], "shape": [LONG + 1]},
+    "an object for a number": {"data": [1, {"a": "\x7f" * LONG}]},
+    "size": {"parameters": {"binary_data_size": "\x7f" * LONG}, "data": None},
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_words_about_a_request_are_short(kind: str) -> None:
+    """A name of 62 MB, 60 KB compressed, made an answer of 310 MB; a wrong element was written out as a whole."""
+    head = message({**FLOATS, **WRONG[kind]})
+    tracemalloc.start()
     with pytest.raises(InvalidInput) as refused:
         parsed(codec("FP32", 1), head, len(head))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert len(str(refused.value)) < 2000
+    assert not re.search(r"\[0, 0|\{'a'", str(refused.value)), "nothing that has parts is written out"
+    assert peak < json_data.weight(memoryview(head)) + 3 * len(head)
+
+
+@pytest.mark.parametrize("parameter", ["timeout", "classification"])
+def test_words_about_a_parameter_are_short(parameter: str) -> None:
+    said = {parameter: "\x7f" * LONG}
+    outputs = [{"name": "y", "parameters": said}]
+    head = message(FLOATS, **({"parameters": said} if parameter == "timeout" else {"outputs": outputs}))
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match=r"\.\.\. \(1000000 characters\); it must be a positive"):
+        parsed(codec("FP32", 1), head, len(head))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(head)
+
+
+def test_an_id_is_no_longer_than_an_answer_may_repeat_uncharged() -> None:
+    """The answer repeats it, and nobody charged it."""
+    head = message(FLOATS, id="\u6a21" * 1024)
+    assert len(parsed(codec("FP32", 1), head, len(head))[0].id) == 1024
+    head = message(FLOATS, id="i" * 1025)
+    with pytest.raises(InvalidInput, match=r"length <= 1024 - at `\$\.id`"):
+        parsed(codec("FP32", 1), head, len(head))
 
 
 def test_words_about_an_output_are_short() -> None:

@@ -21,3 +21,10 @@ def one_line(text: str) -> str:
 def excerpt(text: str) -> str:
     """The beginning of a client's text, quoted, for a message: a name may have as many bytes as a body."""
     return repr(text) if len(text) <= EXCERPT else f"{text[:EXCERPT]!r}... ({len(text)} characters)"
+
+
+def shown(value: object) -> str:
+    """A client's JSON value for a message: text and numbers in short, of a list or an object only that it is one."""
+    if isinstance(value, str):
+        return excerpt(value)
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else repr(value)[:EXCERPT]

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from corefit_core.errors import InvalidInput
+from corefit_core.text import shown
 from corefit_runtime.tensors.datatypes import NUMPY, Array
 
 STRING_BYTES: Final = 480
@@ -24,7 +25,7 @@ def count(value: object, datatype: str, what: str) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInput(f"parameter 'classification' of {what} is {value!r:.50}; it must be a positive integer")
+        raise InvalidInput(f"parameter 'classification' of {what} is {shown(value)}; it must be a positive integer")
     if NUMPY[datatype].kind not in "fiu":
         raise InvalidInput(f"{what} is {datatype}: classification needs numbers")
     return value

@@ -12,13 +12,15 @@ from typing import Annotated, Final
 import msgspec
 
 from corefit_core.errors import InvalidInput, TooLarge
-from corefit_core.text import EXCERPT, excerpt
+from corefit_core.text import EXCERPT, excerpt, shown
 from corefit_runtime.memo import Memo
 from corefit_runtime.protocol import classification, json_data
 from corefit_runtime.protocol.signature import Answer, Signature, Wanted
 from corefit_runtime.tensors.datatypes import NUMPY
 from corefit_runtime.tensors.tensor_spec import TensorSpec
 
+MAX_ID: Final = 1024
+"""Characters of a request's id, which the answer repeats: nobody charges it."""
 MAX_DIMENSION: Final = 2**40
 MAX_RANK: Final = 16
 MAX_ELEMENTS: Final = 2**56
@@ -53,7 +55,7 @@ class WireRequest(msgspec.Struct):
     """An inference request's JSON part. MLServer's clients send null for what they don't say."""
 
     inputs: list[WireTensor]
-    id: str | None = None
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID)] | None = None
     parameters: Parameters | None = None
     outputs: list[WireOutput] | None = None
 
@@ -246,7 +248,7 @@ def _rows(parts: list[Part], signature: Signature) -> int:
 
 def _size(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidInput(f"{what} has a binary_data_size of {value!r}; it must be a number of bytes")
+        raise InvalidInput(f"{what} has a binary_data_size of {shown(value)}; it must be a number of bytes")
     return value
 
 
@@ -286,5 +288,5 @@ def _number(parameters: Parameters, name: str) -> float:
         with contextlib.suppress(ValueError, OverflowError):
             number = float(value)
     if not 0 <= number < math.inf:
-        raise InvalidInput(f"parameter {name!r} is {value!r:.50}; it must be a positive number")
+        raise InvalidInput(f"parameter {name!r} is {shown(value)}; it must be a positive number")
     return number

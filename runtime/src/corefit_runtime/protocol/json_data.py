@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from corefit_core.errors import InvalidInput
+from corefit_core.text import shown
 from corefit_runtime.tensors import datatypes
 from corefit_runtime.tensors.datatypes import NUMPY, Array
 
@@ -186,7 +187,7 @@ def _flatten(value: list[Any], shape: tuple[int, ...], kind: str, what: str) -> 
     for index, element in enumerate(value):
         fits = isinstance(element, python) or (kind == "f" and isinstance(element, int))
         if not fits or (isinstance(element, bool) and kind != "b"):
-            raise InvalidInput(f"element {index} of {what} is {str(element)[:50]!r}; it must be a {python.__name__}")
+            raise InvalidInput(f"element {index} of {what} is {shown(element)}; it must be a {python.__name__}")
     return value
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_runtime.protocol.forms import MAX_DIMENSION, MAX_RANK
+from corefit_runtime.protocol.forms import MAX_DIMENSION, MAX_ID, MAX_RANK
 from corefit_runtime.protocol.signature import Signature
 from corefit_runtime.tensors.datatypes import NUMPY
 from corefit_runtime.tensors.tensor_spec import TensorSpec
@@ -162,7 +162,7 @@ def _request(signature: Signature | None) -> Schema:
         tensor = {"anyOf": [_input(spec, parameters) for spec in specs]}
     wish = _object({"name": name, "parameters": parameters}, optional=("parameters",))
     outputs = {"type": ["array", "null"], "items": wish}
-    identity = {"type": ["string", "null"]}
+    identity = {"type": ["string", "null"], "maxLength": MAX_ID}
     request = _object(
         {"id": identity, "parameters": parameters, "inputs": _list(tensor), "outputs": outputs},
         optional=("id", "parameters", "outputs"),
