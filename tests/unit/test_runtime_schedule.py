@@ -51,6 +51,23 @@ def test_single_rows_go_before_all_but_the_first_chunk_of_an_older_batch() -> No
     assert [part.job is single for part in order if part] == [False, True, False]
 
 
+@pytest.mark.parametrize(("width", "batch"), [(2, 100), (1 << 12, 100), (1 << 16, 8), (1 << 18, 2), (1 << 19, 1)])
+def test_requests_are_joined_as_far_as_a_copy_of_them_is_small(width: int, batch: int) -> None:
+    """A run copies what it joins, which nobody charged: as much as all bodies together."""
+    schedule = Schedule(limits(batch=100, chunk=0))
+    taken = job(width=width)
+    schedule.admit(taken, 0.0, 0.0)
+    assert taken.batch == batch
+
+
+def test_a_request_that_is_too_large_to_be_copied_is_not_joined() -> None:
+    schedule = Schedule(limits(batch=100, chunk=0))
+    for taken in (job(rows=2, width=1 << 19), job(rows=3, width=1 << 18)):
+        schedule.admit(taken, 0.0, 0.0)
+        assert taken.batch == 0
+        assert taken.signature is None
+
+
 def test_an_earlier_deadline_goes_first() -> None:
     schedule = Schedule(limits())
     plain, late, early = job(), job(deadline=0.09), job(deadline=0.08)

@@ -21,6 +21,10 @@ MAX_PARTS: Final = 1024
 """Parts of one request; one of more rows has larger ones. Cutting so many takes 2 ms, on the event loop, for a request
 that at the usual 10 ms a part computes for 10 s."""
 
+MOST_JOINED: Final = 1 << 19
+"""Elements of the inputs of a run that several requests share: it copies them, which nobody charges, of 4 MiB at most.
+What is larger computes for so long that to join it saves nothing."""
+
 
 class Schedule:
     """The waiting parts, and the sums over them that admission needs.
@@ -187,6 +191,8 @@ class Schedule:
             chunk, batch = min(chunk or fits, fits), min(batch, fits)
         if rows > 1 and 0 < chunk < rows:
             return spans(rows, max(chunk, -(-rows // MAX_PARTS))), 0
+        if elements * batch > MOST_JOINED * rows:
+            batch = MOST_JOINED * rows // elements
         return [(0, rows)], batch if 0 < rows <= batch else 0
 
     def _cut(self, job: Job) -> list[Part]:
