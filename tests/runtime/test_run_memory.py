@@ -27,6 +27,7 @@ from corefit_runtime.pool.limits import Limits
 from corefit_runtime.pool.model import GROWN_AFTER, Model
 from corefit_runtime.pool.pool import Pool
 from corefit_runtime.telemetry.meter import Meter
+from corefit_runtime.tensors import datatypes
 
 MIB = 1 << 20
 SHARES = Shares(runs=32 * MIB, outputs=32 * MIB, bodies=32 * MIB)
@@ -405,6 +406,52 @@ def test_an_output_is_charged_until_nobody_looks_at_it() -> None:
     rows.clear()
     assert memory.held == 4 * MIB, "a slice of it is there"
     del view
+    assert memory.held == 0
+
+
+def copied(folder: Path) -> Path:
+    """What it takes is what it gives: onnxruntime gives a copy, which does not lie in the memory of runs."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
+    graph = helper.make_graph([], "copied", [x], [x])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (folder / "copied.onnx").write_bytes(made.SerializeToString())
+    return folder / "copied.onnx"
+
+
+def test_an_output_that_is_an_input_is_charged(tmp_path: Path) -> None:
+    """It was charged nowhere: the outputs' account left it out, and the bodies' left it to the outputs'."""
+    engine = OnnxRuntimeEngine(copied(tmp_path), Threads(), shares=SHARES)
+    memory = engine.memory
+    given = engine.run(None, {"x": np.ones(MIB, np.float32)})
+    assert given[0].flags.owndata
+    kept = memory.kept(given)
+    assert kept[0] is given[0], "another copy would be of no use"
+    assert memory.held == memory.charged([datatypes.to_bytes("FP32", kept[0])]) == 4 * MIB
+    del kept, given
+    assert memory.held == 0
+
+
+def test_what_is_charged_elsewhere_is_what_is_left_out_of_an_answers_own_charge() -> None:
+    """All outputs of more than 64 KiB were left out, charged or not, as soon as any was charged."""
+    memory = OutputMemory(16 * MIB)
+    [kept] = memory.kept([np.ones((4, MIB), np.uint8)[:]])
+    row = datatypes.to_bytes("UINT8", kept[1:2])
+    assert memory.charged([b"{}", row]) == MIB
+    assert memory.charged([b"{}", np.ones(MIB, np.uint8).data, memoryview(b"1" * MIB)]) == 0
+    [text] = memory.kept([np.array(["x" * 100] * 10_000, np.object_)])
+    assert memory.charged([datatypes.to_bytes("BYTES", text)]) == 0, "its bytes are a copy"
+
+
+def test_what_fails_while_outputs_are_kept_leaves_nothing_charged() -> None:
+    """The charges of those that had not been copied yet stayed for ever."""
+
+    class Failing(np.ndarray):  # type: ignore[type-arg]
+        def copy(self, *_: Any, **_named: Any) -> Any:
+            raise MemoryError
+
+    memory = OutputMemory(16 * MIB)
+    with pytest.raises(MemoryError):
+        memory.kept([np.ones(MIB, np.uint8)[:], np.ones(MIB, np.uint8)[:].view(Failing)])
     assert memory.held == 0
 
 

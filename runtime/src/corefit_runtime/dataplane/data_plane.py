@@ -107,8 +107,8 @@ class DataPlane:
 
         def finish(outputs: list[Any]) -> Any:
             self._answers.take(caller, codec.weight(form, outputs), self._decoder.max_memory)
-            charged = memory.charged(codec.sent(form, outputs)) if memory.held else 0
-            return request.render(*codec.render(form, outputs), charged)
+            length, pieces = codec.render(form, outputs)
+            return request.render(length, pieces, memory.charged(pieces) if memory.held else 0)
 
         def deliver(answer: Any) -> None:
             if isinstance(answer, Exception):

@@ -3,6 +3,8 @@
 import sys
 import threading
 import weakref
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -37,13 +39,13 @@ class OutputMemory:
         self.limit = limit
         self.held = 0
         self.runs_lack = False
-        self._charges: dict[int, tuple[weakref.ref[Array], int]] = {}
+        self._charges: dict[int, tuple[weakref.ref[Array], int]] = {}  # By the array's identity.
         self._stuck = False  # Nothing was sent while one waited: while clients don't read, no worker waits for them.
         # An array may end in the middle of what this thread does under the lock.
         self._changed = threading.Condition(threading.RLock())
 
     def kept(self, outputs: list[Array]) -> list[Array]:
-        """The outputs of a run, of which the large ones don't lie in the memory of runs any more.
+        """The outputs of a run, of which the large ones don't lie in the memory of runs any more, but are charged.
 
         Raises:
             TooLarge: there could never be room for them.
@@ -53,12 +55,17 @@ class OutputMemory:
             return outputs
         sizes = [_charge(output) for output in outputs]
         if not any(sizes):
-            return [output.copy() for output in outputs] if self.runs_lack else outputs
-        self._take(sum(sizes))
-        return [
-            self._charged(output if output.dtype.hasobject else output.copy(), size) if size else output.copy()
-            for output, size in zip(outputs, sizes, strict=True)
-        ]
+            return list(map(_own, outputs)) if self.runs_lack else outputs
+        left = sum(sizes)
+        self._take(left)
+        kept = []
+        try:
+            for output, size in zip(outputs, sizes, strict=True):
+                kept.append(self._charged(_own(output), size))
+                left -= size
+        finally:
+            self._release(left)
+        return kept
 
     def placed(self, output: Array, whole: Array) -> None:
         """Strings are part of an output for which there was room; raises as `kept`."""
@@ -74,12 +81,12 @@ class OutputMemory:
         whole = [np.empty(shape, output.dtype) for shape, output in zip(shapes, outputs, strict=True)]
         if self.limit is not None:
             self._take(sum(size for size in sizes if size > SMALL))
-            whole = [self._charged(array, array.nbytes) if array.nbytes > SMALL else array for array in whole]
+            whole = [self._charged(array, array.nbytes if array.nbytes > SMALL else 0) for array in whole]
         return whole
 
-    def charged(self, outputs: list[Array]) -> int:
-        """Bytes of these outputs that are charged here."""
-        return 0 if self.limit is None else sum(output.nbytes for output in outputs if output.nbytes > SMALL)
+    def charged(self, pieces: Iterable[bytes | memoryview]) -> int:
+        """Bytes of an answer that lie in outputs which are charged here."""
+        return sum(len(piece) for piece in pieces if id(_owner(piece)) in self._charges)
 
     def _take(self, count: int) -> None:
         most = self.limit or 0
@@ -96,21 +103,44 @@ class OutputMemory:
             self.held += count
 
     def _charged(self, array: Array, count: int) -> Array:
-        ended = weakref.ref(array, self._give_back)  # Not `weakref.finalize`, which takes 15 us.
-        self._charges[id(ended)] = ended, count
+        """The array, for which so many bytes were taken: it gives them back when it ends."""
+        if count:
+            with self._changed:
+                key = id(array)
+                known = self._charges.get(key)
+                # Not `weakref.finalize`, which takes 15 us.
+                ended = known[0] if known else weakref.ref(array, partial(self._ended, key))
+                self._charges[key] = ended, count + (known[1] if known else 0)
         return array
 
-    def _give_back(self, ended: "weakref.ref[Array]") -> None:
+    def _ended(self, key: int, _: object) -> None:
         with self._changed:
-            self.held -= self._charges.pop(id(ended))[1]
-            self._stuck = False
-            self._changed.notify_all()
+            self._release(self._charges.pop(key)[1])
+
+    def _release(self, count: int) -> None:
+        if count:
+            with self._changed:
+                self.held -= count
+                self._stuck = False
+                self._changed.notify_all()
+
+
+def _own(output: Array) -> Array:
+    """The output outside of the memory of runs. One that is an input of the model is a copy already."""
+    return output if output.flags.owndata else output.copy()
+
+
+def _owner(piece: bytes | memoryview) -> object:
+    """The array in which a piece of an answer lies."""
+    found: object = piece.obj if isinstance(piece, memoryview) else piece
+    while isinstance(found, np.ndarray) and found.base is not None:
+        found = found.base
+    return found
 
 
 def _charge(output: Array) -> int:
     """Bytes that an output is charged with: none where it is small."""
-    inside = not output.flags.owndata
-    size = output.nbytes + _strings(output) if output.dtype.hasobject else inside * output.nbytes
+    size = output.nbytes + (_strings(output) if output.dtype.hasobject else 0)
     return size if size > SMALL else 0
 
 

@@ -103,11 +103,6 @@ class Codec:
             form.heads.put(shapes, known)
         return len(known), [known, *binary]
 
-    def sent(self, form: Form, outputs: list[Array]) -> list[Array]:
-        """Those of the outputs that `render` sends as they are."""
-        pairs = zip(form.outputs, outputs, strict=True)
-        return [array for wanted, array in pairs if wanted.binary and wanted.datatype != "BYTES"]
-
     def weight(self, form: Form, outputs: list[Array]) -> int:
         """Bytes that `render` takes at most beside the outputs, without those of a block that are in work."""
         if form.all_binary:
