@@ -220,6 +220,20 @@ def test_a_pod_without_a_model_gets_nothing(start: Any, negate: str, balance: Ma
     assert _run(one_by_one()) == [200] * 20
 
 
+def test_no_pods_load_is_taken_for_the_balancers(balanced: Balanced) -> None:
+    """A proxy in front of two balancers would weigh each by whichever pod it had sent a request to."""
+    wish = {"Endpoint-Load-Metrics-Format": "TEXT"}
+
+    async def asked(port: int) -> str | None:
+        url = f"http://127.0.0.1:{port}/v2/models/m/infer"
+        async with aiohttp.ClientSession() as session, session.post(url, json=BODY, headers=wish) as answer:
+            assert answer.status == 200
+            return answer.headers.get("endpoint-load-metrics")
+
+    assert (_run(asked(balanced.pods[0].port)) or "").startswith("TEXT cpu_utilization=")
+    assert _run(asked(balanced.port)) is None
+
+
 @pytest.mark.usefixtures("small")
 def test_one_peer_with_idle_connections_keeps_nobody_out(balanced: Balanced) -> None:
     """Probes were not answered either, so that the kubelet ended the balancer."""

@@ -89,6 +89,8 @@ frontend http
   stick-table type ipv6 size 10k expire 1m store conn_cur
   tcp-request connection track-sc0 src
   tcp-request connection reject if {{ sc0_conn_cur gt {peer_connections} }}
+  # A report of one pod's load would count as the balancer's own with a proxy in front.
+  http-request del-header endpoint-load-metrics-format
   default_backend pods
 
 backend pods

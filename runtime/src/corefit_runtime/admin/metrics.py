@@ -12,7 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from corefit_core.histogram import BOUNDS_S, Histogram
-from corefit_core.report import Counters
+from corefit_core.report import Counters, Gauges
 from corefit_runtime import __version__
 from corefit_runtime.admin.report import Reporter
 from corefit_runtime.telemetry.meter import Meter, max_resident_bytes
@@ -111,6 +111,20 @@ def _gauges(reporter: Reporter, model: str) -> Iterator[Metric]:
         family.add_metric((model,), value)
         yield family
     yield GaugeMetricFamily("corefit_max_resident_bytes", "Largest resident set.", value=max_resident_bytes())
+    yield from _for_endpoint_pickers(gauges, model, reporter.settings.model_version)
+
+
+def _for_endpoint_pickers(gauges: Gauges, model: str, version: str) -> Iterator[Metric]:
+    """By the names of Triton and of its TensorRT-LLM backend, which those of the Gateway API know."""
+    text = "Requests that wait for a worker, as Triton names them."
+    pending = GaugeMetricFamily("nv_inference_pending_request_count", text, labels=("model", "version"))
+    pending.add_metric((model, version), gauges.queued)
+    yield pending
+    text = "Requests that wait for a worker and that have one, as Triton's TensorRT-LLM backend names them."
+    requests = GaugeMetricFamily("nv_trt_llm_request_metrics", text, labels=("model", "version", "request_type"))
+    requests.add_metric((model, version, "waiting"), gauges.queued)
+    requests.add_metric((model, version, "scheduled"), max(0, gauges.in_flight - gauges.queued))
+    yield requests
 
 
 def _histogram(

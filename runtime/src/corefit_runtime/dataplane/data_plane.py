@@ -14,6 +14,7 @@ from corefit_core.errors import CorefitError, InvalidInput, Shed
 from corefit_runtime.concurrency.offload import Offload
 from corefit_runtime.dataplane.answers import AnswerMemory
 from corefit_runtime.dataplane.decoding import OFFLOAD_JSON, Decoder
+from corefit_runtime.dataplane.load import LoadMeter
 from corefit_runtime.dataplane.request import InferenceRequest
 from corefit_runtime.pool.jobs import Job
 from corefit_runtime.pool.pool import Pool
@@ -41,6 +42,9 @@ class DataPlane:
         offload: where what would hold the event loop is decoded.
         meter: counts.
         attention: hears of refusals.
+
+    Attributes:
+        load: how loaded the process is.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class DataPlane:
         self._meter = meter
         self._attention = attention
         self._timeout_s = settings.timeout_ms / 1000
+        self.load = LoadMeter(meter, pool, published)
         self._shed_s = -SHEDDING_S
 
     @property

@@ -13,9 +13,9 @@ from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.messages import Head, Response, error_body
 from corefit_runtime.protocol import descriptions
 from corefit_runtime.protocol.codec import Codec, encoded
-from corefit_runtime.rest import openapi, responses
+from corefit_runtime.rest import load_report, openapi, responses
 from corefit_runtime.rest.headers import headers_of
-from corefit_runtime.rest.request import RestRequest
+from corefit_runtime.rest.request import ReportingRequest, RestRequest
 
 DESCRIPTION: Final = "/openapi.json"
 READ: Final = b"GET, HEAD"
@@ -54,7 +54,7 @@ class InferenceApi:
         try:
             # By their bytes first; the same path may be written in other ways (RFC 9112, 3.2.2; RFC 3986, 6.2.2).
             if exchange.head.url in self._infer_urls and exchange.head.method == b"POST":
-                self._plane.infer(RestRequest(exchange, headers_of(exchange.head)))
+                self._plane.infer(self._request(exchange))
             else:
                 self._other(exchange)
         except CorefitError as error:
@@ -75,13 +75,24 @@ class InferenceApi:
             return responses.of_error(error)
         length = headers.json_length or 0
         refusal = self._plane.refusal(first[:length] if 0 < length <= len(first) else None, headers.timeout_s)
-        return responses.of_error(refusal) if refusal is not None else None
+        if refusal is None:
+            return None
+        response = responses.of_error(refusal)
+        if headers.load_format:
+            response.headers.append(load_report.header(self._plane.load.now(), headers.load_format))
+        return response
+
+    def _request(self, exchange: Exchange) -> RestRequest:
+        headers = headers_of(exchange.head)
+        if headers.load_format:
+            return ReportingRequest(exchange, headers, self._plane.load)
+        return RestRequest(exchange, headers)
 
     def _other(self, exchange: Exchange) -> None:
         method, path = exchange.head.method, exchange.head.path.rstrip("/")
         if path in self._infer_paths:
             if method == b"POST":
-                self._plane.infer(RestRequest(exchange, headers_of(exchange.head)))
+                self._plane.infer(self._request(exchange))
             else:
                 exchange.reply(responses.not_allowed(method, path, b"POST"))
             return

@@ -5,6 +5,7 @@ from typing import Final
 
 from corefit_core.errors import InvalidInput
 from corefit_runtime.http.messages import Head
+from corefit_runtime.rest import load_report
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 TIMEOUT_HEADERS: Final = (b"corefit-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
@@ -20,12 +21,14 @@ class InferenceHeaders:
         encoding: of the body.
         accepts: encodings that the client takes.
         timeout_s: how long the client waits; 0: it doesn't say.
+        load_format: in which it asks for a report of the load; empty: it doesn't.
     """
 
     json_length: int | None
     encoding: bytes
     accepts: bytes
     timeout_s: float
+    load_format: bytes
 
 
 def headers_of(head: Head) -> InferenceHeaders:
@@ -43,6 +46,7 @@ def headers_of(head: Head) -> InferenceHeaders:
         encoding=headers.get(b"content-encoding", b""),
         accepts=headers.get(b"accept-encoding", b""),
         timeout_s=_header_timeout_s(headers),
+        load_format=load_report.wished(headers.get(load_report.WISH, b"")),
     )
     return decoded
 
