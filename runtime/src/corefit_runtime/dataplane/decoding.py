@@ -22,8 +22,8 @@ OFFLOAD_JSON: Final = 131_072
 while they are parsed isn't charged: it is 2 MiB at most, and one at a time. What is made of them is."""
 SMALL: Final = 4096
 """Bytes of a body without strings up to which its tensors are not charged: 16 KiB at most, and to do so costs 3 us."""
-LABEL: Final = 256
-"""Memory of a string of 64 bytes, such as the name of a class, in onnxruntime and then as an object."""
+LABEL: Final = 128
+"""Memory of a string of 64 bytes, such as the name of a class, in onnxruntime or as an object."""
 REPEATED: Final = 192
 """Memory of the largest string that a model gets which may repeat it as often as a request says: 128 characters."""
 TOO_LONG: Final = (
@@ -127,7 +127,8 @@ def held(form: Form, tensors: dict[str, Array], strings: Strings) -> int:
     Raises:
         TooLarge: strings are longer than the model may get.
     """
-    found = strings.labels * (form.rows or form.elements) * LABEL
+    rows = form.rows or max((part.shape[0] for part in form.parts if part.shape), default=1)
+    found = strings.labels * max(1, rows) * LABEL
     for part in form.parts:
         array = tensors[part.name]
         if array.dtype.hasobject:

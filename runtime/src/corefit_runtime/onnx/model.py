@@ -42,6 +42,11 @@ class Attribute:
     graphs: list["Graph"] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
 
+    @property
+    def length(self) -> int | None:
+        """How many elements its list has; None: they are not read."""
+        return None if self.unread else self.count or len(self.ints)
+
 
 @dataclass(kw_only=True)
 class Node:

@@ -6,7 +6,7 @@ make a model that is proved drop, add, move or mix rows: what decides on rows by
 Unique, NonMaxSuppression, Loop, If, random numbers) has no rule. Pure; measuring is `calibration.row_independence`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,7 +56,44 @@ def analyse(model: OnnxModel, inputs: Sequence[TensorSpec], outputs: Sequence[Te
     return Proof(independent=True, bounded=not strings)
 
 
+def followed(model: OnnxModel, inputs: Sequence[TensorSpec], more: Mapping[str, Rule]) -> dict[str, Known]:
+    """What is known of each tensor, `MIXED` behind an operator without a rule; nothing where the graph is none.
+
+    Args:
+        model: the graph.
+        inputs: what a request gives.
+        more: rules of further operators, by name.
+    """
+    try:
+        known = _given(model, inputs)
+    except NotAnalysedError:
+        return {}
+    static = _static(inputs)
+    for node in model.graph.nodes:
+        try:
+            results = _applied(_op(node, known, model, static=static), more)
+        except (NotAnalysedError, LookupError, TypeError, ValueError, ArithmeticError):
+            results = []
+        for index, name in enumerate(node.outputs):
+            known[name] = results[index] if index < len(results) and name not in known else MIXED
+    return known
+
+
 def _walk(model: OnnxModel, inputs: Sequence[TensorSpec]) -> dict[str, Known]:
+    known = _given(model, inputs)
+    static = _static(inputs)
+    for node in model.graph.nodes:
+        results = _applied(_op(node, known, model, static=static), {})
+        for index, name in enumerate(node.outputs):
+            if name in known and name:
+                raise NotAnalysedError(f"two tensors have the name {name}")
+            if name:
+                known[name] = results[index] if index < len(results) else MIXED
+    return known
+
+
+def _given(model: OnnxModel, inputs: Sequence[TensorSpec]) -> dict[str, Known]:
+    """What is known before the first operator."""
     if model.functions:
         raise NotAnalysedError("the file defines operators of its own")
     _check_opsets(model)
@@ -69,15 +106,6 @@ def _walk(model: OnnxModel, inputs: Sequence[TensorSpec]) -> dict[str, Known]:
         free = bool(spec.shape) and spec.shape[0] == -1
         dims = tuple(None if size < 0 else size for size in spec.shape)
         known[spec.name] = Known(dims=dims, axis=0, data=True) if free else MIXED
-    static = all(size >= 0 for spec in inputs for size in spec.shape[1:])
-    for node in model.graph.nodes:
-        op = _op(node, known, model.opsets.get(node.domain, 1), static=static)
-        results = _applied(op)
-        for index, name in enumerate(node.outputs):
-            if name in known and name:
-                raise NotAnalysedError(f"two tensors have the name {name}")
-            if name:
-                known[name] = results[index] if index < len(results) else MIXED
     return known
 
 
@@ -90,17 +118,22 @@ def _check_opsets(model: OnnxModel) -> None:
         raise NotAnalysedError(f"its operator set is older than {OLDEST}, or the file doesn't say which it is")
 
 
-def _op(node: Node, known: dict[str, Known], opset: int, *, static: bool) -> Op:
+def _static(inputs: Sequence[TensorSpec]) -> bool:
+    """Whether all sizes but the number of rows are fixed."""
+    return all(size >= 0 for spec in inputs for size in spec.shape[1:])
+
+
+def _op(node: Node, known: dict[str, Known], model: OnnxModel, *, static: bool) -> Op:
     try:
         inputs = [known[name] if name else None for name in node.inputs]
     except KeyError as error:
         raise NotAnalysedError(f"{node.op} takes {error}, which nothing gives") from error
-    return Op(node=node, inputs=inputs, opset=opset, static=static)
+    return Op(node=node, inputs=inputs, opset=model.opsets.get(node.domain, 1), static=static)
 
 
-def _applied(op: Op) -> list[Known]:
+def _applied(op: Op, more: Mapping[str, Rule]) -> list[Known]:
     node = op.node
-    rule = RULES.get(node.domain, {}).get(node.op)
+    rule = RULES.get(node.domain, {}).get(node.op) or more.get(node.op)
     if rule is None or any(attribute.graphs for attribute in node.attributes.values()):
         raise NotAnalysedError(f"nothing is known of what {node.op} does to rows")
     sizes = [op.get(index) for index in SIZES.get(node.op, ())]

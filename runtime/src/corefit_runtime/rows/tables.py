@@ -84,9 +84,10 @@ def array_feature_extractor(op: Op) -> Result:
 
 
 def one_hot_encoder(op: Op) -> Result:
-    """One more axis at the end."""
+    """One more axis at the end: of the categories, where they are few enough to be read."""
     x, _, dims = op.rows()
-    return x.with_dims((*dims, None))
+    categories = [each for name, each in op.attributes.items() if name in {"cats_int64s", "cats_strings"}]
+    return x.with_dims((*dims, categories[0].length if len(categories) == 1 else None))
 
 
 def mixed(_: Op) -> Result:

@@ -13,8 +13,9 @@ class Strings:
 
     Attributes:
         copies: of the strings of each input, those that the engine holds from the start included.
-        labels: strings that each row has in the outputs, which come of no input.
-        repeated: an operator may give a string as often as numbers in a request say.
+        labels: strings of the model's own, or numbers as strings, that there may be for each row, in all tensors and
+            in the answer.
+        repeated: there may be as many strings as numbers in a request say.
     """
 
     copies: dict[str, int] = field(default_factory=dict)
