@@ -7,6 +7,7 @@ import subprocess
 import time
 from ipaddress import IPv4Network
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,12 +21,14 @@ from corefit_devcluster.errors import BuildError, DevclusterError, StartError, U
 from corefit_devcluster.keeper import find
 from corefit_devcluster.modules import MODULES, Module, fetch
 from corefit_devcluster.mounts import on_overlay
+from corefit_devcluster.needs import SERVICES
 from corefit_devcluster.paths import Home
 from corefit_devcluster.processes import Plan, supervisor_arguments
 from corefit_devcluster.programs import FAMILIES, METRICS_SERVER, Family, Program
 from corefit_devcluster.progress import Reporter
 from corefit_devcluster.ranges import Ranges
 from corefit_devcluster.run import run, succeeds, tail
+from corefit_devcluster.services import not_started
 from corefit_devcluster.settings import Settings
 
 
@@ -146,6 +149,43 @@ def test_without_root_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         host.require_linux_root("A cluster")
     with pytest.raises(UnsupportedHostError, match="gcc"):
         host.install(["gcc"], reporter()[0])
+
+
+@pytest.mark.parametrize("kept", [None, "#!/bin/sh\nexit 104\n"])
+def test_a_service_that_a_package_brings_does_not_start(
+    kept: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests installed Debian's haproxy, whose service then ran on the machine, and ran again after each boot."""
+    policy, ran = tmp_path / "policy-rc.d", list[str]()
+    if kept is not None:
+        policy.write_text(kept)
+    monkeypatch.setattr("corefit_devcluster.services.POLICY", policy)
+
+    def command(arguments: list[str], **_: Any) -> None:
+        ran.append(arguments[0])
+        if "install" in arguments and kept is None:
+            names = (*SERVICES.values(), "haproxy.service", "ssh")
+            asked = [subprocess.run([policy, name, "start"], check=False).returncode for name in names]
+            assert asked == [101, 101, 0], "of what else apt-get brings nothing is forbidden"
+
+    monkeypatch.setattr("corefit_devcluster.host.run", command)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/apt-get")
+    monkeypatch.setattr("corefit_devcluster.services.run", command)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    host.install([*SERVICES], reporter()[0])
+    assert ran == ["apt-get", "apt-get", "update-rc.d"]
+    assert (policy.read_text() if policy.exists() else None) == kept
+
+
+def test_a_policy_that_a_killed_process_has_left_forbids_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    monkeypatch.setattr("corefit_devcluster.services.POLICY", policy)
+    monkeypatch.setattr("corefit_devcluster.services.run", lambda _: None)
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)
+    with not_started([*SERVICES.values()]):
+        assert subprocess.run([policy, "haproxy", "start"], check=False).returncode == 0
 
 
 def test_elsewhere_than_on_linux_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

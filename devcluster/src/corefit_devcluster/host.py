@@ -14,9 +14,10 @@ from pathlib import Path
 
 from corefit_devcluster.errors import UnsupportedHostError
 from corefit_devcluster.locks import locked
-from corefit_devcluster.needs import PACKAGES
+from corefit_devcluster.needs import PACKAGES, SERVICES
 from corefit_devcluster.progress import Reporter
 from corefit_devcluster.run import run, which
+from corefit_devcluster.services import not_started
 
 ELSEWHERE = "Point KUBECONFIG at a cluster that you have (kind, k3s, minikube, ...) and go on without the devcluster."
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
@@ -99,4 +100,5 @@ def install(packages: Sequence[str], reporter: Reporter) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with reporter.step(f"Installing Debian packages: {listed}"), locked(Path(tempfile.gettempdir()) / "corefit-apt"):
         run([*apt, "update"], env=environment)
-        run([*apt, "install", "-y", "--no-install-recommends", *packages], env=environment)
+        with not_started([SERVICES[package] for package in packages if package in SERVICES]):
+            run([*apt, "install", "-y", "--no-install-recommends", *packages], env=environment)

@@ -32,8 +32,10 @@ MACHINE: Mapping[str, str] = {
     "mmdebstrap": "mmdebstrap",
 }
 PACKAGES: Mapping[str, str] = {**BUILD, **CLUSTER, **IMAGES, **TESTS, **MACHINE}
+# Packages that bring a service, and its name: Debian would start it.
+SERVICES: Mapping[str, str] = {"haproxy": "haproxy"}
 # Programs of Debian's essential packages, which every installation has.
 ESSENTIAL = frozenset(
     {"apt-get", "bash", "cat", "cp", "echo", "env", "false", "kill", "mkdir", "mount", "nice", "nsenter", "rm"}
-    | {"setpriv", "sh", "sleep", "tail", "taskset", "true", "umount", "unshare"}
+    | {"setpriv", "sh", "sleep", "tail", "taskset", "true", "umount", "unshare", "update-rc.d"}
 )
