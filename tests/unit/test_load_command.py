@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import re
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +15,7 @@ from unit.sites import served
 
 from corefit.load import Kind, Recorder, Step, progress
 from corefit.load.command import parse_duration
+from corefit.load.generator import Sender
 from corefit.load.record import Sample
 from corefit.main import main
 from corefit_core.errors import InvalidInput
@@ -93,6 +96,24 @@ def test_lost_requests_make_it_fail(
     handler.status = 500
     assert main(["load", url, "--rate", "50", "--duration", "200ms", "--body", body]) == 1
     assert "status 500" in capsys.readouterr().out
+
+
+def test_a_machine_that_is_short_of_cpu_is_said_to_be(
+    server: tuple[str, type[Handler]], body: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said that requests were lost, and nothing of the machine whose doing that was."""
+    url, handler = server
+    handler.status = 500
+    until = Sender.until
+
+    async def late(self: Sender, at_s: float) -> None:
+        await until(self, at_s)
+        time.sleep(0.05)  # noqa: ASYNC251 - nobody else runs meanwhile: that is what it is for
+
+    monkeypatch.setattr(Sender, "until", late)
+    assert main(["load", url, "--rate", "20", "--duration", "300ms", "--even", "--body", body]) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"this machine is short of CPU.* ms late .*the \d+ lost requests may be its own doing", said)
 
 
 def test_misuse_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,10 @@
 """The generator against a real HTTP server on the loopback address."""
 
 import asyncio
+import contextlib
 import json
+import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
@@ -10,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from corefit.load import Kind, Options, Recorder, Request, Sample, run, zeros_request
-from corefit.load.generator import open_sender
+from corefit.load.generator import BEAT_S, open_sender
 from corefit.load.target import json_request
 from corefit_core.errors import InvalidInput
 
@@ -119,6 +122,31 @@ async def test_no_answer_and_no_server_are_lost_requests(serve: Serve) -> None:
     (dead,) = await load("http://127.0.0.1:9/infer", [0.0])
     assert (slow.kind, dead.kind) == (Kind.ERROR, Kind.ERROR)
     assert "0.2 s" in slow.detail
+
+
+async def test_a_request_that_gets_no_connection_is_not_said_to_get_no_answer() -> None:
+    """On a machine that was short of CPU, connections came too late, and the server got the blame."""
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # the kernel drops what comes when nobody accepts
+            peer = waiting.enter_context(socket.socket())
+            peer.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                peer.connect(full.getsockname())
+        (sample,) = await load(f"http://127.0.0.1:{full.getsockname()[1]}/infer", [0.0], timeout_s=0.3)
+    assert (sample.kind, sample.detail) == (Kind.ERROR, "no connection within 0.3 s")
+
+
+async def test_the_generator_notes_for_how_long_it_did_not_run(serve: Serve) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        await asyncio.sleep(2 * BEAT_S)
+        time.sleep(0.4)  # noqa: ASYNC251 - the generator's loop is this one
+        await asyncio.sleep(2 * BEAT_S)
+        return web.Response()
+
+    recorder = await load(await serve(handler), [0.0])
+    assert recorder.stall_s > 0.2
 
 
 async def test_a_server_that_closes_on_us_is_asked_once_and_the_request_is_lost(serve: Serve) -> None:

@@ -1,5 +1,6 @@
 """The figures of a run: latency from the intended time, kinds kept apart, nothing made up for an empty run."""
 
+import msgspec
 import pytest
 
 from corefit.load.record import Kind, Recorder, Sample, summarize
@@ -34,6 +35,15 @@ def test_kinds_are_counted_apart_and_only_answers_have_latency() -> None:
     assert summary.lost == 3
     assert summary.max_s == pytest.approx(0.3)
     assert summary.details == {"503 with Retry-After": 1, "status 500": 2, "label 3, not 8": 1}
+
+
+def test_a_generator_that_is_late_or_stands_still_is_short_of_cpu() -> None:
+    quiet = summarize([sample(0, 0.1)])
+    assert not quiet.starved
+    assert msgspec.structs.replace(quiet, late_p99_s=0.03).starved
+    recorder = Recorder()
+    recorder.stall_s = 2.0
+    assert recorder.summary().starved, "it may have sent nothing meanwhile"
 
 
 def test_the_live_view_sees_only_what_ended_lately() -> None:

@@ -17,9 +17,6 @@ from corefit.load.command import milliseconds
 PLAIN_EVERY_S = 5.0
 """Seconds between plain lines: 40 of them for a run, which a log file can bear."""
 
-LATE_S = 0.02
-"""A generator that has CPU is late by a millisecond or two; by 20, others have taken it."""
-
 
 class Console:
     """Prints for one person, by what the terminal can."""
@@ -52,7 +49,7 @@ class Console:
         """The last tables."""
         self._rich.print(summary_table(load, saved))
         self._rich.print(checks_table(checks))
-        if (load.late_p99_s or 0.0) > LATE_S:
+        if load.starved:
             self.say(
                 "The machine was short of CPU: the generator itself was late. Latencies and refusals, and with them "
                 "the replicas that were asked for, are the neighbours' doing as well."

@@ -79,7 +79,19 @@ def command(arguments: argparse.Namespace) -> int:
         Console().print(table(summary))
     if not summary.sent:
         print("corefit load: no request was due within the duration", file=sys.stderr)
+    if summary.starved:
+        print(f"corefit load: {starved(summary)}", file=sys.stderr)
     return 1 if summary.lost or not summary.sent else 0
+
+
+def starved(summary: Summary) -> str:
+    """That the figures are those of a machine which is short of CPU, and what to do about it."""
+    unsure = "the latencies" + (f" and the {summary.lost} lost requests" if summary.lost else "")
+    return (
+        f"this machine is short of CPU. The load generator was {milliseconds(summary.late_p99_s)} late "
+        f"(99th percentile), and once did not run for {milliseconds(summary.stall_s)}. So {unsure} may be its own "
+        "doing and not the server's. Stop other programs, lower --rate, or run corefit load on another machine."
+    )
 
 
 def table(summary: Summary) -> Table:
@@ -89,6 +101,7 @@ def table(summary: Summary) -> Table:
         grid.add_row(name, str(getattr(summary, name)))
     for name in ("p50", "p90", "p99", "max", "late_p99"):
         grid.add_row(name.replace("late_p99", "generator late, p99"), milliseconds(getattr(summary, f"{name}_s")))
+    grid.add_row("generator stood still, longest", milliseconds(summary.stall_s))
     for detail, count in summary.details.items():
         grid.add_row(f"  {count} x", detail)
     return grid

@@ -7,14 +7,19 @@ hides what it was made to find.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
 from corefit.load.record import Kind, Recorder, Sample
 from corefit.load.target import Request
+
+BEAT_S: Final = 0.1
+"""Seconds between two looks at whether the generator gets to run: few beside requests, and short beside a timeout."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,8 +72,40 @@ async def open_sender(
     """A sender with a connection pool of its own, closed at the end."""
     connector = aiohttp.TCPConnector(limit=options.connections, keepalive_timeout=options.idle_s)
     timeout = aiohttp.ClientTimeout(total=options.timeout_s)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    session = aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[_sendings()])
+    async with session, _stalls(recorder):
         yield Sender(session, url, recorder, options, asyncio.get_running_loop().time() if start is None else start)
+
+
+@asynccontextmanager
+async def _stalls(recorder: Recorder) -> AsyncIterator[None]:
+    """In the block, the recorder learns for how long this loop does not get to run."""
+    task = asyncio.create_task(_beat(recorder))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _beat(recorder: Recorder) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + BEAT_S
+        await asyncio.sleep(BEAT_S)
+        recorder.stall_s = max(recorder.stall_s, loop.time() - due)
+
+
+def _sendings() -> aiohttp.TraceConfig:
+    """Notes in a request's own context that it had a connection and was sent."""
+
+    async def sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+        context.trace_request_ctx["sent"] = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(sent)
+    return tracing
 
 
 class Sender:
@@ -110,11 +147,16 @@ class Sender:
         )
 
     async def _exchange(self, request: Request) -> tuple[Kind, str]:
+        came: dict[str, bool] = {}
+        headers = self._headers(request)
         try:
-            async with self._session.post(self._url, data=request.body, headers=self._headers(request)) as response:
+            async with self._session.post(
+                self._url, data=request.body, headers=headers, trace_request_ctx=came
+            ) as response:
                 return _judge(request, response, await response.read())
         except TimeoutError:
-            return Kind.ERROR, f"no answer within {self._options.timeout_s:g} s"
+            what = "answer" if came else "connection"
+            return Kind.ERROR, f"no {what} within {self._options.timeout_s:g} s"
         except (aiohttp.ClientError, OSError) as error:
             return Kind.ERROR, f"{type(error).__name__}: {error}"
 

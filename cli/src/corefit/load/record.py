@@ -7,9 +7,15 @@ off by a bucket's width. May not do I/O.
 import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 import numpy as np
+
+LATE_S: Final = 0.02
+"""A generator that has CPU is late by a millisecond or two; by 20, others have taken it."""
+STALL_S: Final = 0.5
+"""Seconds without a turn after which connections that were idle may have been closed, and timeouts run out unseen."""
 
 
 class Kind(enum.StrEnum):
@@ -56,6 +62,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         late_p99_s: 99th percentile of how late the generator itself was. If it is not small beside the latencies,
             the generator was short of CPU and they say little about the server.
         details: how often each cause that was not `OK` came.
+        stall_s: the longest that the generator itself did not get to run.
     """
 
     sent: int
@@ -69,20 +76,31 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     max_s: float | None
     late_p99_s: float | None
     details: dict[str, int]
+    stall_s: float = 0.0
 
     @property
     def lost(self) -> int:
         """Requests that got neither a right answer nor an honest refusal."""
         return self.error + self.wrong
 
+    @property
+    def starved(self) -> bool:
+        """Whether the generator was short of CPU, so that the figures say little about the server."""
+        return (self.late_p99_s or 0.0) > LATE_S or self.stall_s > STALL_S
+
 
 class Recorder:
-    """Samples in the order in which they ended, how many there are of each kind, and the number on their way."""
+    """Samples in the order in which they ended, how many there are of each kind, and the number on their way.
+
+    Attributes:
+        stall_s: the longest that the generator did not get to run so far.
+    """
 
     def __init__(self) -> None:
         self._samples: list[Sample] = []
         self.in_flight = 0
         self.counts: Counter[Kind] = Counter()
+        self.stall_s = 0.0
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self._samples)
@@ -106,7 +124,7 @@ class Recorder:
 
     def summary(self) -> Summary:
         """The figures of the whole run so far."""
-        return summarize(self._samples)
+        return msgspec.structs.replace(summarize(self._samples), stall_s=self.stall_s)
 
 
 def summarize(samples: Iterable[Sample]) -> Summary:
