@@ -14,7 +14,8 @@ import uvloop
 from aiohttp import web
 
 from corefit_core.sizing import Grant
-from corefit_runtime.dataplane.request import InferenceRequest, Pieces
+from corefit_runtime.dataplane.data_plane import DataPlane
+from corefit_runtime.dataplane.request import Pieces
 from corefit_runtime.memory import heap
 from corefit_runtime.process.inference import Inference
 from corefit_runtime.serving.readiness import Readiness
@@ -44,28 +45,36 @@ class Caller:
         return True
 
 
-async def answered(inference: Inference, body: bytes, json_length: str | None) -> Answer:
+class Request:
+    """An `EncodedRequest` of such a front."""
+
+    timeout_s = 0.0
+    aligned = False
+    coding = None
+
+    def __init__(self, body: bytes, json_length: int | None) -> None:
+        self.caller = Caller(body)
+        self.json_length = json_length
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def render(self, length: int | None, pieces: Pieces, _charged: int) -> Answer:
+        """The front makes its own response of it."""
+        return length, pieces
+
+    def reply(self, answer: Answer) -> None:
+        """Hands it to the front."""
+        self.answer.set_result(answer)
+
+    def fail(self, error: Exception) -> None:
+        """Hands the error to the front."""
+        self.answer.set_exception(error)
+
+
+async def answered(plane: DataPlane, body: bytes, json_length: str | None) -> Answer:
     """What the data plane answers."""
-    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-    def reply(answer: Any) -> None:
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-
-    inference.plane.infer(
-        InferenceRequest(
-            caller=Caller(body),
-            json_length=int(json_length) if json_length else None,
-            timeout_s=0.0,
-            aligned=False,
-            coding=None,
-            render=lambda length, pieces: (length, pieces),
-            reply=reply,
-        )
-    )
-    return await future
+    request = Request(body, int(json_length) if json_length else None)
+    plane.infer(request)
+    return await request.answer
 
 
 async def own(inference: Inference, port: int) -> None:
@@ -78,7 +87,7 @@ async def aiohttp(inference: Inference, port: int) -> None:
     """By aiohttp."""
 
     async def infer(request: web.Request) -> web.Response:
-        length, pieces = await answered(inference, await request.read(), request.headers.get(LENGTH))
+        length, pieces = await answered(inference.plane, await request.read(), request.headers.get(LENGTH))
         headers = {LENGTH: str(length)} if length is not None else {"content-type": "application/json"}
         return web.Response(body=b"".join(pieces), headers=headers)
 
@@ -96,7 +105,7 @@ async def granian(inference: Inference, port: int) -> None:
     from granian.server.embed import Server  # noqa: PLC0415
 
     async def infer(scope: Any, protocol: Any) -> None:
-        length, pieces = await answered(inference, await protocol(), scope.headers.get(LENGTH))
+        length, pieces = await answered(inference.plane, await protocol(), scope.headers.get(LENGTH))
         headers = [(LENGTH, str(length))] if length is not None else [("content-type", "application/json")]
         protocol.response_bytes(200, headers, b"".join(pieces))
 

@@ -2,7 +2,8 @@
 
 Small messages are decoded on the event loop; what would hold it for more than about a millisecond is decoded off it.
 Whatever brought a request, HTTP over TCP or over a Unix socket, is thin over this: the data plane counts, admits, sheds
-and cancels. It knows no transport.
+and cancels. It knows no transport. `infer` takes the Open Inference Protocol's bytes; a transport of another format
+decodes and renders by itself, and calls `submit`.
 """
 
 import asyncio
@@ -15,10 +16,11 @@ from corefit_runtime.concurrency.offload import Offload
 from corefit_runtime.dataplane.answers import AnswerMemory
 from corefit_runtime.dataplane.decoding import OFFLOAD_JSON, Decoder
 from corefit_runtime.dataplane.load import LoadMeter
-from corefit_runtime.dataplane.request import InferenceRequest
+from corefit_runtime.dataplane.request import DecodedForm, EncodedRequest, InferenceRequest, Renderer
 from corefit_runtime.pool.jobs import Job
+from corefit_runtime.pool.model import Model
 from corefit_runtime.pool.pool import Pool
-from corefit_runtime.protocol.forms import OFFLOAD_COPIES, Form
+from corefit_runtime.protocol.forms import OFFLOAD_COPIES
 from corefit_runtime.serving.readiness import Readiness
 from corefit_runtime.serving.servable import Published, Servable
 from corefit_runtime.settings.settings import Settings
@@ -84,12 +86,21 @@ class DataPlane:
         """From now on a request that takes more bytes than this is too large: there will never be room for it."""
         self._decoder.max_memory = most
 
-    def infer(self, request: InferenceRequest) -> None:
+    def loaded(self) -> Servable:
+        """What is served.
+
+        Raises:
+            Shed: nothing is, and why.
+        """
+        servable = self._published.servable
+        if servable is None:
+            raise Shed(self._readiness.message or "the model is not loaded yet", cause="loading", retry_after_s=1)
+        return servable
+
+    def infer(self, request: EncodedRequest) -> None:
         """Answers a request of the Open Inference Protocol's bytes, now or later."""
-        servable, body, length = self._published.servable, request.caller.body, request.json_length
         try:
-            if servable is None:
-                raise Shed(self._readiness.message or "the model is not loaded yet", cause="loading", retry_after_s=1)
+            servable, body, length = self.loaded(), request.caller.body, request.json_length
             if request.coding is not None or (length or len(body)) > OFFLOAD_JSON:
                 self._decode_offloaded(servable, request)
                 return
@@ -97,22 +108,30 @@ class DataPlane:
             if len(body) > form.offload_from or (len(body) > OFFLOAD_COPIES and not request.aligned):
                 self._decode_offloaded(servable, request)
                 return
-            self.submit(servable, request, form, self._decoder.decode_here(request, form, servable.codec.strings))
+            tensors = self._decoder.decode_here(request, form, servable.codec.strings)
+            self.submit(request, servable.model, form, tensors, servable.codec)
         except CorefitError as error:
-            self._fail(request, error)
+            self.fail(request, error)
 
-    def submit(self, servable: Servable, request: InferenceRequest, form: Form, tensors: dict[str, Array]) -> None:
-        """Has a decoded request run, and answers it.
+    def submit(
+        self,
+        request: InferenceRequest,
+        model: Model,
+        form: DecodedForm,
+        tensors: dict[str, Array],
+        renderer: Renderer,
+    ) -> None:
+        """Has a decoded request run, and answers it as the renderer says.
 
         Raises:
-            Shed: it can't be answered in time.
+            Shed: it can't be answered in time; whoever decoded the request calls `fail`.
         """
-        caller, codec, memory = request.caller, servable.codec, servable.model.engine.memory
+        caller, memory = request.caller, model.engine.memory
         seconds = self._seconds(form, request.timeout_s)
 
         def finish(outputs: list[Any]) -> Any:
-            self._answers.take(caller, codec.weight(form, outputs), self._decoder.max_memory)
-            length, pieces = codec.render(form, outputs)
+            self._answers.take(caller, renderer.weight(form, outputs), self._decoder.max_memory)
+            length, pieces = renderer.render(form, outputs)
             return request.render(length, pieces, memory.charged(pieces) if memory.held else 0)
 
         def deliver(answer: Any) -> None:
@@ -122,7 +141,7 @@ class DataPlane:
                 request.reply(answer)
 
         job = Job(
-            model=servable.model,
+            model=model,
             feeds=tensors,
             outputs=form.names,
             rows=form.rows,
@@ -172,22 +191,27 @@ class DataPlane:
         elif isinstance(error, InvalidInput):
             self._meter.invalid += 1
 
-    def _decode_offloaded(self, servable: Servable, request: InferenceRequest) -> None:
+    def fail(self, request: InferenceRequest, error: Exception) -> None:
+        """Answers with an error that nobody has counted yet."""
+        self.count(error)
+        self._answer_error(request, error)
+
+    def _decode_offloaded(self, servable: Servable, request: EncodedRequest) -> None:
         full = self._pool.full()
         if full is not None:
             raise full  # Before it costs anything to read.
         self._offload.start(self._submit_offloaded(servable, request))
 
-    async def _submit_offloaded(self, servable: Servable, request: InferenceRequest) -> None:
+    async def _submit_offloaded(self, servable: Servable, request: EncodedRequest) -> None:
         try:
             decoded = await self._decoder.decode(request, servable.codec)
             if decoded is not None:
-                self.submit(servable, request, *decoded)
+                self.submit(request, servable.model, *decoded, servable.codec)
         except Exception as error:  # noqa: BLE001 - nobody else would answer
             if request.caller.alive():
-                self._fail(request, error)
+                self.fail(request, error)
 
-    def _seconds(self, form: Form, timeout_s: float) -> float:
+    def _seconds(self, form: DecodedForm, timeout_s: float) -> float:
         """How long the caller waits; 0: nobody says."""
         return form.timeout_us / 1e6 or timeout_s or self._timeout_s
 
@@ -196,11 +220,6 @@ class DataPlane:
         if self._pool.cancel(job):
             self._meter.cancelled += 1
         return job if job.feeds else None
-
-    def _fail(self, request: InferenceRequest, error: Exception) -> None:
-        """Answers with an error that nobody has counted yet."""
-        self.count(error)
-        self._answer_error(request, error)
 
     def _answer_error(self, request: InferenceRequest, error: Exception) -> None:
         if not isinstance(error, CorefitError):

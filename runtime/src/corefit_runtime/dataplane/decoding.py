@@ -9,7 +9,7 @@ from typing import Final
 
 from corefit_core.errors import Shed, TooLarge
 from corefit_runtime.concurrency.offload import Offload
-from corefit_runtime.dataplane.request import RETRY_S, Caller, Coding, InferenceRequest
+from corefit_runtime.dataplane.request import RETRY_S, Caller, Coding, EncodedRequest
 from corefit_runtime.protocol import codec as oip
 from corefit_runtime.protocol import forms, json_data
 from corefit_runtime.protocol.codec import Codec
@@ -50,7 +50,7 @@ class Decoder:
         self._max_body = max_body
         self.max_memory = max_memory
 
-    async def decode(self, request: InferenceRequest, codec: Codec) -> Decoded | None:
+    async def decode(self, request: EncodedRequest, codec: Codec) -> Decoded | None:
         """The request's form and tensors; None when its caller has gone meanwhile.
 
         Raises:
@@ -64,7 +64,7 @@ class Decoder:
             except _Gone:
                 return None
 
-    def decode_here(self, request: InferenceRequest, form: Form, strings: Strings) -> dict[str, Array]:
+    def decode_here(self, request: EncodedRequest, form: Form, strings: Strings) -> dict[str, Array]:
         """The tensors of a request that are made in no time, on the event loop; raises as `decode`."""
         body = request.caller.body
         tensors = oip.feeds(form, body, request.json_length)
@@ -73,7 +73,7 @@ class Decoder:
             _Budget(request.caller, self.max_memory).take(held(form, tensors, strings), "its tensors")
         return tensors
 
-    async def _decoded(self, budget: "_Budget", request: InferenceRequest, codec: Codec) -> Decoded:
+    async def _decoded(self, budget: "_Budget", request: EncodedRequest, codec: Codec) -> Decoded:
         run, body, length = self._offload.run, request.caller.body, request.json_length
         if request.coding is not None:
             body = await self._expanded(budget, body, request.coding)

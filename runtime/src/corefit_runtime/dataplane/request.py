@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from corefit_runtime.tensors.datatypes import Array
+
 RETRY_S: Final = 1.0
 """When a caller may come back for which there is no room."""
 Pieces = list[bytes | memoryview]
@@ -49,20 +51,14 @@ class InferenceRequest(Protocol):
 
     Attributes:
         caller: who waits for the answer.
-        json_length: bytes of the body that are JSON; None: all of them.
         timeout_s: how long the transport says that the caller waits; 0: it doesn't say.
-        aligned: whether tensors may be made from the body without a copy.
-        coding: undoes what the transport has packed the body with; None where it hasn't.
     """
 
     caller: Caller
-    json_length: int | None
     timeout_s: float
-    aligned: bool
-    coding: Coding | None
 
-    def render(self, json_length: int | None, pieces: Pieces, charged: int) -> Any:
-        """What is sent of an answer with so many bytes of JSON (None: all of it is), from its pieces; on any thread.
+    def render(self, head: Any, pieces: Pieces, charged: int) -> Any:
+        """What is sent of what the request's `Renderer` has made; on any thread.
 
         Of the pieces, `charged` bytes are charged elsewhere for as long as they are there.
         """
@@ -72,3 +68,49 @@ class InferenceRequest(Protocol):
 
     def fail(self, error: Exception) -> None:
         """Sends the error instead."""
+
+
+class EncodedRequest(InferenceRequest, Protocol):
+    """One whose body the data plane decodes: JSON and binary data of the Open Inference Protocol.
+
+    The head that it is rendered with is the number of bytes of JSON in the answer; None: all of them are.
+
+    Attributes:
+        json_length: bytes of the body that are JSON; None: all of them.
+        aligned: whether tensors may be made from the body without a copy.
+        coding: undoes what the transport has packed the body with; None where it hasn't.
+    """
+
+    json_length: int | None
+    aligned: bool
+    coding: Coding | None
+
+
+class DecodedForm(Protocol):
+    """What a request wants, in whatever format it came; its tensors are apart."""
+
+    @property
+    def names(self) -> list[str]:
+        """The outputs that it asks for."""
+
+    @property
+    def rows(self) -> int:
+        """Size of the leading dimension that all inputs share; 0 when they don't."""
+
+    @property
+    def elements(self) -> int:
+        """Of all inputs together."""
+
+    @property
+    def timeout_us(self) -> float:
+        """How long it says itself that its caller waits, in microseconds; 0: it doesn't say."""
+
+
+class Renderer(Protocol):
+    """Makes answers of outputs, in the format of the requests, whose form is known to it; on any thread."""
+
+    def weight(self, form: Any, outputs: list[Array]) -> int:
+        """Bytes that `render` takes at most besides the outputs."""
+
+    def render(self, form: Any, outputs: list[Array]) -> tuple[Any, Pieces]:
+        """The head, which the transport understands, and the pieces of the answer."""

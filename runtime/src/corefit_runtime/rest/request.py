@@ -9,7 +9,7 @@ from corefit_runtime.rest.headers import HEADER_LENGTH, InferenceHeaders
 
 
 class RestRequest:
-    """An `InferenceRequest`: one object a request, and no closures, which a small request would feel.
+    """An `EncodedRequest`: one object a request, and no closures, which a small request would feel.
 
     Args:
         exchange: by which it came.
