@@ -361,6 +361,11 @@ async def test_pods_are_grown_at_once_when_mode_recommend_ends() -> None:
     assert world.resized
 
 
+def _message(world: World, kind: str) -> str:
+    (message,) = (c["message"] for c in world.status["conditions"] if c["type"] == kind)
+    return str(message)
+
+
 async def test_replicas_that_the_mode_ignores_are_told_of_once() -> None:
     world = World()
     world.asks(scaling={"mode": "Auto", "replicas": 5})
@@ -368,9 +373,11 @@ async def test_replicas_that_the_mode_ignores_are_told_of_once() -> None:
         pass
     [note] = world.events("ReplicasIgnored")
     assert note.startswith("spec.scaling.replicas is 5 and has no effect in mode Auto.")
+    assert _message(world, "ScalingActive").endswith(f". {note}"), "status says it as long as it is so"
     world.asks(scaling={"mode": "Manual", "replicas": 5})
     await world.reconcile()
     assert len(world.events("ReplicasIgnored")) == 1
+    assert note not in _message(world, "ScalingActive")
 
 
 @pytest.mark.parametrize(

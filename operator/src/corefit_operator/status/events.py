@@ -8,7 +8,7 @@ from corefit_core.recommender import Decision
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.resize import sizes
 from corefit_operator.resize.sizes import Step
-from corefit_operator.status.conditions import table
+from corefit_operator.status.conditions import scaling_active, table
 from corefit_operator.telemetry.recorder import Event
 
 _EXPECTED: Final = ("Starting", "ScaledToZero")
@@ -33,16 +33,10 @@ def changes(before: InferenceServiceStatus, new: InferenceServiceStatus) -> list
 
 
 def ignored_replicas(spec: ServingSpec, before: InferenceServiceStatus) -> list[Event]:
-    """A number of replicas that the mode does not look at, said once for each state of the spec.
-
-    The API server refuses to change it in such a mode, so it came with the resource, or was left by mode Manual.
-    """
-    if spec.mode == "Manual" or spec.manual_replicas == 1 or spec.generation == before.observed_generation:
+    """What ScalingActive says of a number of replicas that the mode ignores, said once for each state of the spec."""
+    note = scaling_active.ignored_replicas(spec)
+    if not note or spec.generation == before.observed_generation:
         return []
-    note = (
-        f"spec.scaling.replicas is {spec.manual_replicas} and has no effect in mode {spec.mode}. "
-        "It takes effect when mode becomes Manual; remove it if that is not meant."
-    )
     return [Event(reason="ReplicasIgnored", action="Reconcile", note=note)]
 
 

@@ -16,7 +16,25 @@ _WAITING: Final = _HOLDING | {"RolloutInProgress"}
 """Decisions that wait for pods; a problem of these says more."""
 
 
+def ignored_replicas(spec: ServingSpec) -> str:
+    """That the mode does not look at a number of replicas that is there; empty where there is none.
+
+    The API server refuses to change it in such a mode, so it came with the resource, or was left by mode Manual.
+    """
+    if spec.mode == "Manual" or spec.manual_replicas == 1:
+        return ""
+    return (
+        f"spec.scaling.replicas is {spec.manual_replicas} and has no effect in mode {spec.mode}. "
+        "It takes effect when mode becomes Manual; remove it if that is not meant."
+    )
+
+
 def _value(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
+    found, ignored = _by_mode(spec, outcome), ignored_replicas(spec)
+    return found._replace(message=_joined(_ended(found.message), ignored)) if ignored else found
+
+
+def _by_mode(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     hindered = outcome.observed.workload.not_scaling()
     if hindered is not None:
         return hindered
@@ -31,8 +49,12 @@ def _value(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     if decision is None:
         message = "Corefit decides when the first pod has reported."
         return ConditionValue("ScalingActive", "Unknown", "NotDecided", message)
-    message = _joined(f"{decision.message}.", contended) if contended else decision.message
+    message = _joined(_ended(decision.message), contended) if contended else decision.message
     return ConditionValue("ScalingActive", "False" if decision.reason in _HOLDING else "True", decision.reason, message)
+
+
+def _ended(message: str) -> str:
+    return message if message.endswith(".") else f"{message}."
 
 
 def _joined(sentence: str, other: str) -> str:
