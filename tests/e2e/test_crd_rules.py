@@ -37,6 +37,7 @@ ACCEPTED = {
     "startup-cpu": {"resources": {"cpu": "250m"}, "startup": {"cpu": "1500m"}},
     "startup-equals-cpu": {"startup": {"cpu": 1}},
     "percentile-edges": {"objective": {"percentile": 50, "latencyMilliseconds": 1}},
+    "percentile-fraction": {"objective": {"percentile": 97.5}},
     "revision": {"model": {"uri": URI, "revision": "2026-11-28 / third try"}},
     "replicas-from-the-start": {"scaling": {"mode": "Auto", "replicas": 3}},
     "min-equals-max": {"scaling": {"minReplicas": 3, "maxReplicas": 3}},
@@ -107,7 +108,10 @@ REFUSED = {
     "startup-not-quantity": ({"startup": {"cpu": "fast"}}, "startup.cpu must be a quantity"),
     "memory-not-quantity": ({"resources": {"memory": "much"}}, "memory must be a quantity"),
     "percentile-low": ({"objective": {"percentile": 49}}, "spec.objective.percentile"),
-    "percentile-high": ({"objective": {"percentile": 100}}, "spec.objective.percentile"),
+    "percentile-high": (
+        {"objective": {"percentile": 99.9}},
+        "spec.objective.percentile in body should be less than or equal to 99",
+    ),
     "latency-zero": ({"objective": {"latencyMilliseconds": 0}}, "spec.objective.latencyMilliseconds"),
     "revision-empty": ({"model": {"uri": URI, "revision": ""}}, "spec.model.revision"),
     "revision-long": ({"model": {"uri": URI, "revision": "x" * 257}}, "spec.model.revision"),
@@ -313,3 +317,22 @@ def test_replicas_that_the_mode_would_ignore_are_refused_and_never_kept_for_late
     api.kubectl(*patch, f'{{"spec":{{"scaling":{{"mode":"{mode}"}}}}}}')
     api.kubectl(*patch, '{"spec":{"scaling":{"replicas":null}}}')
     assert api.get("cfis", "digits")["spec"]["scaling"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("mode", ["Auto", "Recommend"])
+def test_a_change_to_manual_that_leaves_the_number_ends_no_pods(
+    api: Any, service: Callable[..., dict[str, Any]], mode: str
+) -> None:
+    """Its default of 1 took effect with the mode, and ended all pods in service but one."""
+    api.apply(service(scaling={"mode": mode}))
+    patch = ("patch", "cfis", "digits", "--type=merge", "-p")
+    manual = '{"spec":{"scaling":{"mode":"Manual"}}}'
+    api.kubectl(*patch, '{"status":{"desiredReplicas":3}}', "--subresource=status")
+    said = api.kubectl(*patch, manual, check=False)
+    assert "spec.scaling.replicas" in said
+    assert "mode Manual with the number of replicas left as it is would end pods" in said
+    api.kubectl(*patch, '{"spec":{"scaling":{"mode":"Manual","replicas":2}}}')
+    api.kubectl("scale", "cfis/digits", "--replicas=1")
+    api.kubectl(*patch, '{"status":{"desiredReplicas":1}}', "--subresource=status")
+    api.kubectl(*patch, f'{{"spec":{{"scaling":{{"mode":"{mode}"}}}}}}')
+    api.kubectl(*patch, manual)

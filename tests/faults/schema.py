@@ -149,6 +149,8 @@ def _good(path: Path_, schema: Schema) -> st.SearchStrategy[Any]:
         case "integer":
             least, most = schema["minimum"], min(schema["maximum"], CAPPED.get(path, schema["maximum"]))
             return st.sampled_from((least, most)) | st.integers(least, most)
+        case "number":
+            return st.sampled_from((schema["minimum"], schema["maximum"], 97.5))
         case "string":
             return _text(schema)
         case "object":
@@ -166,6 +168,8 @@ def _refused(path: Path_, schema: Schema) -> st.SearchStrategy[Any]:
     match schema["type"]:
         case "integer":
             return st.sampled_from((schema["minimum"] - 1, schema["maximum"] + 1, "many", 1.5, True, 2**63))
+        case "number":
+            return st.sampled_from((schema["minimum"] - 0.5, schema["maximum"] + 0.9, "many", True))
         case "string":
             wrong = ["x" * (schema["maxLength"] + 1), 5, {}]
             return st.sampled_from([*wrong, "no match of anything\n"] if _pattern(schema) else wrong)

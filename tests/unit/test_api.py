@@ -32,6 +32,15 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert service.plan.workers == service.policy.workers_per_pod == 1
 
 
+def test_a_percentile_may_have_a_fraction_and_none_rolls_pods_by_being_written_otherwise() -> None:
+    """99.9 was refused with 'must be of type integer', and so was 97.5."""
+    odd, even = (_decode({"model": MODEL, "objective": {"percentile": percentile}}) for percentile in (97.5, 95.0))
+    assert odd.objective.percentile == 97.5
+    assert even.spec_hash == _decode({"model": MODEL, "objective": {"percentile": 95}}).spec_hash != odd.spec_hash
+    with pytest.raises(InvalidInput, match="percentile"):
+        _decode({"model": MODEL, "objective": {"percentile": 99.9}})
+
+
 def test_quantities_become_integers_and_prices_numbers() -> None:
     service = _decode(
         {

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from corefit_core.api.inference_service import InferenceService
+from corefit_core.api.inference_service import MANUAL_RULE, InferenceService
 from corefit_core.naming import GROUP, KIND, PLURAL, VERSION
 
 SHORT_NAME: Final = "cfis"
@@ -62,6 +62,7 @@ def schema() -> dict[str, Any]:
     properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
     structural["properties"] = properties | structural["properties"]
     structural["properties"]["status"] = _without_defaults(structural["properties"]["status"])
+    structural["x-kubernetes-validations"] = [MANUAL_RULE]
     return structural
 
 

@@ -35,7 +35,14 @@ class Objective(Part, frozen=True, kw_only=True):
     """The latency objective: how long an answer may take, its time in the queue included."""
 
     percentile: Annotated[
-        int, Meta(ge=50, le=99, description="The percentage of requests that must meet the latency.")
+        float,
+        Meta(
+            ge=50,
+            le=99,
+            description="The percentage of requests that must meet the latency, such as 99 or 97.5. It is 99 at most: "
+            "of 99.9 a service would need thousands of requests a minute to show that it is missed. For a stricter "
+            "objective lower latencyMilliseconds.",
+        ),
     ] = 99
     latency_milliseconds: Annotated[
         int, Meta(ge=1, le=60_000, description="The time from the arrival of a request to its answer, in milliseconds.")
@@ -63,8 +70,9 @@ class Scaling(Part, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=1000,
-            description="The number of replicas in mode Manual. The API server refuses it in the other modes. Set it "
-            "together with mode: with its default of 1, all pods but one end.",
+            description="The number of replicas in mode Manual. The API server refuses to change it in the other "
+            "modes. Set it together with mode: it refuses a change of mode to Manual that leaves this number and would "
+            "so end pods.",
         ),
     ] = 1
     down_stabilization_seconds: (
@@ -100,6 +108,21 @@ ROUTING_RULE: Final = (
     QUEUE_MESSAGE,
 )
 """Of the whole spec: the expression that must hold, and the message when it doesn't."""
+
+
+MANUAL_RULE: Final = {
+    "rule": "self.spec.scaling.mode != 'Manual' || oldSelf.spec.scaling.mode == 'Manual' "
+    "|| self.spec.scaling.replicas != oldSelf.spec.scaling.replicas "
+    "|| (self.spec.mode == 'Sidecar' && !has(self.spec.scaling.targetRef)) "
+    "|| !has(self.status) || !has(self.status.desiredReplicas) "
+    "|| self.spec.scaling.replicas >= self.status.desiredReplicas",
+    "message": "mode Manual with the number of replicas left as it is would end pods: set replicas in the same change, "
+    "such as to status.desiredReplicas, which keeps them; kubectl scale may lower it afterwards",
+    "fieldPath": ".spec.scaling.replicas",
+}
+"""Of the whole resource, since status says what there is. The default of replicas, and a number that was left there,
+would take effect with the mode; and a missing number can't be told from the default, which autoscalers need, since they
+read the scale subresource."""
 
 
 class Routing(Part, frozen=True, kw_only=True):

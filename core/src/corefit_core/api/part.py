@@ -30,7 +30,7 @@ def explicit_fields(part: Part) -> dict[str, Any]:
     """The fields of a part that differ from their defaults, the same whether a default was written out or not.
 
     By value: msgspec's own `omit_defaults` goes by identity, so that a "1" which one JSON decoder made is left out and
-    that of another is not.
+    that of another is not. A number without a fraction is an int, whether it was written as 95 or 95.0.
     """
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(part):
@@ -39,6 +39,7 @@ def explicit_fields(part: Part) -> dict[str, Any]:
         if value is UNSET or value == default:
             continue
         plain = explicit_fields(value) if isinstance(value, Part) else msgspec.to_builtins(value)
+        plain = int(plain) if isinstance(plain, float) and plain.is_integer() else plain
         if plain != {}:
             found[field.encode_name] = plain
     return found

@@ -20,7 +20,8 @@ def markdown(manifest: Mapping[str, Any]) -> str:
     """The page for a CRD with one version, as `corefit_core.api.crd.manifest` gives it."""
     spec = manifest["spec"]
     (version,) = spec["versions"]
-    root = version["schema"]["openAPIV3Schema"]["properties"]
+    schema = version["schema"]["openAPIV3Schema"]
+    root = schema["properties"]
     parts = [
         _INTRODUCTION.format(
             group=spec["group"],
@@ -28,6 +29,7 @@ def markdown(manifest: Mapping[str, Any]) -> str:
             short=spec["names"]["shortNames"][0],
             plural=spec["names"]["plural"],
         ),
+        *_refusals(schema),
         *_sections("spec", root["spec"]),
         *_sections("status", root["status"]),
         _columns(version["additionalPrinterColumns"]),
@@ -59,10 +61,7 @@ def _section(path: str, node: Mapping[str, Any]) -> str:
     lines = [f"## {path}", ""]
     if node.get("description"):
         lines += [node["description"], ""]
-    rules = _rules(node)
-    if rules:
-        lines += ["The API server refuses an object that breaks one of these rules:", ""]
-        lines += [f"- {rule}" for rule in rules] + [""]
+    lines += _refusals(node)
     lines += ["| Field | Type | Default | Limits | Meaning |", "|---|---|---|---|---|"]
     for name, child in node["properties"].items():
         default = "**required**" if name in required else _default(child)
@@ -71,6 +70,11 @@ def _section(path: str, node: Mapping[str, Any]) -> str:
         cells = (label, _type(child), default, "; ".join(_limits(child)), child.get("description", ""))
         lines.append("| " + " | ".join(_cell(text) for text in cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def _refusals(node: Mapping[str, Any]) -> list[str]:
+    rules = [f"- {rule}" for rule in _rules(node)]
+    return ["The API server refuses an object that breaks one of these rules:", "", *rules, ""] if rules else []
 
 
 def _anchor(heading: str) -> str:
