@@ -58,13 +58,27 @@ def _headroom() -> tuple[Headroom, FakeCluster, list[float]]:
     ],
 )
 def test_a_pod_counts_as_the_scheduler_counts_it(spec: dict[str, Any], millicores: int) -> None:
-    assert requested({"spec": spec}) == millicores
+    assert requested({"spec": spec}) == (millicores, 0)
+
+
+def test_memory_is_counted_as_cpu_is() -> None:
+    spec = {
+        "containers": [{"name": "c", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}],
+        "initContainers": [
+            {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"memory": "256Mi"}}},
+            {"name": "i", "resources": {"requests": {"cpu": "2", "memory": "64Mi"}}},
+        ],
+        "overhead": {"memory": "16Mi"},
+    }
+    assert requested({"spec": spec}) == (2000, (1024 + 256 + 16) * 2**20)
+    node = {"status": {"allocatable": {"cpu": "4", "memory": "2Gi"}}}
+    assert left(node, [{"spec": spec}]) == (2000, (2048 - 1024 - 256 - 16) * 2**20)
 
 
 def test_in_the_midst_of_a_resize_the_larger_counts() -> None:
     status = {"containerStatuses": [{"name": "c", "allocatedResources": {"cpu": "2"}}]}
-    assert requested({"spec": {"containers": [_container("500m")]}, "status": status}) == 2000
-    assert requested({"spec": {"containers": [_container("3")]}, "status": status}) == 3000
+    assert requested({"spec": {"containers": [_container("500m")]}, "status": status}).millicores == 2000
+    assert requested({"spec": {"containers": [_container("3")]}, "status": status}).millicores == 3000
 
 
 def test_so_it_does_of_a_sidecar() -> None:
@@ -72,20 +86,25 @@ def test_so_it_does_of_a_sidecar() -> None:
     sidecar = {**_container("500m"), "name": "s", "restartPolicy": "Always"}
     spec = {"containers": [_container("1")], "initContainers": [sidecar]}
     status = {"initContainerStatuses": [{"name": "s", "allocatedResources": {"cpu": "2"}}]}
-    assert requested({"spec": spec, "status": status}) == 3000
+    assert requested({"spec": spec, "status": status}).millicores == 3000
 
 
 @given(st.lists(st.integers(0, 10_000)), st.integers(0, 100_000))
 def test_what_is_left_is_what_pods_do_not_ask_for(pods: list[int], allocatable: int) -> None:
     node = {"status": {"allocatable": {"cpu": f"{allocatable}m"}}}
     specs = [{"spec": {"containers": [_container(f"{m}m")]}} for m in pods]
-    assert left(node, specs) == allocatable - sum(pods)
+    assert left(node, specs).millicores == allocatable - sum(pods)
 
 
 def test_a_pod_that_asks_for_more_than_there_is_takes_one_node_and_no_decision() -> None:
     """A request of 1E raised, and with it every decision for pods on that node."""
     node = {"status": {"allocatable": {"cpu": "8"}}}
-    assert left(node, [{"spec": {"containers": [_container("1E")]}}, {"spec": {"containers": [_container("1")]}}]) < 0
+    assert (
+        left(
+            node, [{"spec": {"containers": [_container("1E")]}}, {"spec": {"containers": [_container("1")]}}]
+        ).millicores
+        < 0
+    )
 
 
 async def test_a_node_that_cannot_be_read_leaves_the_room_of_others() -> None:
@@ -99,17 +118,17 @@ async def test_a_node_that_cannot_be_read_leaves_the_room_of_others() -> None:
         return {"status": {"allocatable": {"cpu": "2"}}}
 
     cluster.pods_on, cluster.get = odd, get  # type: ignore[method-assign]
-    assert await headroom.of(["here", "odd"]) == {"here": 1500, "odd": 0}
+    assert await headroom.of(["here", "odd"]) == {"here": (1500, 0), "odd": (0, 0)}
 
 
 async def test_a_node_is_looked_at_once_in_a_while_and_what_was_taken_is_counted_between() -> None:
     headroom, cluster, now = _headroom()
-    assert await headroom.of(["here", "here"]) == {"here": 1500}
+    assert await headroom.of(["here", "here"]) == {"here": (1500, 0)}
     headroom.take("here", 400)
-    assert await headroom.of(["here"]) == {"here": 1100}
+    assert await headroom.of(["here"]) == {"here": (1100, 0)}
     assert cluster.looks == 1
     now[0] += FRESH_S + 1
-    assert await headroom.of(["here"]) == {"here": 1500}
+    assert await headroom.of(["here"]) == {"here": (1500, 0)}
     assert cluster.looks == 2
 
 
@@ -121,7 +140,7 @@ async def test_two_services_on_a_node_look_at_it_once() -> None:
 
 async def test_a_node_that_is_gone_has_nothing() -> None:
     headroom, _, _ = _headroom()
-    assert await headroom.of(["gone"]) == {"gone": 0}
+    assert await headroom.of(["gone"]) == {"gone": (0, 0)}
 
 
 async def test_without_the_right_to_look_nothing_is_known_until_it_is_tried_again() -> None:
@@ -132,7 +151,7 @@ async def test_without_the_right_to_look_nothing_is_known_until_it_is_tried_agai
     assert cluster.looks == 1
     cluster.error = None
     now[0] += FORBIDDEN_S + 1
-    assert await headroom.of(["here"]) == {"here": 1500}
+    assert await headroom.of(["here"]) == {"here": (1500, 0)}
 
 
 async def test_an_operator_of_some_namespaces_does_not_ask_for_nodes() -> None:

@@ -54,6 +54,7 @@ class World:
             "spec": {"model": {"uri": "http://x/y"}, "scaling": {"minReplicas": 3}},
         }
         view, metrics, cluster, defaults = View(), Metrics(), self, Defaults(image="i")
+        headroom = Headroom(cluster, self.clock)  # type: ignore[arg-type]
         view.put_service(self.raw)
         self.view, self.upgrades = view, Upgrades(5)
         self.reconciler = Reconciler(
@@ -61,7 +62,8 @@ class World:
             view=view,
             collector=self,  # type: ignore[arg-type]
             recorder=Recorder(cluster, "o", self.clock),  # type: ignore[arg-type]
-            resizer=Resizer(cluster, view, Headroom(cluster, self.clock), metrics, self.clock),  # type: ignore[arg-type]
+            resizer=Resizer(cluster, view, headroom, metrics, self.clock),  # type: ignore[arg-type]
+            headroom=headroom,
             sidecars=Sidecars(cluster, view, defaults, "", self.clock),  # type: ignore[arg-type]
             metrics=metrics,
             defaults=defaults,

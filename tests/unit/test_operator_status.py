@@ -303,6 +303,25 @@ def test_a_claim_that_is_missing_is_not_a_lack_of_nodes(message: str, reason: st
 
 
 @pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.", "nodeSelector, affinity"),
+        ("0/1 nodes are available: 1 node(s) had untolerated taint(s).", "tolerations"),
+        ("0/1 nodes are available: 1 node(s) were unschedulable.", "cordoned"),
+        ("Scheduling is blocked due to non-empty scheduling gates", "removes them when it lets the pod start"),
+        ("0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s).", "add nodes"),
+    ],
+)
+def test_a_pod_that_rules_keep_from_nodes_is_not_advised_to_free_cpu(message: str, words: str) -> None:
+    pod = _pod(conditions=[{"type": "PodScheduled", "status": "False", "message": message}])
+    found = pod_problems.problem([pod], {}, None)
+    assert found is not None
+    assert found.reason == "Unschedulable"
+    assert words in found.message
+    assert ("Free CPU" in found.message) == ("Insufficient" in message)
+
+
+@pytest.mark.parametrize(
     ("uri", "told", "words"),
     [
         ("file:///mnt/a.onnx", f"file:///mnt/a.onnx {MISSING}", ("volumeMounts", "file:///mnt/a.onnx")),

@@ -62,6 +62,15 @@ def parse_bytes(text: str | float) -> int:
     return _scaled(text, 1)
 
 
+def bounded_bytes(text: str | float) -> int:
+    """Memory in bytes of a quantity that others wrote: one that is larger than `MAX_UNITS` counts as that.
+
+    Raises:
+        InvalidInput: not a quantity, or negative.
+    """
+    return int(min(Decimal(MAX_UNITS), _value(text, 1)).to_integral_value(ROUND_CEILING))
+
+
 def format_millicores(millicores: int) -> str:
     """The canonical form: whole cores without a suffix, the rest in `m`."""
     return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"

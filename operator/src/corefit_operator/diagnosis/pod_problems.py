@@ -20,19 +20,24 @@ _NOT_STARTED: Final = frozenset(
 
 
 def problem(
-    pods: Sequence[Pod], reports: Mapping[str, Report], deployment: Child | None, spec: ServingSpec | None = None
+    pods: Sequence[Pod],
+    reports: Mapping[str, Report],
+    deployment: Child | None,
+    spec: ServingSpec | None = None,
+    lacks: str = "",
 ) -> Problem | None:
     """What keeps pods from serving; None when nothing is known to.
 
     Models first, since their message is the most telling; then what the kubelet and the scheduler say of pods
-    that are there; then why there are none.
+    that are there; then why there are none. `lacks` is what the
+    first pod without a node requests and nodes have free, and empty where that is not known.
     """
     waiting = [pod for pod in pods if pod.live and not pod.ready]
     return _first(
         [
             *(_of_report(reports.get(pod.metadata.uid), pod, spec) for pod in waiting),
             *(_of_containers(pod) for pod in waiting),
-            *(_of_scheduler(pod) for pod in waiting),
+            *(_of_scheduler(pod, lacks) for pod in waiting),
             of_deployment(deployment),
             *(_of_eviction(pod) for pod in pods if not waiting),
         ]
@@ -83,21 +88,25 @@ def _of_container(pod: str, status: ContainerStatus) -> Problem | None:
     return None
 
 
-def _of_scheduler(pod: Pod) -> Problem | None:
-    for condition in pod.status.conditions:
-        if condition.type == "PodScheduled" and condition.status == "False":
-            reason = _unscheduled(condition.message)
-            return described(reason, f"pod {pod.metadata.name}: {condition.message}")
-    return None
+def _of_scheduler(pod: Pod, lacks: str) -> Problem | None:
+    said = pod.unscheduled
+    if not said:
+        return None
+    reason, fix = _unscheduled(said)
+    figures = f" {lacks}" if "Insufficient" in said and lacks else ""
+    return described(reason, f"pod {pod.metadata.name}{figures}: {said}", fix)
 
 
-def _unscheduled(message: str) -> str:
-    """The reason in what the scheduler says (its volumebinding plugin's words where a claim is the matter)."""
+def _unscheduled(message: str) -> tuple[str, str]:
+    """The reason in what the scheduler says (its plugins' words where a claim is the matter), and what to do."""
     if re.search(r'persistentvolumeclaim "[^"]*" not found', message):
-        return "ClaimNotFound"
+        return "ClaimNotFound", ""
     if "unbound immediate PersistentVolumeClaims" in message or "persistent volumes to bind" in message:
-        return "ClaimNotBound"
-    return "Unschedulable"
+        return "ClaimNotBound", ""
+    rules = ("node affinity", "untolerated taint", "topology spread constraints", "anti-affinity", "were unschedulable")
+    if "Insufficient" not in message and any(rule in message for rule in rules):
+        return "Unschedulable", FIXES["UnschedulableByRules"]
+    return "Unschedulable", FIXES["UnschedulableByGates" if "scheduling gates" in message else "Unschedulable"]
 
 
 def of_deployment(deployment: Child | None) -> Problem | None:

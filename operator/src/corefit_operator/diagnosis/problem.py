@@ -22,6 +22,10 @@ FIXES: Final[Mapping[str, str]] = {
     "ModelInvalid": "Check that spec.model.uri is an ONNX file that onnxruntime loads.",
     "ImagePullFailed": "Check spec.image and spec.template.imagePullSecrets.",
     "Unschedulable": "Free CPU and memory on the nodes, add nodes, or lower spec.resources.",
+    "UnschedulableByRules": "Compare nodeSelector, affinity, tolerations and topologySpreadConstraints of "
+    "spec.template with the labels and taints of the nodes (kubectl describe nodes), and see whether one is cordoned.",
+    "UnschedulableByGates": "What has set the pod's scheduling gates, such as a queue of jobs, removes them when it "
+    "lets the pod start.",
     "OutOfMemory": "Raise spec.resources.memory.",
     "QuotaExceeded": "Raise the namespace's quota, or lower spec.resources or spec.scaling.maxReplicas.",
     "PodsRefused": "Check the namespace's policies (LimitRange, Pod Security, admission webhooks).",

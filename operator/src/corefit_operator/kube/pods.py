@@ -53,6 +53,7 @@ class Container(Decoded, frozen=True, kw_only=True):
     """The spec of a container."""
 
     name: str = ""
+    restart_policy: str = ""
     ports: tuple[ContainerPort, ...] = ()
     resources: ContainerResources = ContainerResources()
 
@@ -63,6 +64,7 @@ class PodSpec(Decoded, frozen=True, kw_only=True):
     node_name: str = ""
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    overhead: dict[str, int | float | str] = msgspec.field(default_factory=dict)
 
 
 class ContainerStatus(Decoded, frozen=True, kw_only=True):
@@ -110,6 +112,12 @@ class Pod(Decoded, frozen=True, kw_only=True):
         """Whether a ReplicaSet of the Deployment of this name manages it; a label alone anybody can give a pod."""
         owner = controller(self.metadata.owner_references)
         return owner.kind == "ReplicaSet" and owner.name.rpartition("-")[0] == deployment
+
+    @property
+    def unscheduled(self) -> str:
+        """Why the scheduler found no node for it, in its words; empty where it did, or has not tried."""
+        said = (c.message for c in self.status.conditions if c.type == "PodScheduled" and c.status == "False")
+        return next(said, "") if self.live else ""
 
     @property
     def model_uri(self) -> str:

@@ -150,14 +150,14 @@ def _lease(settings: Settings, client: ApiClient, metrics: Metrics) -> Lease | N
 def _reconciler(
     settings: Settings, cluster: Cluster, view: View, metrics: Metrics, *, collector: Collector, attention: Attention
 ) -> Reconciler:
+    headroom = Headroom(cluster, time.monotonic, allowed=not settings.namespaces)
     return Reconciler(
         cluster=cluster,
         view=view,
         collector=collector,
         recorder=Recorder(cluster, settings.identity, time.monotonic),
-        resizer=Resizer(
-            cluster, view, Headroom(cluster, time.monotonic, allowed=not settings.namespaces), metrics, time.monotonic
-        ),
+        resizer=Resizer(cluster, view, headroom, metrics, time.monotonic),
+        headroom=headroom,
         metrics=metrics,
         sidecars=Sidecars(cluster, view, settings.defaults, settings.injection_account, time.monotonic),
         defaults=settings.defaults,

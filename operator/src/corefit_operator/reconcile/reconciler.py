@@ -23,6 +23,7 @@ from corefit_operator.reconcile.publish import Publisher
 from corefit_operator.reconcile.recommend import Recommender
 from corefit_operator.reconcile.resize import Resizes
 from corefit_operator.reconcile.state import Desired, ResourceState
+from corefit_operator.resize.node_headroom import Headroom
 from corefit_operator.resize.resizer import Resizer
 from corefit_operator.status.outcome import Outcome
 from corefit_operator.telemetry.metrics import Metrics
@@ -31,6 +32,7 @@ from corefit_operator.workload import kinds
 from corefit_operator.workload.interface import Sources
 from corefit_operator.workload.observe import Observed, Observer
 from corefit_operator.workload.scale import Scaler
+from corefit_operator.workload.shortage import Shortages
 from corefit_operator.workload.sidecars import Sidecars
 
 
@@ -51,6 +53,7 @@ class Reconciler:
         collector: Collector,
         recorder: Recorder,
         resizer: Resizer,
+        headroom: Headroom,
         sidecars: Sidecars,
         metrics: Metrics,
         defaults: Defaults,
@@ -69,7 +72,7 @@ class Reconciler:
         self._sources = Sources(view, sidecars)
         self._balancers = Balancers(cluster, view, defaults, clock)
         self._children = Children(cluster, view, upgrades, clock)
-        self._observer = Observer(collector, self._sources, clock)
+        self._observer = Observer(collector, self._sources, Shortages(headroom, view, clock), clock)
         self._recommender = Recommender(resizer, clock, round_s)
         self._resizes = Resizes(resizer, recorder)
         self._scaler = Scaler(cluster, view, recorder, metrics, clock)

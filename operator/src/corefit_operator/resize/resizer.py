@@ -123,7 +123,8 @@ class Resizer:
             )
             return {}
         # Not known is not none: the kubelet answers within a tenth of a second.
-        found = dict.fromkeys(nodes, span.max_millicores * len(pods)) if known is None else known
+        most = span.max_millicores * len(pods)
+        found = {node: most if known is None else known[node].millicores for node in nodes}
         return {node: max(0, left) for node, left in found.items() if node not in memory.blocked}
 
     async def resize(self, key: Key, scene: SizingInput, memory: ResizeState) -> Sized:

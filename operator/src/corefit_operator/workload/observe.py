@@ -14,6 +14,7 @@ from corefit_operator.diagnosis import pod_problems
 from corefit_operator.diagnosis.problem import Problem
 from corefit_operator.kube.pods import Pod
 from corefit_operator.workload.interface import ObservedWorkload, Sources, Workload
+from corefit_operator.workload.shortage import Shortage, Shortages
 
 Latest = Mapping[str, tuple[float, Report]]
 """The newest report of each pod, by uid, with the time at which it came."""
@@ -25,10 +26,12 @@ class ObservationState(msgspec.Struct, kw_only=True):
     Attributes:
         latest: of each live pod.
         burst: what pods said of the CPU beyond their requests.
+        shortage: of a pod that finds no node.
     """
 
     latest: Latest = msgspec.field(default_factory=dict)
     burst: BurstWindow = msgspec.field(default_factory=BurstWindow)
+    shortage: Shortage | None = None
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +66,12 @@ class Observer:
         clock: monotonic seconds.
     """
 
-    def __init__(self, collector: Collector, sources: Sources, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, collector: Collector, sources: Sources, shortages: Shortages, clock: Callable[[], float]
+    ) -> None:
         self._collector = collector
         self._sources = sources
+        self._shortages = shortages
         self._clock = clock
 
     def pods(self, key: Key, workload: Workload) -> list[Pod]:
@@ -84,13 +90,15 @@ class Observer:
         now = self._clock()
         memory.latest = _latest(memory.latest, live, reports, now)
         observed = await workload.observe(self._sources, live, allowed=allowed)
+        short = memory.shortage = await self._shortages.look(live, memory.shortage)
+        lacks = "" if short is None else short.text
         lends = spec.burst_millicores is not None
         return Observed(
             workload=observed,
             pods=live,
             reports=reports,
             latest=memory.latest,
-            problem=pod_problems.problem(pods, reports, observed.scale_target, spec),
+            problem=pod_problems.problem(pods, reports, observed.scale_target, spec, lacks),
             burst=burst_window.look(reports, memory.burst, now) if lends else None,
         )
 
