@@ -33,6 +33,7 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
         transients: bursts that ended before a pod for them could serve, and the burst of now.
         trial: the last replica that was added to see whether there is more load; None before one was.
         fell: the work of the pods before some of them went; None where those that stay have had idle time since.
+        decided: replicas of the last round.
     """
 
     known_since: float | None = None
@@ -42,6 +43,7 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
     transients: Transients = Transients()
     trial: Trial | None = None
     fell: Work | None = None
+    decided: int = 0
 
 
 class Situation(NamedTuple):
@@ -111,10 +113,10 @@ def stabilized(here: Situation, before: WindowState, demand: Demand, known: Tran
         transients=known,
         trial=trial,
     )
-    outcome = _short(here, demand) or _choice(here, after, demand)
+    outcome = _short(here, demand) or _advised(here, before.decided, after, demand) or _choice(here, after, demand)
     outcome = outcome if demand.sized is None else _sized(here, outcome, demand)
     fell = saturation.fallen(before.fell, here.there, outcome.replicas)
-    return outcome, msgspec.structs.replace(after, fell=fell)
+    return outcome, msgspec.structs.replace(after, fell=fell, decided=outcome.replicas)
 
 
 def _known_since(here: Situation, before: WindowState) -> float:
@@ -131,12 +133,22 @@ def _short(here: Situation, demand: Demand) -> Outcome | None:
     return Outcome(here.seen.replicas, "ShortBurst", demand)
 
 
+def _advised(here: Situation, decided: int, after: WindowState, demand: Demand) -> Outcome | None:
+    """The replicas of the last round as long as they would stay, had they come; None where that changes nothing."""
+    policy = here.policy
+    bounded = max(policy.min_replicas, min(policy.max_replicas, demand.replicas))
+    if policy.carried_out or decided <= max(here.seen.replicas, bounded):
+        return None
+    outcome = _down(here, after, demand, bounded, decided)
+    return outcome if outcome.replicas > max(here.seen.replicas, bounded) else None
+
+
 def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
     """Replicas within the bounds and the window."""
     current, needed, policy = here.seen.replicas, demand.replicas, here.policy
     bounded = max(policy.min_replicas, min(policy.max_replicas, needed))
     if bounded < current:
-        return _down(here, after, demand, bounded)
+        return _down(here, after, demand, bounded, current)
     trial = after.trial
     if trial is not None and bounded == trial.replicas and saturation.goes_on(trial, here.there, here.horizon_s):
         return Outcome(bounded, "Saturated", demand, tried=True)
@@ -149,9 +161,9 @@ def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
     return Outcome(current, "Steady" if demand.held is None else "Holding", demand)
 
 
-def _down(here: Situation, after: WindowState, demand: Demand, bounded: int) -> Outcome:
-    """Toward fewer replicas, no further than the window allows."""
-    current, now = here.seen.replicas, here.now
+def _down(here: Situation, after: WindowState, demand: Demand, bounded: int, current: int) -> Outcome:
+    """Toward fewer replicas than `current`, no further than the window allows."""
+    now = here.now
     if after.known_since is None or now - after.known_since < here.window_s:
         return Outcome(current, "WindowFilling", demand)
     # Without a window this round decides alone, by the same measure: fewer replicas would come back by the same load.
