@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from corefit_core.api import crd
 from corefit_core.errors import InvalidInput
 from corefit_operator.status.conditions import table
 from corefit_operator.status.conditions.condition_type import ConditionType
@@ -47,6 +48,16 @@ def test_people_find_each_reason_in_the_page() -> None:
     rows = [f"| {row.type} | `{reason}` | {when} |" for row in table.CONDITIONS for reason, when in row.reasons.items()]
     page = (ROOT / "docs/operations.md").read_text()
     assert "\n".join(rows) in page, "\n".join(rows)
+
+
+def test_people_find_each_column_in_the_page() -> None:
+    """OBJECTIVE, which `kubectl get cfis` shows, stood in no page."""
+    described = (
+        (ROOT / "docs/operations.md").read_text().partition("| Column | Says |\n|---|---|\n")[2].partition("\n\n")[0]
+    )
+    names = [name.strip() for line in described.splitlines() for name in line.split("|")[1].split(",")]
+    columns = crd.manifest()["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert {column["name"].upper() for column in columns} == set(names)
 
 
 def test_a_spec_that_cannot_be_read_is_said_by_the_conditions_that_follow_from_it() -> None:
