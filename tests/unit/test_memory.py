@@ -51,3 +51,8 @@ def test_cutting_ends_at_one(elements: int) -> None:
 
 def test_a_pod_that_is_full_still_reads_and_answers_small_requests() -> None:
     assert shares(100 * MIB, 100 * MIB) == shares(0, MIB) == Shares(runs=16 * MIB, outputs=MIB, bodies=MIB)
+
+
+def test_a_pod_without_memory_left_still_runs_what_is_small() -> None:
+    assert shares(128 * MIB, 128 * MIB).runs == 16 * MIB
+    assert shares(128 * MIB, 128 * MIB, repeated_strings=True).runs == 2 * MIB

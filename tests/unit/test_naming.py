@@ -1,5 +1,8 @@
 """Names of children: valid whatever the service is called, and never the same for two services."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +101,13 @@ def test_the_runtimes_ports_beside_an_application_are_none_of_its_usual_ones() -
     beside = {naming.SIDECAR_PORT_HTTP, naming.SIDECAR_PORT_ADMIN, naming.SIDECAR_PORT_CONTROL}
     assert beside == {18080, 18081, 18082}
     assert len({naming.PORT_HTTP, naming.PORT_ADMIN, naming.PORT_AGENT} | beside) == 6
+
+
+def test_the_page_on_security_has_the_ports_of_a_pod() -> None:
+    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    found = re.findall(r"^\| (\d{4}) \|", page, re.MULTILINE)
+    assert sorted(found) == found, "each once"
+    assert {naming.PORT_HTTP, naming.PORT_ADMIN, naming.PORT_AGENT} <= set(map(int, found))
+    sidecar = (naming.SIDECAR_PORT_HTTP, naming.SIDECAR_PORT_ADMIN, naming.SIDECAR_PORT_CONTROL)
+    assert "In a sidecar they are {} (the pod itself), {} and {}.".format(*sidecar) in page
+    assert len({naming.PORT_HTTP, naming.PORT_ADMIN, naming.PORT_AGENT, *sidecar}) == 6

@@ -72,3 +72,7 @@ def test_what_is_planned_is_bounded_and_going_up_takes_no_less_than_going_down(
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 7200))
 def test_more_misses_never_plan_for_more(share: float, more: float, seconds: float) -> None:
     assert planned(min(1.0, share + more), seconds) <= planned(share, seconds) + 1e-12
+
+
+def test_an_objective_of_which_nothing_is_known_may_be_missed_as_often_as_it_says() -> None:
+    assert error_budget.target(POLICY, Served(), AHEAD_S) == error_budget.allowed(POLICY)

@@ -1,12 +1,14 @@
 """Cost, quota, the last minute and saturation, each by itself and in figures that can be worked out by hand."""
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.test_recommender_parts import measured
 
-from corefit_core.histogram import bucket
+from corefit_core.histogram import Histogram, bucket
 from corefit_core.recommender import (
     Observation,
     PodObservation,
@@ -140,6 +142,9 @@ def test_latencies_of_pods_of_different_lengths_are_added_up() -> None:
     slots = last_minute.with_round(slots, _round(10.0, total=tuple(long)), 0.0, 20.0)  # type: ignore[arg-type]
     assert last_minute.latency_s(slots, 50.0) == pytest.approx(0.01, rel=0.2)
     assert last_minute.latency_s(slots, 99.0) == pytest.approx(1.0, rel=0.2)
+    both = [a + b for a, b in itertools.zip_longest(short, long, fillvalue=0)]
+    for percent in (50, 90, 99):
+        assert last_minute.latency_s(slots, percent) == Histogram(counts=tuple(both)).quantile_s(percent / 100)
 
 
 # --- saturation -----------------------------------------------------------------------------------------------

@@ -229,3 +229,27 @@ def test_moments_say_the_mean_and_how_far_it_varies() -> None:
     assert Moments(count=4, sum_s=2.0, sum_sq_s2=1.25).scv == pytest.approx(0.25)
     assert Moments(count=4, sum_s=2.0, sum_sq_s2=0.9).scv == 0.0
     assert Moments(count=4, sum_s=0.0).mean_s == 1e-6
+
+
+def test_before_a_round_had_answers_refused_requests_count_by_all_that_the_processes_have_served() -> None:
+    """Half a second of runs tells as much as a day of them; what no process can have counted tells nothing."""
+    served = Histogram(counts=(5,), sum_s=0.5)
+    for also in (served, Histogram(counts=(5,), sum_s=2 * counters.MAX_COUNT)):
+        pods = [
+            _pod(_report(clock_s, busy_s, refused=refused, service_time=times), uid)
+            for uid, times in (("p", served), ("q", also))
+            for clock_s, busy_s, refused in ((10, 5.0, 0), (12, 8.0, 8))
+        ]
+        begun = _measure(PodsState(), 100.0, *pods[::2])
+        seen = Observation(pods=tuple(pods[1::2]), replicas=2)
+        found = measurement.measure(POLICY, PodsState(at=100.0, counters=begun.pods), Moments(), seen, 102.0)
+        assert found.erlangs == pytest.approx(2 * (3.0 + 8 * 0.1) / 2)
+
+
+def test_a_process_is_known_by_what_its_id_says() -> None:
+    """Each report is decoded anew, and so is its id."""
+    first, then = (_report(clock_s, clock_s / 2, boot_id=msgspec.json.decode('"boot-1"')) for clock_s in (10.0, 12.0))
+    assert first.boot_id is not then.boot_id
+    found = _after(first, then)
+    assert (found.erlangs, found.invalid) == (pytest.approx(0.5), 0)
+    assert _after(first, _report(12, 6.0, boot_id="boot-2")).erlangs == pytest.approx(3.0), "all of it since then"

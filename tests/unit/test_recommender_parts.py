@@ -19,9 +19,10 @@ from corefit_core.recommender.counters import Totals
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.node_room import Granted
 from corefit_core.recommender.predictors import Sample
-from corefit_core.recommender.service_model import ServiceState
+from corefit_core.recommender.service_model import ServiceState, Waits
 from corefit_core.recommender.stabilization import Outcome, Situation, WindowState
 from corefit_core.recommender.transients import Transients
+from corefit_core.sizing import ASSUMED_SERVICE_SHARE
 
 
 def measured(erlangs: float | None = 1.0, ready: int = 2, missing: int = 0, **fields: object) -> Measured:
@@ -169,3 +170,65 @@ def test_what_is_not_known_holds() -> None:
     assert stabilization.ignorance(seen, measured(missing=2, ready=3)) == "StaleReports"
     assert stabilization.ignorance(Observation(pods=(), replicas=3, rollout=True), measured()) == "RolloutInProgress"
     assert stabilization.ignorance(seen, measured()) is None
+
+
+def test_an_objective_in_reach_of_no_pods_is_a_run_over_the_share_that_sizing_assumes() -> None:
+    none = service_model.model(Policy(), ServiceState(), measured(slowdown=4.0), unreachable=True)
+    run_s = service_model.mean_s(Policy(), ServiceState())
+    assert none.latency_s == pytest.approx(4.0 * run_s / ASSUMED_SERVICE_SHARE)
+
+
+def test_the_time_of_workers_is_that_of_the_pods_that_report() -> None:
+    seen = measured(ready=3, missing=1, workers=2.0, slowdown=1.5, delta=Totals(answered=5.0, waited=2.0, held_s=1.0))
+    waits = service_model.with_pooling(ServiceState(), seen, 4.0).waits
+    assert waits == Waits(answered=5.0, waited=2.0, held_s=1.0, worker_s=4.0 * 2 * 2.0 * 1.5)
+    assert service_model.with_pooling(ServiceState(waits=waits), seen, 4.0).waits.answered == 10.0
+    enough = Waits(answered=service_model.POOLING_REQUESTS, worker_s=9.0)
+    assert service_model.with_pooling(ServiceState(waits=enough), seen, 4.0).waits == waits, "begun anew"
+
+
+@given(st.floats(0.3, 0.9), st.floats(0.0, 1.0))
+def test_pods_whose_requests_wait_less_share_their_load_more(rho: float, pooling: float) -> None:
+    """Only half busy or so tells; where none waits, one queue serves all, and where all wait, each pod has its own."""
+    begun = ServiceState(pooling=pooling)
+
+    def after(waited: float, rho: float = rho) -> float:
+        delta = Totals(answered=100.0, waited=waited, held_s=rho * 8.0)
+        return service_model.with_pooling(begun, measured(ready=4, delta=delta), 2.0).pooling
+
+    assert after(0.0) == pytest.approx(0.9 * pooling + 0.1, abs=2e-3)
+    assert after(100.0) == pytest.approx(0.9 * pooling, abs=2e-3)
+    assert after(0.0, rho=0.1) == after(0.0, rho=0.97) == pooling
+
+
+# --- the CPU that nodes have left -----------------------------------------------------------------------------
+
+granted = st.lists(
+    st.builds(Granted, st.sampled_from("ab"), st.uuids().map(str), st.integers(1, 30).map(lambda n: 100 * n)),
+    max_size=8,
+    unique_by=lambda pod: pod.uid,
+)
+SIZES = tuple(range(100, 3001, 100))
+
+
+@given(granted, st.dictionaries(st.sampled_from("ab"), st.integers(0, 5000)), st.sampled_from(SIZES), st.data())
+def test_pods_grow_into_what_their_node_has_left_and_no_further(
+    pods: list[Granted], room: dict[str, int], wanted: int, data: st.DataObject
+) -> None:
+    stuck = data.draw(st.sets(st.sampled_from([pod.uid for pod in pods]) if pods else st.nothing()))
+    found = node_room.grants(pods, room, stuck, SIZES, wanted)
+    assert found.keys() == {pod.uid for pod in pods}
+    for pod in pods:
+        assert min(pod.millicores, wanted) <= found[pod.uid] <= wanted
+        assert pod.uid not in stuck or found[pod.uid] == min(pod.millicores, wanted)
+    for node in "ab":
+        here = [pod for pod in pods if pod.node == node]
+        assert sum(max(0, found[pod.uid] - pod.millicores) for pod in here) <= room.get(node, 0)
+    plenty = node_room.grants(pods, {"a": 30_000, "b": 30_000}, (), SIZES, wanted)
+    assert set(plenty.values()) <= {wanted}
+
+
+def test_on_a_node_without_room_for_the_size_all_grow_to_the_largest_that_fits() -> None:
+    pods = [Granted("a", "small", 500), Granted("a", "large", 1500), Granted("b", "far", 500)]
+    found = node_room.grants(pods, {"a": 500}, (), (500, 1000, 1500, 2000), 2000)
+    assert found == {"small": 1000, "large": 1500, "far": 500}

@@ -191,3 +191,39 @@ def test_no_load_is_held_for_that_is_far_above_any_of_late(
     for (_, now), (_, before) in zip(bounded, outlook, strict=True):
         assert now <= before
         assert predicted * now <= max(predicted, ceiling) * (1 + 1e-9) or now == 0
+
+
+def test_what_arrivals_differ_by_chance_is_no_growth() -> None:
+    """Twice and four times the load in turn: a mean of 3, and a variance of 1 over 9 of its square."""
+    known = taught([((10.0,) * EACH, 20.0), ((10.0,) * EACH, 40.0)] * 50)
+
+    def seen(noise: float) -> list[tuple[float, float]]:
+        return [(p, r) for p, r in prediction_errors.distribution(known[0], MOST, NOTHING._replace(noise=noise)) if p]
+
+    def spread(noise: float) -> float:
+        found = seen(noise)
+        return found[0][1] - min(ratio for weight, ratio in found if weight > 0.01)
+
+    assert spread(0.0) == pytest.approx(2.0, rel=0.02)
+    assert spread(1 / 36) == pytest.approx(2.0 * math.sqrt(0.75), rel=0.02), "a quarter of the variance is chance"
+    assert spread(1 / 9) == pytest.approx(0.0, abs=0.05), "all of it"
+    assert spread(1.0) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_comes_most_is_remembered_as_far_as_it_is_provided_for() -> None:
+    """Up to eight times what was held, and no more of it."""
+    for times in (MOST, 10 * MOST):
+        known = taught([((10.0,) * EACH, 10.0 * times)] * 10)
+        assert prediction_errors.distribution(known[0], MOST, NOTHING)[0][1] == pytest.approx(MOST)
+
+
+def test_where_nothing_is_known_the_first_predictor_is_used() -> None:
+    assert prediction_errors.best((), (), 0.01, MOST) == 0
+
+
+def test_a_burst_goes_on_where_the_newest_one_ended_a_moment_ago() -> None:
+    before, held = (Burst(0.0, 5.0), Burst(1000.0, 1005.0)), [(1.0,) * EACH]
+    assert prediction_errors.bursts(before, 100.0, held, 30.0, 1010.0) == (before[0], Burst(1000.0, 1010.0))
+    assert prediction_errors.bursts(before, 100.0, held, 30.0, 1035.0) == (*before, Burst(1035.0, 1035.0))
+    assert prediction_errors.bursts(before, 1.0, held, 30.0, 1010.0) == before, "no more than was held for"
+    assert prediction_errors.bursts(before, 1.0, held, 30.0, 3605.0) == before[1:], "an hour ago"

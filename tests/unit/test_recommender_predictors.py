@@ -60,3 +60,37 @@ def test_the_highest_is_let_go_when_its_quarter_of_an_hour_is_over(values: list[
     later = [*samples, Sample(at=ends + predictors.BLOCK_S, erlangs=0.0, ceiling=0.0)]
     blocks = predictors.added(blocks, later[-1:], later[-1].at)
     assert predictors.predict(later[-1:], blocks, later[-1].at, 20.0)[predictors.HIGHEST] == 0.0
+
+
+def test_rounds_of_one_moment_are_no_line() -> None:
+    samples = [Sample(at=5.0, erlangs=v, ceiling=v) for v in (1.0, 2.0, 3.0)]
+    said = dict(zip(predictors.PREDICTORS, predictors.predict(samples, (), 5.0, 20.0), strict=True))
+    assert said["trend of 60 s"] == said["last 60 s"] == 2.0
+
+
+def test_a_line_is_where_the_points_lead() -> None:
+    """One Erlang more every ten seconds, from ten Erlangs on: 31 rounds later it is 16, and a minute from then 22."""
+    said = predicted([10.0 + 0.2 * i for i in range(31)], 60.0)
+    assert said["trend of 60 s"] == pytest.approx(22.0)
+    assert said["last 15 s"] == pytest.approx(15.3)
+
+
+def test_load_that_is_there_for_sure_falls_with_the_last_five_seconds() -> None:
+    samples, _ = seen([10.0] * 30 + [1.0] * 2)
+    assert predictors.fallen_to(samples) == pytest.approx((10.0 + 1.0 + 1.0) / 3)
+    samples, _ = seen([1.0] * 30 + [10.0] * 2)
+    assert predictors.fallen_to(samples) == pytest.approx((6 * 1.0 + 2 * 10.0) / 8), "a mean of 15 s rises last"
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=200), st.floats(0.0, 120.0))
+def test_no_predictor_leaves_what_was_seen_but_a_trend(values: list[float], ahead_s: float) -> None:
+    said = predicted(values, ahead_s)
+    trends = [said.pop(name) for name in list(said) if name.startswith("trend")]
+    short = said["last 15 s"]
+    assert min(values) - 1e-9 <= min(said.values())
+    assert max(said.values()) <= max(values) + 1e-9
+    assert all(short / 2 - 1e-9 <= each <= 2 * short + 1e-9 for each in trends)
+
+
+def test_three_points_are_a_line() -> None:
+    assert predicted([1.0, 2.0, 3.0], 1.0)["trend of 60 s"] == pytest.approx(3.5)

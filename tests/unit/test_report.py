@@ -269,3 +269,11 @@ def test_lists_of_a_report_have_an_end(field: str, most: int, of: Callable[[int]
     assert reports.decode(msgspec.json.encode({**body, field: of(most)})).boot_id == "b"
     with pytest.raises(InvalidInput):
         reports.decode(msgspec.json.encode({**body, field: of(most + 1)}))
+
+
+def test_a_count_goes_as_far_as_a_float_holds_it_exactly() -> None:
+    decoder = msgspec.json.Decoder(Histogram)
+    assert decoder.decode(b'{"counts":[9007199254740991]}').count == 2**53 - 1
+    for count in (b"9007199254740992", b"-1"):
+        with pytest.raises(msgspec.ValidationError):
+            decoder.decode(b'{"counts":[%b]}' % count)

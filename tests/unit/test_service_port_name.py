@@ -101,3 +101,9 @@ def test_pods_of_a_version_that_named_no_port_are_reached_by_number(pods: list[P
     same = found["Service"]["metadata"]["annotations"] == wanted[2]["metadata"]["annotations"]
     assert same is (target == "http")
     assert found["Deployment"] == wanted[-1]
+
+
+def test_other_ports_of_a_container_are_not_the_one_that_is_looked_for() -> None:
+    """Lower and higher ones, and the same number of another protocol."""
+    others = ({"containerPort": 80}, {"containerPort": 9001}, {"containerPort": 9000, "protocol": "UDP"})
+    assert named([_container(*others)], 9000) == [_container(*others, HTTP)]
