@@ -14,6 +14,8 @@ ROOT: Final = "corefit_core"
 PACKAGE: Final = f"core/src/{ROOT}"
 SLOW: Final = ("simulate", "bench_", "documented", "demo", "runtime_", "recommender_fall")
 """Of the files of tests/unit that import core, these take long, for what they test of core."""
+GENERATES: Final = "corefit_core.api.crd"
+"""Who imports it compares what is generated from all of `api` with what is committed."""
 QUICK_S: Final = 10.0
 """CPU seconds of tests that one mutant meets, as long as they take without it."""
 SLOWER: Final = 5
@@ -39,39 +41,39 @@ class Tests:
         self._mapped: set[str] = set()
 
     def of(self, module: str, row: int) -> list[str]:
-        """The tests that run a line, the quickest first, for `QUICK_S` seconds.
+        """The tests that run a line, for `QUICK_S` seconds: the nearest first, and of these the quickest.
 
-        First come those of files that import its module; where none of them runs it, those of files that import
-        something of its package; then all. Where no test runs the line, those count that run its function. A line that
-        the import runs (a constant, a default) belongs to no test: it meets those that run something of its module, or
-        of a module that imports it.
+        Nearest are those of files that import its module, then those of files that import something of its package.
+        Where no test runs the line, those count that run its function. A line that the import runs (a constant, a
+        default) belongs to no test: it meets those that run something of its module, or of a module that depends on it,
+        and those that go through what the modules define.
         """
-        name = module_name(module)
-        for near in (name, name.rpartition(".")[0]):
-            importing = [file for file, names in self._files.items() if _below(names, near)]
-            chosen = self._quick(self._running(module, row, importing))
-            if chosen:
-                return chosen
-        return self._quick(self._running(module, row, list(self._files)))
+        name, running = module_name(module), self._running(module, row)
+        near, package = self._importing(name), self._importing(name.rpartition(".")[0])
 
-    def _running(self, module: str, row: int, files: list[str]) -> set[str]:
-        for file in files:
+        def order(test: str) -> tuple[int, float]:
+            file = test.split("::", 1)[0]
+            return (0 if file in near else 1 if file in package else 2), self._seconds[test]
+
+        return self._quick(sorted(running & self._seconds.keys(), key=order))
+
+    def _running(self, module: str, row: int) -> set[str]:
+        for file in self._files:
             self._map(file)
         path = self._copy / PACKAGE / module
         lines, span = self._lines[path], _function(path, row)
         if span is None:
-            running = [self._all_of(path), *map(self._all_of, self._importers(module))]
-        else:
-            running = [lines[row], {*chain.from_iterable(lines[line] for line in span)}]
-        of_files = ({name for name in names if name.split("::", 1)[0] in files} for names in running)
-        found = next((names for names in of_files if names), set())
-        return found | self._of_all_modules() if found and span is None else found
+            return set().union(*map(self._all_of, self._dependent(path)), self._of_all_modules())
+        return lines[row] or {*chain.from_iterable(lines[line] for line in span)}
+
+    def _importing(self, name: str) -> set[str]:
+        """The files of tests that import this module, or something in it where it is a package; the root is none."""
+        inside = {file: any(f"{each}.".startswith(f"{name}.") for each in names) for file, names in self._files.items()}
+        return {file for file, found in inside.items() if found and name != ROOT}
 
     def _of_all_modules(self) -> set[str]:
-        """The tests of files that import core as a whole, and go through what its modules define."""
-        files = [file for file, names in self._files.items() if ROOT in names]
-        for file in files:
-            self._map(file)
+        """The tests of files that import core as a whole, or generate from its modules what is committed."""
+        files = {file for file, names in self._files.items() if names & {ROOT, GENERATES}}
         return {name for name in self._seconds if name.split("::", 1)[0] in files}
 
     def _map(self, file: str) -> None:
@@ -96,21 +98,25 @@ class Tests:
         """The CPU seconds after which a run of these never ends."""
         return START_S + SLOWER * sum(self._seconds[name] for name in tests)
 
-    def _quick(self, tests: set[str]) -> list[str]:
+    def _quick(self, tests: list[str]) -> list[str]:
         chosen, total = [], 0.0
-        for name in sorted(tests & self._seconds.keys(), key=self._seconds.__getitem__):
+        for name in tests:
             total += self._seconds[name]
-            if chosen and total > QUICK_S:
-                break
-            chosen.append(name)
+            if total <= QUICK_S or not chosen:
+                chosen.append(name)
         return chosen
 
     def _all_of(self, path: Path) -> set[str]:
         return {*chain.from_iterable(self._lines[path].values())}
 
-    def _importers(self, module: str) -> list[Path]:
-        name = module_name(module)
-        return [path for path, names in self._imports.items() if name in names]
+    def _dependent(self, path: Path) -> set[Path]:
+        """The modules that import this one, or one that does, and itself."""
+        found, new = {path}, {path}
+        while new:
+            names = {module_name(str(each.relative_to(self._copy / PACKAGE))) for each in new}
+            new = {each for each, imported in self._imports.items() if imported & names} - found
+            found |= new
+        return found
 
     @cached_property
     def _imports(self) -> dict[Path, set[str]]:
@@ -130,11 +136,6 @@ def _files(copy: Path) -> dict[str, set[str]]:
         if names and not any(slow in path.name for slow in SLOW):
             found[str(path.relative_to(copy))] = names
     return found
-
-
-def _below(names: set[str], near: str) -> bool:
-    """Whether one of the names is this module, or in it where it is a package; the root is no package of its own."""
-    return near != ROOT and any(f"{name}.".startswith(f"{near}.") for name in names)
 
 
 def _function(path: Path, row: int) -> range | None:
