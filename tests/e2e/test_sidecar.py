@@ -197,7 +197,9 @@ def _resized_in_place(kube: Any, name: str) -> None:
 def test_an_application_of_a_service_has_the_runtime_beside_it(kube: Any) -> None:
     kube.draw_files()
     whole = yaml.safe_load((EXAMPLE / "application.yaml").read_text())
-    kube.apply({**whole, "spec": {**whole["spec"], "resources": {**CORES, "maxCPU": "300m"}}})
+    # One replica: a change to Manual below is refused where it would end pods.
+    one = {"resources": {**CORES, "maxCPU": "300m"}, "scaling": {"maxReplicas": 1}}
+    kube.apply({**whole, "spec": {**whole["spec"], **one}})
     kube.wait_condition("draw-whole", "Ready", "True")
     url = kube.address("draw-whole")
     _reads_as_the_model_does(url)
