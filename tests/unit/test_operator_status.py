@@ -269,9 +269,12 @@ def test_each_message_fits_its_case(kind: str, found: Case, scaling: dict[str, A
 @pytest.mark.parametrize(
     ("cpu", "message"),
     [
-        (Sized(wanted=250), "No pod serves yet; a pod gets its CPU when it is ready."),
+        (Sized(wanted=250), "No pod is ready yet. Corefit sets the CPU of a pod once it is ready."),
         (Sized(wanted=250, granted=(250, 250)), "Every serving pod has the CPU that Corefit wants for it (250m)."),
-        (Sized(wanted=250, granted=(250,), waiting=1), "1 pod waits for a change of CPU."),
+        (
+            Sized(wanted=250, granted=(250,), waiting=1),
+            "Corefit has changed the CPU in the spec of a pod, and the kubelet has yet to apply it.",
+        ),
     ],
 )
 def test_what_is_said_of_cpu_fits_its_case(cpu: Sized, message: str) -> None:
@@ -579,14 +582,14 @@ def test_an_objective_that_is_missed_is_not_said_to_be_reachable_without_a_word_
     """`Nothing is known that keeps pods from p99 within 1 ms` stood beside `Missed: 34 %`."""
     missed = Decision(replicas=1, uncapped=1, reason="Steady", message="m", missed=0.34, requests=9)
     for doubtful, status_, reason, words in (
-        ("", "True", "Reachable", "waited or were refused"),
+        ("", "True", "Reachable", "More replicas can keep p99 within 100 ms"),
         ("They did not wait.", "Unknown", "LateWithoutWaiting", "They did not wait."),
     ):
         decision = msgspec.structs.replace(missed, doubtful=doubtful)
         found = _conditions(_found(decision=decision, pods=(_pod(ready=True),)))["ObjectiveReachable"]
         assert (found.status, found.reason) == (status_, reason)
         assert words in found.message
-        assert "Nothing is known" not in found.message
+        assert "fast enough" not in found.message
 
 
 @pytest.mark.parametrize("reason", ["NameTaken", "ModelUnavailable", "ClaimNotFound", "ChecksumMismatch"])

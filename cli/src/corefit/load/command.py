@@ -78,7 +78,7 @@ def command(arguments: argparse.Namespace) -> int:
     else:
         Console().print(table(summary))
     if not summary.sent:
-        print("corefit load: no request was due within the duration", file=sys.stderr)
+        print("corefit load: no request was due within --duration. Make it longer, or raise the rate", file=sys.stderr)
     if summary.starved:
         print(f"corefit load: {starved(summary)}", file=sys.stderr)
     return 1 if summary.lost or not summary.sent else 0

@@ -87,13 +87,13 @@ def _is_wanted(spec: ServingSpec, sight: Sight) -> bool:
 def _impossible(spec: ServingSpec, defaults: Defaults) -> Balancing | None:
     pods = config.most_pods(spec)
     if pods <= 1:
-        message = f"{_DIRECT}: there is at most one. Raise scaling.maxReplicas to use a queue."
+        message = f"{_DIRECT}: with one pod there is nothing to balance. Raise spec.scaling.maxReplicas to use a queue."
         return Balancing(reason="OnePod", message=message)
     if pods > config.MOST_PODS:
-        message = f"{_DIRECT}: a queue is for at most {config.MOST_PODS} pods, and there may be {pods}."
+        message = f"{_DIRECT}: a balancer finds at most {config.MOST_PODS} pods, and there may be {pods}."
         return Balancing(reason="TooManyPods", message=message)
     if not defaults.balancer_image:
-        message = f"{_DIRECT}: the operator has no image of HAProxy. Set the chart's value balancerImage."
+        message = f"{_DIRECT}: Corefit was installed without an image of HAProxy. Set the chart's value balancerImage."
         return Balancing(reason="NoImage", message=message)
     return None
 
@@ -111,7 +111,7 @@ def _queue(sight: Sight) -> Balancing:
     waiting = f"{_DIRECT} until a balancer serves"
     if problem is not None:
         return Balancing(wanted=wanted, pods=pods, reason=problem.reason, message=f"{waiting}: {problem.message}")
-    message = f"{waiting}: it starts and looks for the pods."
+    message = f"{waiting}. The balancer is starting."
     return Balancing(wanted=wanted, pods=pods, reason="Starting", message=message)
 
 

@@ -83,8 +83,8 @@ def _of_container(pod: str, status: ContainerStatus) -> Problem | None:
     if waiting.reason in _NOT_STARTED:
         return described("ContainerNotStarted", f"pod {pod}: {waiting.reason}: {waiting.message}")
     if waiting.reason == "CrashLoopBackOff":
-        code = f" with exit code {last.exit_code}" if last else ""
-        return described("CrashLoop", f"pod {pod} ended {status.restart_count} times, lately{code}")
+        code = f", the last time with exit code {last.exit_code}" if last else ""
+        return described("CrashLoop", f"pod {pod} has exited {status.restart_count} times{code}")
     return None
 
 

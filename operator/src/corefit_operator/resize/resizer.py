@@ -192,7 +192,9 @@ class Resizer:
         if pending is not None and (pending.reason == "Infeasible" or waited_s >= GRACE_S):
             return described(f"Resize{pending.reason}", f"pod {name} does not get {cpu} of CPU: {pending.message}")
         if pending is None and waited_s > SILENT_S:
-            return described("ResizeIgnored", f"pod {name}: the kubelet does nothing about a resize to {cpu}")
+            return described(
+                "ResizeIgnored", f"the kubelet has not changed the CPU of pod {name} to {cpu}, and does not say why"
+            )
         return None
 
     def _stopped(self, step: Step, memory: ResizeState) -> bool:

@@ -53,8 +53,9 @@ def ready(spec: ServingSpec, situation: Situation) -> ConditionValue:
     if problem is not None:
         return ConditionValue("Ready", "False", problem.reason, problem.message)
     if not present:
-        return ConditionValue("Ready", "False", "NoPods", f"No pod is labelled {_label(spec)} yet.")
-    message = "No pod is ready yet; the sidecar loads its model first."
+        message = f"No pod has the label {_label(spec)}. Add it to the pod template that is to have the sidecar."
+        return ConditionValue("Ready", "False", "NoPods", message)
+    message = "No pod is ready yet. The sidecar loads its model and runs it once before it is."
     return ConditionValue("Ready", "False", "Starting", message)
 
 
@@ -76,7 +77,7 @@ def progressing(stale: int, situation: Situation) -> ConditionValue:
 def injectable(offer: Offer, *, allowed: bool) -> ConditionValue:
     """The condition Injectable."""
     if not allowed:
-        message = "No new pod gets the sidecar: see the condition Progressing."
+        message = "No new pod gets the sidecar. The condition Progressing says why."
         return ConditionValue("Injectable", "False", "PolicyViolation", message)
     return ConditionValue("Injectable", "True" if offer == "AtAdmission" else "False", offer, OFFERS[offer])
 

@@ -147,7 +147,7 @@ def _attempted(measure: Callable[[], list[ServiceTime]]) -> list[ServiceTime]:
     try:
         return measure()
     except Exception as error:  # noqa: BLE001 - inputs that don't suit a model say nothing against it
-        log.info("calibration: not measured further: %s", _first_line(error))
+        log.info("calibration ends early: %s", _first_line(error))
         return []
 
 

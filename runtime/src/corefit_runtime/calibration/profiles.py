@@ -32,7 +32,7 @@ def save(folder: Path, sha256: str, cores: int, findings: Findings) -> None:
         part.write_bytes(msgspec.json.encode(findings))
         part.replace(path)
     except OSError as error:
-        log.info("the profile is not kept: %s", error)
+        log.info("what was measured can't be saved, so the next start measures it again: %s", error)
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -88,9 +88,9 @@ class App:
 
     def _on_signal(self, number: int) -> None:
         if self._stop.is_set():
-            log.warning("a second signal: out at once")
+            log.warning("a second signal came: the process exits at once")
             os._exit(128 + number)
-        log.info("signal %d: draining", number)
+        log.info("signal %d came: the process finishes its requests and exits", number)
         self._readiness.became_draining()
         self._stop.set()
 
@@ -154,5 +154,5 @@ class App:
             await asyncio.sleep(settings.drain_seconds)
         cut = await http.close(settings.grace_seconds - settings.drain_seconds)
         if cut:
-            log.warning("%d connections were cut: not finished in %.0f s", cut, settings.grace_seconds)
-        log.info("drained")
+            log.warning("closed %d connections whose requests did not end within %.0f s", cut, settings.grace_seconds)
+        log.info("all requests have ended")

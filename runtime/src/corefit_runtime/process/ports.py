@@ -64,7 +64,9 @@ async def open_control(server: Server, settings: Settings) -> None:
         try:
             log.info("control port %d", await server.start(settings.control_host, port))
         except OSError as error:
-            log.warning("control port %d can't be opened (%s): a free one is taken", port, error.strerror or error)
+            log.warning(
+                "control port %d can't be opened (%s): the kernel picks a free one", port, error.strerror or error
+            )
         else:
             return
     try:

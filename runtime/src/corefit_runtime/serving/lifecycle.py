@@ -218,9 +218,7 @@ class ModelLifecycle:
         return later
 
     async def _contradicted(self, model: Model) -> None:
-        log.error(
-            "requests are not joined or cut any more: %s; those that were are answered again", model.contradiction
-        )
+        log.error("requests run one by one from now on, and those that ran together run again: %s", model.contradiction)
         async with self._changing:
             if model is self._model and self.grant is not None:
                 await self._adopt(model, self.grant, self._findings)
@@ -284,5 +282,5 @@ def _codec(settings: Settings, model: Model) -> Codec:
 
 
 def _without_rows(findings: Findings, model: Model) -> Findings:
-    why = f"requests are not joined or cut, since an answer contradicted it: {model.contradiction}"
+    why = f"requests run one by one, since an answer depended on its batch: {model.contradiction}"
     return msgspec.structs.replace(findings, rows_independent=False, why=why)

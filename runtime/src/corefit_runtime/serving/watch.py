@@ -71,7 +71,11 @@ class Watch:
                 self._refused = None
                 self._lifecycle.plan_fits()
         elif found != self._refused:
-            log.info("the grant changed: %dm to %dm", planned.millicores if planned else 0, found.millicores)
+            log.info(
+                "the CPU that this container may use has changed from %dm to %dm",
+                planned.millicores if planned else 0,
+                found.millicores,
+            )
             self._delays = delays()
             await self._follow(found, now)
         elif now >= self._again_s:

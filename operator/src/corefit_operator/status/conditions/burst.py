@@ -13,13 +13,15 @@ def _value(_: ServingSpec, outcome: Outcome) -> ConditionValue | None:
     if seen is None:
         return None
     if seen.lending == "NotNeeded":
-        message = "Pods wanted no more CPU than they request, so nothing was learnt."
+        message = "No pod needed more CPU than it requests, so it is not known whether nodes have more."
         return ConditionValue("Burst", "Unknown", "NotNeeded", message)
-    lent = f"Pods used {seen.lent_cores:.1f} cores beyond their requests"
+    lent = f"Pods used {seen.lent_cores:.1f} cores more than they request"
     if seen.lending == "Available":
-        return ConditionValue("Burst", "True", "CPUAvailable", f"{lent}: their nodes have CPU idle.")
-    kept = f"{lent}, and were kept from {seen.short_cores:.1f} more: others use their nodes."
-    return ConditionValue("Burst", "False", "CPUScarce", f"{kept} Raise resources.cpu, or set growth to Resize.")
+        return ConditionValue("Burst", "True", "CPUAvailable", f"{lent}, which were idle on their nodes.")
+    kept = f"{lent} and needed {seen.short_cores:.1f} more, which other pods of their nodes used."
+    return ConditionValue(
+        "Burst", "False", "CPUScarce", f"{kept} Raise spec.resources.cpu, or set spec.resources.growth to Resize."
+    )
 
 
 BURST: Final = ConditionType(

@@ -35,10 +35,10 @@ def _reachable(spec: ServingSpec, outcome: Outcome) -> ConditionValue:
     if decision.doubtful:
         return ConditionValue("ObjectiveReachable", "Unknown", "LateWithoutWaiting", decision.doubtful)
     if decision.missed is not None and 100 * decision.missed > _allowed(spec):
-        late = "Most of the requests that missed it in the last minute waited or were refused"
-        message = f"Enough replicas keep {explanation.objective(spec.objective)}: {late}."
+        late = "Most of the requests that were late or refused in the last minute waited for a worker"
+        message = f"{late}, or found the queue full. More replicas can keep {explanation.objective(spec.objective)}."
     else:
-        message = f"Nothing is known that keeps pods from {explanation.objective(spec.objective)}."
+        message = f"The model is fast enough for {explanation.objective(spec.objective)}, by all that was measured."
     return ConditionValue("ObjectiveReachable", "True", "Reachable", message)
 
 

@@ -16,10 +16,11 @@ def _value(_: ServingSpec, outcome: Outcome) -> ConditionValue | None:
     if cpu.problem is not None:
         return ConditionValue("Resized", "False", cpu.problem.reason, cpu.problem.message)
     if cpu.waiting:
-        waiting = "1 pod waits" if cpu.waiting == 1 else f"{cpu.waiting} pods wait"
-        return ConditionValue("Resized", "Unknown", "InProgress", f"{waiting} for a change of CPU.")
+        pods = "a pod" if cpu.waiting == 1 else f"{cpu.waiting} pods"
+        message = f"Corefit has changed the CPU in the spec of {pods}, and the kubelet has yet to apply it."
+        return ConditionValue("Resized", "Unknown", "InProgress", message)
     if not cpu.granted:
-        message = "No pod serves yet; a pod gets its CPU when it is ready."
+        message = "No pod is ready yet. Corefit sets the CPU of a pod once it is ready."
         return ConditionValue("Resized", "True", "AsWanted", message)
     message = f"Every serving pod has the CPU that Corefit wants for it ({sizes.span_text(cpu.granted)})."
     return ConditionValue("Resized", "True", "AsWanted", message)
