@@ -261,23 +261,6 @@ def test_what_is_late_by_less_than_a_bucket_is_late() -> None:
     assert sum(pod.totals.late for pod in state.pods.counters) == pytest.approx(late, rel=0.2)
 
 
-def test_what_is_late_by_itself_is_no_fault_of_the_formulas() -> None:
-    """Runs of 200 ms where 150 are allowed: half as much load again was taken to be there, whatever pods there were."""
-    late, split = make_report(clock_s=10), make_report(clock_s=10)
-    split = msgspec.structs.replace(split, plan=msgspec.structs.replace(split.plan, chunk_rows=8))
-    for begun, corrected in ((late, False), (split, True)):
-        state, served = State(), 0
-        for now in range(0, 1200, 2):
-            served += 4
-            after = make_report(clock_s=now, served=served, service_s=0.2)
-            report = msgspec.structs.replace(after, plan=begun.plan)
-            seen = Observation(pods=(PodObservation(uid="a", ready=True, report=report),), replicas=1)
-            _, state = decide(POLICY, state, seen, float(now))
-        assert (state.slo.correction > 1.0) == corrected, (
-            "parts of a split request run at once, and may have been in time"
-        )
-
-
 # --- properties -----------------------------------------------------------------------------------------------
 
 counts = st.integers(0, 2**70)

@@ -166,7 +166,7 @@ class World:
         )
         # Whole requests are counted, so that a load wavers by one a round and pod.
         erlangs += self.replicas * SERVICE_S / ROUND_S
-        highest = self.state.slo.correction * prediction_errors.BEYOND * erlangs
+        highest = prediction_errors.BEYOND * erlangs
         allowed = error_budget.LEAST * error_budget.allowed(self.policy)
         return queueing.pods_needed(highest, ((1.0, 1.0),), service, allowed, 100)
 

@@ -36,7 +36,6 @@ class Inputs(NamedTuple):
         forecast: the load that may come.
         service: as the formulas need it.
         horizon_s, window_s: seconds until a pod asked for now serves, and of the stabilization window.
-        correction: factor on the load in the formulas.
         served: how the objective was kept until the round before.
         rate: requests a second of the last minute.
         near: pods that the load needed last, from where the search begins.
@@ -52,7 +51,6 @@ class Inputs(NamedTuple):
     service: queueing.Service
     horizon_s: float
     window_s: float
-    correction: float
     served: Served
     rate: float
     near: int
@@ -149,22 +147,22 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
         wanted = Demand(*both, both.replicas, 0.0, sized=(here, need))
         return _explained(given, need, max(need.current, need.step), wanted)
     surge = _surge(given) if short is None else 0.0
-    steady = given.correction * max(surge, min(given.mean(spans.SLOW_S), ceiling))
+    steady = max(surge, min(given.mean(spans.SLOW_S), ceiling))
     now, pods = _pods(given, need, steady)
     at_most = 4 * max(1, policy.max_replicas)
     # A step is seen in its first round, but the mean of a minute takes a minute to follow: until then, what carries the
     # load of the last seconds stays.
     fast = given.mean(spans.FAST_S)
-    recent = given.correction * min(fast, ceiling)
+    recent = min(fast, ceiling)
     stays = queueing.pods_needed(recent, SURE, service, need.miss_target, at_most, least=pods, near=pods)
     least = need.predicted + need.noise
-    may_come = prediction_errors.bounded(need.distribution, least, given.correction * ceiling)
+    may_come = prediction_errors.bounded(need.distribution, least, ceiling)
     target = error_budget.scale_down_target(policy, given.served, given.horizon_s, given.rate)
     down = queueing.pods_needed(least + need.silent, may_come, service, target, at_most, least=stays, near=stays)
     # The means go to the load of the last round within the next ones.
     last = given.samples[-1].erlangs
     filled = max(last, min(max(fast, given.mean(spans.SLOW_S)), prediction_errors.BEYOND * max(highest, last)))
-    at_once = queueing.pods_needed(given.correction * filled, SURE, service, need.miss_target, at_most, near=now)
+    at_once = queueing.pods_needed(filled, SURE, service, need.miss_target, at_most, near=now)
     return _explained(given, need, steady, Demand(pods, down, now, 0.0, at_once if short is None else 0))
 
 
@@ -177,11 +175,10 @@ def _pods(given: Inputs, need: Requirement, steady: float) -> tuple[int, int]:
 
 
 def _explained(given: Inputs, need: Requirement, steady: float, wanted: Demand) -> Demand:
-    """With what a message says of it, in loads as they were measured."""
-    correction = given.correction
+    """With what a message says of it."""
     return wanted._replace(
-        highest=need.predicted * need.distribution[0][1] / correction,
-        load=steady / correction,
+        highest=need.predicted * need.distribution[0][1],
+        load=steady,
         miss_target=need.miss_target,
         as_allowed=_as_allowed(given, need, steady, wanted),
     )
@@ -189,31 +186,26 @@ def _explained(given: Inputs, need: Requirement, steady: float, wanted: Demand) 
 
 def _as_allowed(given: Inputs, need: Requirement, steady: float, wanted: Demand) -> int:
     """The pods without what earlier misses ask for."""
-    allowed, correction = error_budget.allowed(given.policy), given.correction
-    if wanted.replicas <= 1 or (need.miss_target >= allowed and correction <= 1):
+    allowed = error_budget.allowed(given.policy)
+    if wanted.replicas <= 1 or need.miss_target >= allowed:
         return wanted.replicas
-    need = need._replace(
-        current=need.current / correction,
-        step=need.step / correction,
-        predicted=need.predicted / correction,
-        miss_target=max(allowed, need.miss_target),
-    )
+    need = need._replace(miss_target=allowed)
     if wanted.sized is not None:
         return placement.pods(wanted.sized[0], need).replicas
-    return _pods(given, need, steady / correction)[1]
+    return _pods(given, need, steady)[1]
 
 
 def _requirement(given: Inputs, ceiling: float, short: Surge | None) -> Requirement:
-    policy, samples, service, correction = given.policy, given.samples, given.service, given.correction
-    predicted = correction * min(given.forecast.predicted, ceiling)
+    policy, samples, service = given.policy, given.samples, given.service
+    predicted = min(given.forecast.predicted, ceiling)
     span_s = max(spans.FAST_S, min(spans.SLOW_S, given.horizon_s))
-    current = correction * min(given.mean(span_s), ceiling)
+    current = min(given.mean(span_s), ceiling)
     # Chance is not provided for beyond the ceiling either, which a chance of the last seconds has raised with it.
-    noise = min(NOISE * service.noise(predicted, spans.FAST_S), max(0.0, correction * ceiling - predicted))
+    noise = min(NOISE * service.noise(predicted, spans.FAST_S), max(0.0, ceiling - predicted))
     need = Requirement(
         current=current,
         predicted=predicted,
-        distribution=prediction_errors.bounded(given.forecast.distribution, predicted, correction * ceiling),
+        distribution=prediction_errors.bounded(given.forecast.distribution, predicted, ceiling),
         silent=max(0.0, samples[-1].ceiling - samples[-1].erlangs),
         noise=noise,
         miss_target=error_budget.scale_up_target(policy, given.served, given.horizon_s, given.seen.replicas),
@@ -225,9 +217,9 @@ def _requirement(given: Inputs, ceiling: float, short: Surge | None) -> Requirem
     at_resize += surges.catching_up(samples, service, policy.round_s)
     target = error_budget.target(policy, given.served, given.horizon_s)
     return need._replace(
-        at_resize=correction * at_resize,
-        step=correction * step if short is None else 0.0,
-        recent=correction * surges.recent(samples),
+        at_resize=at_resize,
+        step=step if short is None else 0.0,
+        recent=surges.recent(samples),
         cpu_miss_target=min(error_budget.allowed(policy), target),
     )
 

@@ -82,11 +82,7 @@ def _update(this: Round) -> State:
     kept = slo.counted(policy, before.slo, measured, elapsed_s, now)
     load = forecast.with_sample(before.forecast, measured, now)
     if measured.erlangs is not None:
-        model = slo.service(policy, kept, service, measured)
         load = forecast.learned(policy, load, service, kept.served, elapsed_s)
-        recent = predictors.mean(load.samples, now, spans.FAST_S)
-        pods = model.of(max(1, measured.ready))
-        kept = slo.corrected(policy, kept, pods.missed, recent, elapsed_s)
         service = service_model.with_pooling(service, measured, elapsed_s)
     return msgspec.structs.replace(
         before,
@@ -113,7 +109,6 @@ def _size(this: Round, state: State, coming: Forecast) -> tuple[Demand, Transien
             service=slo.service(policy, state.slo, state.service, measured),
             horizon_s=service_model.horizon_s(policy, state.service),
             window_s=service_model.window_s(policy, state.service),
-            correction=before.slo.correction,
             served=before.slo.served,
             rate=forecast.rate(policy, state.forecast, state.service),
             near=before.window.replicas,

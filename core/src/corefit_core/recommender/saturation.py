@@ -11,11 +11,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from corefit_core.recommender import predictors, slo, spans
+from corefit_core.recommender import predictors, spans
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.predictors import Sample
 from corefit_core.recommender.types import Observation, Policy
 
+FULL: Final = 0.95
+"""Busy workers over those that are there: above it pods do what they can, and show no load beyond that."""
 LEAST_ROUNDS: Final = 3
 """As many rounds, and `spans.FAST_S`, tell a pod that is full from one that is busy for a moment."""
 MORE: Final = 1.1
@@ -62,7 +64,7 @@ class There(NamedTuple):
     def busy(self, sample: Sample) -> bool:
         """Whether the pods had no idle time at that load."""
         capacity = self.measured.capacity
-        return sample.erlangs >= max(slo.FULL * capacity, capacity - IDLE_WORKERS)
+        return sample.erlangs >= max(FULL * capacity, capacity - IDLE_WORKERS)
 
 
 def full(there: There) -> bool:
