@@ -18,7 +18,7 @@ from corefit_core.recommender import (
 from corefit_core.recommender.error_budget import Served
 from corefit_core.recommender.explanation import Held, Withheld
 from corefit_core.recommender.forecast import Forecast
-from corefit_core.recommender.placement import SURE, Placement, Requirement
+from corefit_core.recommender.placement import SURE, Placement, Pods, Requirement
 from corefit_core.recommender.predictors import Block, Sample
 from corefit_core.recommender.transients import Surge, Transients
 from corefit_core.recommender.types import Observation, Policy
@@ -80,7 +80,9 @@ class Demand(NamedTuple):
         withheld: the burst that gets no pods yet; None where there is none.
         load: of now, Erlangs, which `replicas_now` is for.
         miss_target: the share of requests that `replicas` are counted for.
-        as_allowed: pods that it would need if just as many had missed the objective lately as it allows.
+        as_allowed: pods that it would need if just as many had missed the objective lately as it allows; None where no
+            more have.
+        even_s: seconds until an overspent error budget is even, at most.
         sized: from what CPU is decided; None without a range.
     """
 
@@ -93,7 +95,8 @@ class Demand(NamedTuple):
     withheld: Withheld | None = None
     load: float = 0.0
     miss_target: float = 0.0
-    as_allowed: int = 0
+    as_allowed: Pods | None = None
+    even_s: float = 0.0
     sized: tuple[Placement, Requirement] | None = None
 
 
@@ -124,6 +127,16 @@ def _bursts(given: Inputs, *, more: bool) -> Transients:
 
 
 def _demand(given: Inputs, short: Surge | None) -> Demand:
+    """What the load needs, without that of a short burst, and without what earlier misses ask for."""
+    wanted, policy, served = _with_crowds(given, short), given.policy, given.served
+    if wanted.scale_down <= 1 or error_budget.left(policy, served) >= 0:
+        return wanted
+    even = _with_crowds(given._replace(served=Served()), short)
+    even_s = error_budget.even_after_s(policy, served, given.mean(spans.FAST_S) / given.service.service_s)
+    return wanted._replace(as_allowed=Pods(even.replicas, even.scale_down), even_s=even_s)
+
+
+def _with_crowds(given: Inputs, short: Surge | None) -> Demand:
     """What the load needs, without that of a short burst, and whether some is kept for load that came back before."""
     if short is not None:
         return _below(given, _without(given, short), short)
@@ -145,7 +158,7 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
         here = placement.placement(policy, given.sizes, given.now, given.seen, service)
         both = placement.pods(here, need)
         wanted = Demand(*both, both.replicas, 0.0, sized=(here, need))
-        return _explained(given, need, max(need.current, need.step), wanted)
+        return _explained(need, max(need.current, need.step), wanted)
     surge = _surge(given) if short is None else 0.0
     steady = max(surge, min(given.mean(spans.SLOW_S), ceiling))
     now, pods = _pods(given, need, steady)
@@ -163,7 +176,7 @@ def _below(given: Inputs, highest: float, short: Surge | None) -> Demand:
     last = given.samples[-1].erlangs
     filled = max(last, min(max(fast, given.mean(spans.SLOW_S)), prediction_errors.BEYOND * max(highest, last)))
     at_once = queueing.pods_needed(filled, SURE, service, need.miss_target, at_most, near=now)
-    return _explained(given, need, steady, Demand(pods, down, now, 0.0, at_once if short is None else 0))
+    return _explained(need, steady, Demand(pods, down, now, 0.0, at_once if short is None else 0))
 
 
 def _pods(given: Inputs, need: Requirement, steady: float) -> tuple[int, int]:
@@ -174,25 +187,13 @@ def _pods(given: Inputs, need: Requirement, steady: float) -> tuple[int, int]:
     return now, pods
 
 
-def _explained(given: Inputs, need: Requirement, steady: float, wanted: Demand) -> Demand:
+def _explained(need: Requirement, steady: float, wanted: Demand) -> Demand:
     """With what a message says of it."""
     return wanted._replace(
         highest=need.predicted * need.distribution[0][1],
         load=steady,
         miss_target=need.miss_target,
-        as_allowed=_as_allowed(given, need, steady, wanted),
     )
-
-
-def _as_allowed(given: Inputs, need: Requirement, steady: float, wanted: Demand) -> int:
-    """The pods without what earlier misses ask for."""
-    allowed = error_budget.allowed(given.policy)
-    if wanted.replicas <= 1 or need.miss_target >= allowed:
-        return wanted.replicas
-    need = need._replace(miss_target=allowed)
-    if wanted.sized is not None:
-        return placement.pods(wanted.sized[0], need).replicas
-    return _pods(given, need, steady)[1]
 
 
 def _requirement(given: Inputs, ceiling: float, short: Surge | None) -> Requirement:

@@ -4,10 +4,12 @@ An objective of 99 % that is kept at 99.99 % is money: Corefit spends the part o
 makes good what was overspent. May not choose replicas.
 """
 
+import math
 from typing import Final
 
 import msgspec
 
+from corefit_core.recommender import spans
 from corefit_core.recommender.types import Policy
 
 LEAST: Final = 0.25
@@ -43,6 +45,26 @@ def allowed(policy: Policy) -> float:
     return max(0.0, 1 - policy.objective.percentile / 100)
 
 
+def left(policy: Policy, served: Served) -> float:
+    """What is left of the error budget, in requests; below zero it is overspent."""
+    return allowed(policy) * served.requests - served.missed
+
+
+def even_after_s(policy: Policy, served: Served, rate: float) -> float:
+    """Seconds at most until an overspent budget is even, if no more miss the objective than the least target plans.
+
+    The sums halve in `spans.MEMORY_S`, while requests fill them up to `rate` times its mean age.
+
+    Args:
+        policy: has the objective.
+        served: how it was kept lately.
+        rate: requests a second now.
+    """
+    filling = (1 - LEAST) * allowed(policy) * rate * spans.MEMORY_S / math.log(2)
+    overspent = max(0.0, -left(policy, served))
+    return spans.MEMORY_S * math.log2(1 + overspent / filling) if filling > 0 else math.inf
+
+
 def target(policy: Policy, served: Served, horizon_s: float) -> float:
     """The share that is planned to miss it from now on, the more by what is left over the longer that is known.
 
@@ -56,9 +78,9 @@ def target(policy: Policy, served: Served, horizon_s: float) -> float:
     budget = allowed(policy)
     if served.requests <= 0:
         return budget
-    left = budget - served.missed / served.requests
+    spare = left(policy, served) / served.requests
     lumps = served.seconds / max(policy.round_s, horizon_s)
-    return min(MOST * budget, max(LEAST * budget, budget + GAIN * left * lumps / (lumps + LUMPS)))
+    return min(MOST * budget, max(LEAST * budget, budget + GAIN * spare * lumps / (lumps + LUMPS)))
 
 
 def scale_down_target(policy: Policy, served: Served, horizon_s: float, rate: float) -> float:
@@ -71,9 +93,9 @@ def scale_down_target(policy: Policy, served: Served, horizon_s: float, rate: fl
         rate: requests a second now.
     """
     budget = allowed(policy)
-    left, coming = max(0.0, budget * served.requests - served.missed), rate * LASTS_S
+    rest, coming = max(0.0, left(policy, served)), rate * LASTS_S
     most = target(policy, served, horizon_s)
-    return min(most, budget + left / coming) if coming > 0 else most
+    return min(most, budget + rest / coming) if coming > 0 else most
 
 
 def scale_up_target(policy: Policy, served: Served, horizon_s: float, replicas: int) -> float:

@@ -213,6 +213,18 @@ def holding(held: Held, replicas: int, threads: float) -> str:
     return f"{crowds}, so {kept}; for {span(held.seconds)} at most"
 
 
+def overspent(why: str, enough: int, replicas: int, seconds: float) -> str:
+    """Why replicas stay that the load would not need if the objective had been kept, and until when."""
+    kept = f"{pods(replicas)} are kept although {enough} would do now"
+    return f"{why}, so {kept}; for {_at_most(seconds)} at most if the objective is kept from now on"
+
+
+def _at_most(seconds: float) -> str:
+    """Rounded up, coarsely, as `20 min` or `3 h`."""
+    minutes = seconds / 60
+    return f"{_upward(minutes)} min" if minutes <= 100 else f"{_upward(minutes / 60)} h"
+
+
 def withheld(burst: Withheld) -> str:
     """Why a burst gets no more replicas, and when it does."""
     ended = f"the last {burst.bursts} bursts ended within {span(burst.longest_s)}, before a new pod could serve"

@@ -77,12 +77,12 @@ def _hold(measured: Measured, reason: Reason) -> str:
 
 
 def _reason(facts: Facts, outcome: Outcome, demand: Demand) -> str:
-    policy, threads, window_s = facts.policy, facts.measured.threads, facts.window_s
+    policy, window_s = facts.policy, facts.window_s
     match outcome.reason:
         case "ShortBurst" if demand.withheld is not None:
             why = explanation.withheld(demand.withheld)
-        case "Holding" if demand.held is not None:
-            why = explanation.holding(demand.held, outcome.replicas, threads)
+        case "Holding" | "ErrorBudgetSpent":
+            why = _kept(facts, outcome, demand)
         case "LoadDown":
             why = explanation.fell(outcome.highest, window_s)
         case "WindowFilling" | "StabilizationWindow":
@@ -100,6 +100,14 @@ def _reason(facts: Facts, outcome: Outcome, demand: Demand) -> str:
         case _:
             why = _why(facts, demand)
     return why
+
+
+def _kept(facts: Facts, outcome: Outcome, demand: Demand) -> str:
+    """Why so many replicas stay that the load of now would not need."""
+    if demand.held is not None:
+        return explanation.holding(demand.held, outcome.replicas, facts.measured.threads)
+    seconds = demand.even_s + facts.window_s
+    return explanation.overspent(_overspent(facts), outcome.as_allowed, outcome.replicas, seconds)
 
 
 def _why(facts: Facts, demand: Demand) -> str:
@@ -138,7 +146,7 @@ def _cause(facts: Facts, demand: Demand) -> str:
     per_pod = _carried(facts, 1)
     if demand.replicas <= max(1.0, MANY * demand.load / per_pod if per_pod else 0.0):
         return ""
-    if demand.as_allowed < demand.replicas:
+    if demand.as_allowed is not None and demand.as_allowed.replicas < demand.replicas:
         return explanation.cause(_overspent(facts))
     if facts.service.times.scv > VARIED:
         return explanation.cause("some requests take much longer than others")

@@ -29,6 +29,7 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
         known_since: since when the load is known without a gap longer than a report may be old; None when it isn't.
         known_at: when it was known last.
         recommendations: of the stabilization window, oldest first.
+        as_allowed: those that would be if just as many requests had missed the objective lately as it allows.
         replicas: that the load needed last, from where they are looked for the next time.
         transients: bursts that ended before a pod for them could serve, and the burst of now.
         trial: the last replica that was added to see whether there is more load; None before one was.
@@ -39,6 +40,7 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
     known_since: float | None = None
     known_at: float | None = None
     recommendations: tuple[Timed, ...] = ()
+    as_allowed: tuple[Timed, ...] = ()
     replicas: int = 0
     transients: Transients = Transients()
     trial: Trial | None = None
@@ -75,6 +77,7 @@ class Outcome(NamedTuple):
         reason: for it.
         demand: what the load needs; None where it is not known.
         highest: that was needed within the window.
+        as_allowed: that would have been if just as many requests had missed the objective lately as it allows.
         tried: a trial goes on: one replica more than there were.
         enough: replicas that are enough once they have more CPU.
         size: CPU of the pods; None without a range, or where nothing is known.
@@ -84,6 +87,7 @@ class Outcome(NamedTuple):
     reason: Reason
     demand: Demand | None = None
     highest: int = 0
+    as_allowed: int = 0
     tried: bool = False
     enough: int = 0
     size: Size | None = None
@@ -104,11 +108,12 @@ def stabilized(here: Situation, before: WindowState, demand: Demand, known: Tran
     trial = saturation.tried(here.policy, before.trial, before.fell, here.there, needed)
     if trial is not None and saturation.goes_on(trial, here.there, here.horizon_s):
         replicas, down = max(demand.replicas, trial.replicas), max(demand.scale_down, trial.replicas)
-        demand = demand._replace(replicas=replicas, scale_down=down)
+        demand = demand._replace(replicas=replicas, scale_down=down, as_allowed=None)
     after = WindowState(
         known_since=_known_since(here, before),
         known_at=here.now,
         recommendations=window.pushed(before.recommendations, here.now, demand.scale_down, here.window_s),
+        as_allowed=window.pushed(before.as_allowed, here.now, _as_allowed(demand), here.window_s),
         replicas=demand.replicas,
         transients=known,
         trial=trial,
@@ -158,7 +163,7 @@ def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
         return Outcome(bounded, "AtMaximum" if needed > policy.max_replicas else "AtMinimum", demand)
     if bounded > current:
         return Outcome(bounded, "LoadUp", demand)
-    return Outcome(current, "Steady" if demand.held is None else "Holding", demand)
+    return _kept(here, after, demand, Outcome(current, "Steady", demand, demand.scale_down))
 
 
 def _down(here: Situation, after: WindowState, demand: Demand, bounded: int, current: int) -> Outcome:
@@ -167,12 +172,27 @@ def _down(here: Situation, after: WindowState, demand: Demand, bounded: int, cur
     if after.known_since is None or now - after.known_since < here.window_s:
         return Outcome(current, "WindowFilling", demand)
     # Without a window this round decides alone, by the same measure: fewer replicas would come back by the same load.
-    highest = round(window.highest(after.recommendations, now, here.window_s) or 0)
-    highest = max(demand.scale_down, demand.at_once, highest)
-    target = min(current, max(bounded, min(here.policy.max_replicas, highest)))
+    highest = max(demand.scale_down, round(window.highest(after.recommendations, now, here.window_s) or 0))
+    most = max(highest, demand.at_once)
+    target = min(current, max(bounded, min(here.policy.max_replicas, most)))
     if target < current:
-        return Outcome(target, "LoadDown", demand, highest)
-    return Outcome(current, "StabilizationWindow" if demand.held is None else "Holding", demand, highest)
+        return Outcome(target, "LoadDown", demand, most)
+    return _kept(here, after, demand, Outcome(current, "StabilizationWindow", demand, highest))
+
+
+def _kept(here: Situation, after: WindowState, demand: Demand, outcome: Outcome) -> Outcome:
+    """With the reason for which replicas stay: load that came back before, or the objective, missed too often."""
+    if demand.held is not None:
+        return outcome._replace(reason="Holding")
+    enough = max(_as_allowed(demand), round(window.highest(after.as_allowed, here.now, here.window_s) or 0))
+    if enough < outcome.replicas <= outcome.highest:
+        return outcome._replace(reason="ErrorBudgetSpent", as_allowed=enough)
+    return outcome
+
+
+def _as_allowed(demand: Demand) -> int:
+    """Replicas to scale down to if just as many requests had missed the objective lately as it allows."""
+    return demand.scale_down if demand.as_allowed is None else demand.as_allowed.scale_down
 
 
 def _sized(here: Situation, outcome: Outcome, demand: Demand) -> Outcome:

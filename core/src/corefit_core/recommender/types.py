@@ -139,6 +139,7 @@ Reason = Literal[
     "LoadDown",
     "StabilizationWindow",
     "Holding",
+    "ErrorBudgetSpent",
     "ShortBurst",
     "Saturated",
     "AtMaximum",
