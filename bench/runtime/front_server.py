@@ -31,6 +31,8 @@ Answer = tuple[int | None, Pieces]
 class Caller:
     """Whoever waits for an answer, by a front that knows nothing of memory."""
 
+    held = 0
+
     def __init__(self, body: bytes) -> None:
         self.body = memoryview(body)
         self.arrived_s = asyncio.get_running_loop().time()

@@ -26,6 +26,10 @@ class Client:
         self.on_gone: Any = None
         self.charged, self.room = 0, room
 
+    @property
+    def held(self) -> int:
+        return self.charged
+
     def alive(self) -> bool:
         return True
 

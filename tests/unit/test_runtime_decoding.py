@@ -106,6 +106,18 @@ async def test_what_json_takes_when_it_is_decoded_is_charged(floats: OnnxRuntime
         assert status(await made.ask(request(numbers(200_000, [1])))) == 400
 
 
+async def test_an_answer_that_never_fits_beside_its_request_is_too_large(floats: OnnxRuntimeEngine) -> None:
+    """It got 503 and Retry-After for ever: only what would not fit without its request was too large."""
+    async with port(floats, memory=1_700_000) as made:
+        answer = await made.ask(request(numbers(60_000)))
+        assert status(answer) == 413
+        assert b"with its answer the request may take 18" in answer
+        assert b"binary_data_output" in answer
+    async with port(floats, memory=1_700_000) as made:
+        made.server.memory.held = 800_000
+        assert status(await made.ask(request(numbers(45_000)))) == 503, "there is no room for it now"
+
+
 async def test_what_the_loaded_model_leaves_no_room_for_is_too_large(floats: OnnxRuntimeEngine) -> None:
     """It got 503 and Retry-After for ever: only what --max-body-memory never has room for was too large."""
     async with port(floats) as made:

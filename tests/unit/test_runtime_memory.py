@@ -18,7 +18,7 @@ from corefit_core.pods import container as pod_container
 from corefit_core.quantity import parse_bytes
 from corefit_core.spec.decode import decode
 from corefit_runtime.http.exchange import Exchange
-from corefit_runtime.http.memory import Memory, Share
+from corefit_runtime.http.memory import AT_ONCE, Memory, Share
 from corefit_runtime.http.messages import BadHead, Response
 from corefit_runtime.http.server import Server
 from corefit_runtime.memory import container
@@ -39,6 +39,51 @@ def test_a_request_without_a_body_needs_no_room() -> None:
     with pytest.raises(BadHead):
         Share(pool).begin(1)
     assert refused == ["memory"]
+
+
+def come(pool: Memory, lengths: list[int]) -> list[Share]:
+    """Bodies of these lengths that come at once until there is no room, and then no further."""
+    shares = [Share(pool) for _ in lengths]
+    for share, length in zip(shares, lengths, strict=True):
+        share.begin(length)
+    with contextlib.suppress(BadHead):
+        while True:
+            for share, length in zip(shares, lengths, strict=True):
+                share.charge(min(AT_ONCE, length - share.held))
+            if all(share.held == length for share, length in zip(shares, lengths, strict=True)):
+                break
+    return shares
+
+
+@pytest.mark.parametrize("lengths", [[9 * MIB, 9 * MIB], [15 * MIB], [6 * MIB, 6 * MIB, 6 * MIB]])
+def test_large_bodies_that_stall_leave_room_for_small_ones(lengths: list[int]) -> None:
+    """Two of them took all of the memory for bodies, and each request of another client got 503."""
+    pool = Memory(16 * MIB, lambda _: None)
+    stalled = come(pool, lengths)
+    assert 14 * MIB < sum(share.held for share in stalled) <= 15 * MIB
+    small = Share(pool)
+    small.begin(MIB)
+    small.charge(MIB - AT_ONCE)
+    assert not stalled[0].adjust(1), "nor may what is made of it take that"
+    assert not Share(pool).adjust(MIB + 1)
+
+
+def test_a_chunked_body_is_large_when_it_has_become_it() -> None:
+    pool = Memory(16 * MIB, lambda _: None)
+    Share(pool).hold(14 * MIB)
+    share = Share(pool)
+    share.begin(0)
+    share.charge(MIB)
+    with pytest.raises(BadHead):
+        share.charge(1)
+
+
+async def test_a_body_that_never_finds_room_is_too_large_and_not_refused_for_now() -> None:
+    async with serving(0, 16 * MIB) as (server, _):
+        server.limits = replace(server.limits, max_body=64 * MIB)
+        assert server.max_body == 15 * MIB
+        server.memory.limit = MIB // 2
+        assert server.max_body == MIB // 2
 
 
 @pytest.mark.parametrize(

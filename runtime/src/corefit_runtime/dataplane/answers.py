@@ -7,6 +7,7 @@ from typing import Final
 
 from corefit_core.errors import Shed, TooLarge
 from corefit_runtime.dataplane.request import RETRY_S, Caller
+from corefit_runtime.memory.reserve import room
 
 UNCHARGED: Final = 1 << 20
 """Bytes that an answer may take uncharged while it is made: each worker makes one at a time."""
@@ -24,7 +25,7 @@ class AnswerMemory:
         self._thread = threading.get_ident()
 
     def take(self, caller: Caller, count: int, limit: int) -> None:
-        """Takes so many bytes for the answer, of at most `limit`, until it is sent.
+        """Takes so many bytes for the answer, of at most `limit` that all share, until it is sent.
 
         Raises:
             TooLarge: there could never be room for it.
@@ -32,9 +33,10 @@ class AnswerMemory:
         """
         if count <= UNCHARGED:
             return
-        if count > limit:
+        whole = caller.held + count  # Until the answer is there, the request is.
+        if whole > (most := room(limit, whole)):
             raise TooLarge(
-                f"the answer may take {count} bytes, and answers may hold {limit}: ask for binary data "
+                f"with its answer the request may take {whole} bytes, and it may hold {most}: ask for binary data "
                 "(binary_data_output), for fewer rows or outputs, or give the pod more memory (resources.memory, "
                 "--memory, --max-body-memory)"
             )

@@ -10,6 +10,7 @@ from typing import Final
 from corefit_core.errors import Shed, TooLarge
 from corefit_runtime.concurrency.offload import Offload
 from corefit_runtime.dataplane.request import RETRY_S, Caller, Coding, EncodedRequest
+from corefit_runtime.memory.reserve import room
 from corefit_runtime.protocol import codec as oip
 from corefit_runtime.protocol import forms, json_data
 from corefit_runtime.protocol.codec import Codec
@@ -107,16 +108,15 @@ class _Budget:
     def __init__(self, caller: Caller, limit: int) -> None:
         self._caller = caller
         self._limit = limit
-        self._held = len(caller.body)
 
     def take(self, count: int, what: str) -> None:
         """Takes so many bytes for `what`, gives back where negative."""
         if not self._caller.alive():
             raise _Gone
-        self._held += count
-        if self._held > self._limit:
-            takes = f"with {what} it takes {self._held} bytes of memory"
-            raise TooLarge(f"{takes}: bodies may hold {self._limit} (--max-body-memory, --memory)")
+        whole = self._caller.held + count
+        if whole > (most := room(self._limit, whole)):
+            takes = f"with {what} it takes {whole} bytes of memory"
+            raise TooLarge(f"{takes}: it may hold {most} (--max-body-memory, --memory)")
         if not self._caller.charge(count):
             raise Shed(f"there is no room for {what} (--max-body-memory)", cause="memory", retry_after_s=RETRY_S)
 

@@ -24,6 +24,10 @@ class Caller(Protocol):
     arrived_s: float
     on_gone: Callable[[], object] | None
 
+    @property
+    def held(self) -> int:
+        """Bytes of the memory for bodies that are charged for it; from any thread."""
+
     def alive(self) -> bool:
         """Whether somebody still waits."""
 

@@ -120,6 +120,11 @@ class Connection(asyncio.BufferedProtocol):
             self._patience.expect(limits.body_timeout_s if begun else limits.idle_timeout_s)
         self._go_on(self._transport)
 
+    @property
+    def held(self) -> int:
+        """Bytes of the memory for bodies that its request takes."""
+        return self._share.held
+
     def charge(self, count: int) -> bool:
         """More of the memory for bodies for the request that is being answered; False where there is no room."""
         return self._share.adjust(count)

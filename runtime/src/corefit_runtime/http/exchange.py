@@ -12,7 +12,15 @@ _NOTHING: Final = memoryview(b"")
 
 
 class Answerer(Protocol):
-    """What takes the response: the connection."""
+    """What takes the response: the connection.
+
+    Attributes:
+        held: bytes of the memory for bodies that the request takes.
+    """
+
+    @property
+    def held(self) -> int:
+        """See the class."""
 
     def answer(self, response: "Response") -> None:
         """Sends it."""
@@ -37,6 +45,11 @@ class Exchange:
         self.body = body
         self.arrived_s = arrived_s
         self.on_gone: Callable[[], object] | None = None
+
+    @property
+    def held(self) -> int:
+        """Bytes of the memory for bodies that it takes; none any more when nobody waits for the answer."""
+        return self._connection.held if self._connection is not None else 0
 
     def alive(self) -> bool:
         """Whether somebody still waits for the answer."""

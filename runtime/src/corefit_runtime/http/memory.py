@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from corefit_runtime.http.messages import BadHead
+from corefit_runtime.memory.reserve import room
 
 AT_ONCE: Final = 65536
 """Bytes of a body that are charged with its head, the others when they come: else four clients that send no more than
@@ -32,16 +33,20 @@ class Memory:
         self._refused = refused
 
     def fits(self, count: int) -> bool:
-        """Whether there is room for so many bytes more; for one alone there always is, since it is there already."""
-        return self.held == 0 or self.held + count <= self.limit
+        """Whether there is room for so many bytes of an answer; for one alone there always is: it is there already."""
+        return self.held == 0 or self.held + count <= room(self.limit, count)
 
-    def require(self, count: int) -> None:
+    def require(self, count: int, whole: int) -> None:
         """Sees that so many bytes more would find room; none always do, whatever answers hold (`Share.hold`).
+
+        Args:
+            count: bytes.
+            whole: those of the request that they are part of.
 
         Raises:
             BadHead: they would not.
         """
-        if count and self.held + count > self.limit:
+        if count and self.held + count > room(self.limit, whole):
             self._refused("memory")
             raise BadHead(503, "the bodies that are being read fill the memory for them (--max-body-memory)")
 
@@ -53,10 +58,11 @@ class Share:
         held: bytes.
     """
 
-    __slots__ = ("_memory", "held")
+    __slots__ = ("_length", "_memory", "held")
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
+        self._length = 0
         self.held = 0
 
     def begin(self, length: int) -> None:
@@ -65,8 +71,9 @@ class Share:
         Raises:
             BadHead: there is no room for it now.
         """
+        self._length = length
         if length > AT_ONCE:
-            self._memory.require(length)
+            self._memory.require(length, length)
         self.charge(min(length, AT_ONCE))
 
     def charge(self, count: int) -> None:
@@ -75,14 +82,14 @@ class Share:
         Raises:
             BadHead: there is no room for them.
         """
-        self._memory.require(count)
+        self._memory.require(count, self._length or self.held + count)
         self._memory.held += count
         self.held += count
 
     def adjust(self, count: int) -> bool:
         """Takes so many bytes more, gives back where negative; False, and nothing is taken, where there is no room."""
         memory = self._memory
-        if count > 0 and memory.held + count > memory.limit:
+        if count > 0 and memory.held + count > room(memory.limit, max(self._length, self.held + count)):
             return False
         memory.held += count
         self.held += count

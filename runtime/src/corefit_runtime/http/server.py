@@ -16,6 +16,7 @@ from corefit_runtime.http.listener import Access, Allocate, ErrorBody, Handler, 
 from corefit_runtime.http.memory import Memory
 from corefit_runtime.http.messages import Head, HttpLimits, Response, parse_head
 from corefit_runtime.memo import MAX_KEY, Memo
+from corefit_runtime.memory.reserve import largest
 
 EVERYWHERE: Final = "::"
 """A pod is reached by its address, of whichever family the cluster's network has given it."""
@@ -141,7 +142,7 @@ class Server:
     @property
     def max_body(self) -> int:
         """Bytes of the largest body that is taken: it has to find room in the memory for bodies."""
-        return min(self.limits.max_body, self.memory.limit)
+        return min(self.limits.max_body, largest(self.memory.limit))
 
     def affordable(self, response: Response) -> Response:
         """The response, or, where what is still to be sent to others leaves no room for it, a refusal in its place."""

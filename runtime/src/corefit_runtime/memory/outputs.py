@@ -11,13 +11,11 @@ import numpy as np
 
 from corefit_core.errors import Shed, TooLarge
 from corefit_core.figures import figure
+from corefit_runtime.memory.reserve import room
 
 Array = np.ndarray[Any, Any]
 SMALL: Final = 65_536
 """Bytes of an output up to which it is not charged: to copy and to charge more takes 5 us and longer."""
-MEDIUM: Final = 1 << 20
-RESERVED: Final = 16
-"""Of the memory, larger outputs leave a sixteenth to those up to 1 MiB: clients that don't read have no more of it."""
 WAIT_S: Final = 1.0
 """Seconds that an output waits for others to be sent. A loopback takes 100 MB in a tenth of one."""
 MIB: Final = 1 << 20
@@ -89,9 +87,7 @@ class OutputMemory:
         return sum(len(piece) for piece in pieces if id(_owner(piece)) in self._charges)
 
     def _take(self, count: int) -> None:
-        most = self.limit or 0
-        if count > MEDIUM:
-            most -= most // RESERVED
+        most = room(self.limit or 0, count)
         if count > most:
             raise TooLarge(_too_large(count, most))
         on_loop = threading.current_thread() is threading.main_thread()  # Which must not wait, and frees by going on.
