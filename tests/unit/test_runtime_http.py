@@ -89,6 +89,25 @@ class Tapped(Wire):
         self.low_water = value
 
 
+@pytest.mark.parametrize("others", [0, 2_000_000, 2_900_000])
+async def test_what_the_kernel_gathers_is_charged_before_it_comes(others: int) -> None:
+    """It held up to 1 MiB for each connection, which nobody charged: clients that then stall."""
+    limits = replace(LIMITS, max_body=3_000_000, max_body_memory=4_000_000)
+    server = Server(echo, limits, error_body=lambda message: message.encode())
+    connection, wire = Connection(server), Tapped()
+    connection.connection_made(cast("asyncio.Transport", wire))
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n"
+    for number, data in enumerate([head, *[bytes(20_000)] * 4]):
+        server.memory.held += others if number == 1 else 0
+        connection.get_buffer(-1)[: len(data)] = data
+        connection.buffer_updated(len(data))
+    gathered = wire.low_water if wire.low_water > 1 else 0
+    assert gathered == (1 << 20 if others < 2_900_000 else 0), "where there is no room, we are woken for each piece"
+    assert server.memory.held == others + 80_000 + gathered
+    connection.connection_lost(None)
+    assert server.memory.held == others
+
+
 def test_a_body_that_comes_in_many_pieces_wakes_us_when_the_rest_is_there() -> None:
     """At 1 Gbit/s 600 KB came in 30 pieces, each of which interrupted the run of another request."""
     asyncio.run(drip())
@@ -96,7 +115,7 @@ def test_a_body_that_comes_in_many_pieces_wakes_us_when_the_rest_is_there() -> N
 
 async def drip() -> None:
     length, piece = 3_000_000, 20_000
-    limits = replace(LIMITS, max_body=length, max_body_memory=length)
+    limits = replace(LIMITS, max_body=length, max_body_memory=2 * length)
     server = Server(echo, limits, error_body=lambda message: message.encode())
     connection, wire = Connection(server), Tapped()
     connection.connection_made(cast("asyncio.Transport", wire))

@@ -72,12 +72,21 @@ class BodyReader:
         self._last = count
         self._reads += 1
 
-    def attend(self, transport: asyncio.Transport) -> None:
-        """Lets the kernel do what it does for less: throw away what is skipped, gather what comes in many pieces."""
+    @property
+    def gatherable(self) -> int:
+        """Bytes that the kernel might gather before it wakes us; 0 where that saves nothing."""
+        missing = self._length - self.filled
+        return min(missing, GATHER_MOST) if self._reads >= GATHER_AFTER and missing >= GATHER_FROM else 0
+
+    def throw_away(self, transport: asyncio.Transport) -> None:
+        """Has the kernel throw away what has come of a body that is skipped."""
         missing = self._length - self.filled
         if self._room is None and missing > 0:
-            missing -= self._thrown_away(transport, missing)
-        wanted = min(missing, GATHER_MOST) if self._reads >= GATHER_AFTER and missing >= GATHER_FROM else 1
+            self._thrown_away(transport, missing)
+
+    def gather(self, transport: asyncio.Transport, wanted: int) -> None:
+        """Has the kernel wake us when so many bytes have come; 0: when any have."""
+        wanted = wanted or 1
         if wanted != self._low_water:
             # Each piece for itself would interrupt a run for 40 us.
             self._low_water = wanted
@@ -98,12 +107,9 @@ class BodyReader:
         """It isn't wanted any more."""
         self._room, self._length = None, -1
 
-    def _thrown_away(self, transport: asyncio.Transport, missing: int) -> int:
-        """How many bytes the kernel has dropped without a copy (tcp(7), MSG_TRUNC): 600 KB in 10 us instead of 80."""
+    def _thrown_away(self, transport: asyncio.Transport, missing: int) -> None:
+        """The kernel drops bytes without a copy (tcp(7), MSG_TRUNC): 600 KB in 10 us instead of 80."""
         sock = transport.get_extra_info("socket")
-        if sock.family not in _TCP:
-            return 0
-        flags = socket.MSG_TRUNC | socket.MSG_DONTWAIT
-        count = max(0, int(_RECV(sock.fileno(), None, missing, flags)))
-        self.filled += count
-        return count
+        if sock.family in _TCP:
+            flags = socket.MSG_TRUNC | socket.MSG_DONTWAIT
+            self.filled += max(0, int(_RECV(sock.fileno(), None, missing, flags)))

@@ -156,16 +156,24 @@ class RequestReader:
         return self._read_body()
 
     def _read_body(self) -> Request | None:
-        if self._body.filled > self._share.held and self._refusal is None:
-            self._share.charge(self._body.filled - self._share.held)
+        coming, share = self._body, self._share
+        if coming.filled > share.held and self._refusal is None:
+            share.charge(coming.filled - share.held)
         if self._transport is not None:
-            self._body.attend(self._transport)
-        ended = self._body.end()
+            coming.throw_away(self._transport)
+            coming.gather(self._transport, self._gathered_by_kernel(coming.gatherable))
+        ended = coming.end()
         if ended is None or self.head is None:
             return None
         body, more = ended
         self._inbox.pending += more
         return self._whole(self.head, body)
+
+    def _gathered_by_kernel(self, wanted: int) -> int:
+        """Of so many bytes, those that the kernel may gather: it holds them, so that there must be room for all."""
+        here = self._body.filled if self._refusal is None else 0  # What is skipped is gone.
+        more = here + wanted - self._share.held
+        return wanted if more <= 0 or self._share.adjust(more) else 0
 
     def _read_chunks(self, chunks: ChunkedBody, data: bytes) -> Request | None:
         self._share.charge(len(data))
