@@ -11,6 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, cast
 
+from corefit_runtime.http import kernel
 from corefit_runtime.http.crowd import Activity
 from corefit_runtime.http.exchange import Exchange
 from corefit_runtime.http.inbox import Inbox
@@ -48,6 +49,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._phase: Phase = RECEIVING
         self._paused = False
+        self._allowance = 0
         self._share = Share(server.memory)
         self._inbox = Inbox(server.limits.max_header)
         self._reader = RequestReader(server, self._share, self._inbox)
@@ -67,6 +69,8 @@ class Connection(asyncio.BufferedProtocol):
         if not server.joined(self, transport):
             self._refuse(503, f"{server.limits.max_connections} connections are open (--max-connections)")
             return
+        self._allowance = server.allowance
+        kernel.bound_unsent(transport, self._allowance)
         self._patience.expect(server.limits.header_timeout_s)
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -104,7 +108,6 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = True
         if self._phase is not REFUSED and self._transport is not None:
             self._patience.expect(self._server.limits.body_timeout_s)
-            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -192,6 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is not None and not transport.is_closing():
             transport.pause_reading()
+            kernel.bound_unread(transport, self._allowance)
 
     def _read_pending(self) -> None:
         reader = self._reader

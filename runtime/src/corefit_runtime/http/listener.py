@@ -43,6 +43,10 @@ class Listener(Protocol[_C_contra]):
     def max_body(self) -> int:
         """Bytes of the largest body that is taken."""
 
+    @property
+    def allowance(self) -> int:
+        """Bytes that the kernel may hold each way for one more connection; 0: as many as it likes."""
+
     def joined(self, connection: _C_contra, transport: asyncio.BaseTransport) -> bool:
         """A client has connected; False where there is no room for it."""
 

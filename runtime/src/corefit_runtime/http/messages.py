@@ -60,7 +60,11 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpLimits:
-    """What a client may cost. Sizes in bytes, times in seconds."""
+    """What a client may cost. Sizes in bytes, times in seconds.
+
+    Attributes:
+        pod_memory: of which the kernel may hold a part for connections; 0: there is no limit.
+    """
 
     max_body: int
     max_body_memory: int
@@ -71,6 +75,7 @@ class HttpLimits:
     idle_timeout_s: float
     connection_age_s: float = math.inf
     refused_connection_age_s: float = math.inf
+    pod_memory: int = 0
 
 
 def error_body(message: str) -> bytes:

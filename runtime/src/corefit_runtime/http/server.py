@@ -12,6 +12,7 @@ from typing import Final
 
 from corefit_runtime.http.connection import RETRY, SCRATCH, Connection
 from corefit_runtime.http.crowd import Crowd
+from corefit_runtime.http.kernel import allowance
 from corefit_runtime.http.listener import Access, Allocate, ErrorBody, Handler, Refusal
 from corefit_runtime.http.memory import Memory
 from corefit_runtime.http.messages import Head, HttpLimits, Response, parse_head
@@ -125,6 +126,11 @@ class Server:
     def drain(self) -> None:
         """From now on every response ends its connection, so that clients go to another pod."""
         self.draining = True
+
+    @property
+    def allowance(self) -> int:
+        """Bytes that the kernel may hold each way for one more connection; 0: as many as it likes."""
+        return allowance(self.limits.pod_memory, len(self.connections))
 
     def joined(self, connection: Connection, transport: asyncio.BaseTransport) -> bool:
         """A client has connected; False where there is no room for it."""
