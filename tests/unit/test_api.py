@@ -41,6 +41,10 @@ def test_a_percentile_may_have_a_fraction_and_none_rolls_pods_by_being_written_o
         _decode({"model": MODEL, "objective": {"percentile": 99.9}})
 
 
+def test_what_is_simulated_without_a_resource_is_what_a_resource_without_words_gets() -> None:
+    assert _decode({"model": MODEL}).policy == Policy()
+
+
 def test_quantities_become_integers_and_prices_numbers() -> None:
     service = _decode(
         {

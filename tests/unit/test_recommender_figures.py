@@ -18,8 +18,10 @@ from corefit_core.recommender import (
     last_minute,
     quota,
     saturation,
+    slo,
 )
 from corefit_core.recommender.counters import Totals
+from corefit_core.recommender.error_budget import Served
 from corefit_core.recommender.last_minute import Slot
 from corefit_core.recommender.predictors import Sample
 from corefit_core.recommender.saturation import There, Trial, Work
@@ -145,6 +147,26 @@ def test_latencies_of_pods_of_different_lengths_are_added_up() -> None:
     both = [a + b for a, b in itertools.zip_longest(short, long, fillvalue=0)]
     for percent in (50, 90, 99):
         assert last_minute.latency_s(slots, percent) == Histogram(counts=tuple(both)).quantile_s(percent / 100)
+
+
+# --- objective ------------------------------------------------------------------------------------------------
+
+
+def test_of_what_was_counted_half_is_left_after_an_hour_and_of_what_had_not_waited_after_five_minutes() -> None:
+    known = Served(requests=1000.0, missed=4.0, seconds=60.0)
+    before = slo.SloState(objective=POLICY.objective, served=known, alone=known)
+    seen = measured(delta=Totals(answered=10.0, late=3.0, waited=1.0, turned_away=2.0))
+    hour = slo.counted(POLICY, before, seen, 3600.0, 0.0)  # type: ignore[arg-type]
+    assert hour.served == Served(requests=512.0, missed=7.0, seconds=3630.0)
+    minutes = slo.counted(POLICY, before, seen, 300.0, 0.0)  # type: ignore[arg-type]
+    assert minutes.alone == Served(requests=510.0, missed=4.0)
+
+
+def test_how_another_objective_was_kept_says_nothing() -> None:
+    other = msgspec.structs.replace(POLICY.objective, latency_s=9.0)
+    before = slo.SloState(objective=other, served=Served(requests=1000.0, missed=500.0))
+    after = slo.counted(POLICY, before, measured(delta=Totals(answered=10.0)), 2.0, 0.0)  # type: ignore[arg-type]
+    assert (after.objective, after.served.requests, after.served.missed) == (POLICY.objective, 10.0, 0.0)
 
 
 # --- saturation -----------------------------------------------------------------------------------------------

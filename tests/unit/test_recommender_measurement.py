@@ -234,7 +234,8 @@ def test_moments_say_the_mean_and_how_far_it_varies() -> None:
 def test_before_a_round_had_answers_refused_requests_count_by_all_that_the_processes_have_served() -> None:
     """Half a second of runs tells as much as a day of them; what no process can have counted tells nothing."""
     served = Histogram(counts=(5,), sum_s=0.5)
-    for also in (served, Histogram(counts=(5,), sum_s=2 * counters.MAX_COUNT)):
+    huge = int(2 * counters.MAX_COUNT)
+    for also in (served, Histogram(counts=(5,), sum_s=float(huge)), Histogram(counts=(huge,), sum_s=0.5)):
         pods = [
             _pod(_report(clock_s, busy_s, refused=refused, service_time=times), uid)
             for uid, times in (("p", served), ("q", also))
@@ -253,3 +254,15 @@ def test_a_process_is_known_by_what_its_id_says() -> None:
     found = _after(first, then)
     assert (found.erlangs, found.invalid) == (pytest.approx(0.5), 0)
     assert _after(first, _report(12, 6.0, boot_id="boot-2")).erlangs == pytest.approx(3.0), "all of it since then"
+
+
+def test_pods_that_say_nothing_have_no_start_up() -> None:
+    assert _measure(PodsState(), 100.0, _pod(None)).startup_s is None
+    assert _measure(PodsState(), 100.0, _pod(_report(1, 0.0))).startup_s is None
+
+
+def test_a_report_counts_for_half_a_minute() -> None:
+    begun = _measure(PodsState(), 100.0, _pod(_report(10, 5.0)))
+    state = PodsState(at=100.0, counters=begun.pods)
+    for age_s, missing in ((30.0, 0), (30.5, 1)):
+        assert _measure(state, 102.0, _pod(_report(12, 6.0), age_s=age_s)).missing == missing
