@@ -147,7 +147,9 @@ def test_what_nobody_carries_out_falls_as_what_is_carried_out() -> None:
         decision = advised.tick(2.0, follow=False)
         assert (decision.replicas, decision.reason) == (peak, "StabilizationWindow")
         assert obeyed.tick(2.0).replicas == peak
-    for _ in range(round(WINDOW_S / TICK_S)):
+    silent = advised.tick(2.0, follow=False, silent=1)
+    assert (silent.replicas, silent.reason) == (peak, "NoReports"), "what is not known holds what would be there"
+    for _ in range(2 * round(WINDOW_S / TICK_S)):
         decision = advised.tick(2.0, follow=False)
         obeyed.tick(2.0)
     assert decision.replicas == obeyed.replicas < peak

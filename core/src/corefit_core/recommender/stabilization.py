@@ -118,7 +118,8 @@ def stabilized(here: Situation, before: WindowState, demand: Demand, known: Tran
         transients=known,
         trial=trial,
     )
-    outcome = _short(here, demand) or _advised(here, before.decided, after, demand) or _choice(here, after, demand)
+    current = standing(here.policy, here.seen, before)
+    outcome = _short(here, demand, current) or _advised(here, current, after, demand) or _choice(here, after, demand)
     outcome = outcome if demand.sized is None else _sized(here, outcome, demand)
     fell = saturation.fallen(before.fell, here.there, outcome.replicas)
     return outcome, msgspec.structs.replace(after, fell=fell, decided=outcome.replicas)
@@ -130,22 +131,27 @@ def _known_since(here: Situation, before: WindowState) -> float:
     return here.now if before.known_since is None or late else before.known_since
 
 
-def _short(here: Situation, demand: Demand) -> Outcome | None:
+def standing(policy: Policy, seen: Observation, before: WindowState) -> int:
+    """The replicas that there are, or would be, had somebody carried the last decision out."""
+    return seen.replicas if policy.carried_out else max(seen.replicas, before.decided)
+
+
+def _short(here: Situation, demand: Demand, current: int) -> Outcome | None:
     """The replicas as they are in a burst that may end before a pod serves, where they are enough without it."""
     least, most = max(here.policy.min_replicas, demand.replicas), here.policy.max_replicas
-    if demand.withheld is None or not least <= here.seen.replicas <= most:
+    if demand.withheld is None or not least <= current <= most:
         return None
-    return Outcome(here.seen.replicas, "ShortBurst", demand)
+    return Outcome(current, "ShortBurst", demand)
 
 
-def _advised(here: Situation, decided: int, after: WindowState, demand: Demand) -> Outcome | None:
-    """The replicas of the last round as long as they would stay, had they come; None where that changes nothing."""
+def _advised(here: Situation, current: int, after: WindowState, demand: Demand) -> Outcome | None:
+    """The replicas of the last decision as long as they would stay, had they come; None where that changes nothing."""
     policy = here.policy
-    bounded = max(policy.min_replicas, min(policy.max_replicas, demand.replicas))
-    if policy.carried_out or decided <= max(here.seen.replicas, bounded):
+    least = max(here.seen.replicas, policy.min_replicas, min(policy.max_replicas, demand.replicas))
+    if current <= least:
         return None
-    outcome = _down(here, after, demand, bounded, decided)
-    return outcome if outcome.replicas > max(here.seen.replicas, bounded) else None
+    outcome = _down(here, after, demand, least, current)
+    return outcome if outcome.replicas > least else None
 
 
 def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
