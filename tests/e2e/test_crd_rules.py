@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.cluster
 URI = "http://models/digits.onnx"
 NAME = "must be the name of a Kubernetes object"
+PARENT: dict[str, Any] = {"parentRefs": [{"name": "public"}]}
 REFUSED_MOUNTS = (
     "/opt/corefit/sitecustomize.py",
     "/models/",
@@ -70,6 +71,19 @@ ACCEPTED = {
     "target-name": {"mode": "Sidecar", "scaling": {"targetRef": {"kind": "Deployment", "name": "1-a.b-2"}}},
     "direct": {"routing": {"balancing": "Direct"}, "mode": "Sidecar"},
     "queue": {"routing": {"balancing": "Queue"}},
+    "gateway": {
+        "routing": {
+            "gateway": {
+                "parentRefs": [{"name": "a.b"}, {"name": "b", "namespace": "infra", "sectionName": "http", "port": 80}],
+                "hostnames": ["models.example.com", "*.example.com", "models"],
+                "timeouts": {"request": "1m30s", "backendRequest": "500ms"},
+            }
+        }
+    },
+    "gateway-alone": {"routing": {"balancing": "Queue", "gateway": {"parentRefs": [{"name": "public"}]}}},
+    "gateway-no-timeout": {
+        "routing": {"gateway": {**PARENT, "timeouts": {"request": "0s", "backendRequest": "10s"}}},
+    },
     "auto": {"routing": {"balancing": "Auto"}},
     "auto-sidecar": {"routing": {"balancing": "Auto"}, "mode": "Sidecar"},
     "auto-application": {
@@ -120,6 +134,37 @@ REFUSED = {
     "min-zero": ({"scaling": {"minReplicas": 0}}, "spec.scaling.minReplicas"),
     "balancing": ({"routing": {"balancing": "Random"}}, "spec.routing.balancing"),
     "balancing-lower": ({"routing": {"balancing": "auto"}}, "spec.routing.balancing"),
+    "gateway-sidecar": (
+        {"mode": "Sidecar", "routing": {"gateway": PARENT}},
+        "routing.gateway is for mode Service only",
+    ),
+    "gateway-without-parents": ({"routing": {"gateway": {}}}, "spec.routing.gateway.parentRefs"),
+    "gateway-no-parents": ({"routing": {"gateway": {"parentRefs": []}}}, "spec.routing.gateway.parentRefs"),
+    "gateway-parent-name": ({"routing": {"gateway": {"parentRefs": [{"name": "A_b"}]}}}, NAME),
+    "gateway-listener": ({"routing": {"gateway": {"parentRefs": [{"name": "a", "sectionName": "-"}]}}}, NAME),
+    "gateway-namespace": (
+        {"routing": {"gateway": {"parentRefs": [{"name": "a", "namespace": "a.b"}]}}},
+        "must be the name of a namespace",
+    ),
+    "gateway-port": (
+        {"routing": {"gateway": {"parentRefs": [{"name": "a", "port": 0}]}}},
+        "spec.routing.gateway.parentRefs[0].port",
+    ),
+    **{
+        f"gateway-host-{number}": (
+            {"routing": {"gateway": {**PARENT, "hostnames": [host]}}},
+            "must be a DNS name such as models.example.com",
+        )
+        for number, host in enumerate(("10.0.0.1", "A.example.com", "a.*.com", "a_b.example.com", "a..b"))
+    },
+    "gateway-timeout": (
+        {"routing": {"gateway": {**PARENT, "timeouts": {"request": "1.5s"}}}},
+        "must be a duration of h, m, s and ms",
+    ),
+    "gateway-timeouts": (
+        {"routing": {"gateway": {**PARENT, "timeouts": {"request": "1s", "backendRequest": "1500ms"}}}},
+        "backendRequest must not be longer than request",
+    ),
     "queue-sidecar": ({"mode": "Sidecar", "routing": {"balancing": "Queue"}}, "balancing Queue is for pods of the"),
     "queue-application": (
         {"application": {"containers": [{"name": "web", "image": "web"}]}, "routing": {"balancing": "Queue"}},

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 CONTROLLERS = ("deployment-controller", "replicaset-controller", "garbage-collector-controller")
 CONTROLLERS += ("namespace-controller", "serviceaccount-controller", "disruption-controller")
 NAME = "digits"
+HTTP_ROUTES = "apis/gateway.networking.k8s.io/v1/httproutes"
 WATCHES = 7
 """Of an operator: resources, pods, five kinds of children."""
 DEADLINE_S = 1800.0
@@ -96,16 +97,17 @@ class Arena:
             yield lane
 
     def _install(self) -> None:
-        crd = yaml.safe_load(next((ROOT / "crds").glob("*.yaml")).read_text())
-        self.api("POST", "apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        for file in (next((ROOT / "crds").glob("*.yaml")), Path(__file__).parent / "httproutes.yaml"):
+            crd = yaml.safe_load(file.read_text())
+            self.api("POST", "apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
 
         def served() -> bool:
             try:
-                return bool(self.api.get(f"apis/{GROUP}/{VERSION}/{PLURAL}"))
+                return all(self.api.get(each) for each in (f"apis/{GROUP}/{VERSION}/{PLURAL}", HTTP_ROUTES))
             except Refused:
                 return False
 
-        until("the CRD is served", served)
+        until("the CRDs are served", served)
         others.install(self.api, program("helm"))
         until("its sidecars are offered", lambda: others.in_force(self.api))
 

@@ -70,11 +70,19 @@ GOOD: Mapping[Path_, list[Any]] = {
     ],
     ("application", "volumes"): [[], [{"name": "models", "emptyDir": {}}], [{"name": "content", "emptyDir": {}}]],
     ("scaling", "targetRef", "name"): ["web", "there-is-none"],
+    ("routing", "gateway", "parentRefs"): [
+        [{"name": "public"}],
+        [{"name": "public", "namespace": "infra"}, {"name": "public", "namespace": "infra2", "sectionName": "http"}],
+        [{"name": "a.b", "port": 65535}],
+    ],
+    ("routing", "gateway", "hostnames"): [[], ["models.example.com"], ["*.example.com", "models"]],
 }
 REFUSED: Mapping[Path_, list[Any]] = {
     ("application", "containers"): [[], [{}], [{"name": ""}], [{**WEB, "name": "corefit-runtime"}], [WEB, WEB], "text"],
     ("application", "volumes"): [[{"name": "corefit-models", "emptyDir": {}}], [{"emptyDir": {}}], "text"],
     ("application", "port"): [0, 65536, 18080, 18081, "http", 1.5],
+    ("routing", "gateway", "parentRefs"): [[], [{}], [{"name": "A"}], [{"name": "a", "namespace": "a.b"}], "text"],
+    ("routing", "gateway", "hostnames"): [["10.0.0.1"], ["A.example.com"], ["a b"], [""], ["a.*"], "text"],
     ("scaling", "targetRef"): [{}, {"kind": "Deployment"}, {"kind": "Job", "name": "web"}, "web"],
 }
 """What rules on lists and numbers refuse, beside what types do."""
@@ -93,6 +101,7 @@ UNSERVABLE: Mapping[Path_, list[Any]] = {
     ("template", "volumeMounts"): [[{"mountPath": "/mnt/missing", "name": "missing"}]],
     ("template", "priorityClassName"): ["there-is-none", "Not A Name"],
     ("template", "serviceAccountName"): ["there-is-none", "Not A Name"],
+    ("routing", "gateway", "parentRefs"): [[{"name": "public"}, {"name": "public"}]],
     ("application", "containers"): [
         [{"name": "web"}],
         [{**WEB, "name": "Not A Name"}],

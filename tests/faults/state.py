@@ -23,6 +23,7 @@ KINDS = {
     "ServiceAccount": "api/v1/namespaces/{}/serviceaccounts",
     "PodDisruptionBudget": "apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "HTTPRoute": "apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
 }
 INCIDENTAL = frozenset(
     {
@@ -72,6 +73,8 @@ def state(get: Get, namespace: str, *, history: bool = True) -> State:
         for item in items:
             if item["metadata"]["name"] in left:
                 continue  # the operator may not delete, so the objects of a balancer that went stay, without pods
+            if kind == "HTTPRoute" and not history and "parentRefs" not in item["spec"]:
+                continue  # likewise, without Gateways
             if kind == "ReplicaSet" and not history and not item["spec"].get("replicas"):
                 continue  # kept to go back to, which is nobody's intention here
             name = normal(kind, item["metadata"]["name"])

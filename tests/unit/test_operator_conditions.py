@@ -8,6 +8,7 @@ import pytest
 
 from corefit_core.api import crd
 from corefit_core.errors import InvalidInput
+from corefit_operator.gateway.routed import ADVICE
 from corefit_operator.status.conditions import table
 from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.workload.target_conditions import OFFERS
@@ -30,6 +31,11 @@ def _said() -> dict[str, set[str]]:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Balancing":
             given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"]
             reasons["BalancerReady"] |= {value.value for value in given if isinstance(value, ast.Constant)}
+    for node in ast.walk(ast.parse((SOURCE / "gateway/routed.py").read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Routed":
+            given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"]
+            reasons["RouteReady"] |= {value.value for value in given if isinstance(value, ast.Constant)}
+    reasons["RouteReady"] |= set(ADVICE)
     return reasons
 
 

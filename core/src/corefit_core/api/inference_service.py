@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from corefit_core import environment, naming
 from corefit_core.api.application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
 from corefit_core.api.calibration import Calibration
+from corefit_core.api.gateway import GATEWAY_RULE, Gateway
 from corefit_core.api.model import MODEL_RULES, Model, Named
 from corefit_core.api.part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
 from corefit_core.api.resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
@@ -138,6 +139,14 @@ class Routing(Part, frozen=True, kw_only=True):
             "serves, the Service works as with Direct, and the condition BalancerReady says why."
         ),
     ] = "Direct"
+    gateway: Annotated[
+        Gateway | UnsetType,
+        Meta(
+            description="Gateways of the Gateway API that send requests to the Service: Corefit makes an HTTPRoute. "
+            "The condition RouteReady says what became of it.",
+            extra_json_schema=EMPTIED,
+        ),
+    ] = UNSET
 
 
 _DECIMAL: Final = rules(
@@ -311,7 +320,7 @@ class InferenceService(Part, frozen=True, kw_only=True):
         InferenceServiceSpec,
         Meta(
             description="The desired state.",
-            extra_json_schema=rules(*STARTUP_RULES, *MODE_RULES, ROUTING_RULE),
+            extra_json_schema=rules(*STARTUP_RULES, *MODE_RULES, ROUTING_RULE, GATEWAY_RULE),
         ),
     ]
     status: Annotated[InferenceServiceStatus | UnsetType, Meta(description="The observed state.")] = UNSET

@@ -114,6 +114,8 @@ def _limits(node: Mapping[str, Any]) -> Iterator[str]:
         yield f"at most {node['maxProperties']} entries"
     if "properties" not in node:
         yield from _rules(node)
+    if "items" in node and "properties" not in node["items"]:
+        yield from _rules(node["items"])
 
 
 def _rules(node: Mapping[str, Any]) -> list[str]:

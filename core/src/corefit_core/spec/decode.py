@@ -67,6 +67,7 @@ def decode(resource: Mapping[str, Any]) -> ServingSpec:
         injected=spec.mode == "Sidecar",
         target=_or(spec.scaling.target_ref, None),
         balancing=spec.routing.balancing,
+        gateway=_or(spec.routing.gateway, None),
         application=_or(spec.application, None),
         spec_hash=_spec_hash(spec),
     )
@@ -102,9 +103,14 @@ def _or(value: T | UnsetType, default: D) -> T | D:
 def _stored(spec: Any) -> Any:
     if not isinstance(spec, Mapping):
         return spec  # which is said better where it is converted
-    found = emptied(spec)
-    template = found.get("template")
-    return {**found, "template": emptied(template)} if isinstance(template, Mapping) else found
+    return _emptied(spec, ("template", "routing", "gateway"))
+
+
+def _emptied(part: Mapping[str, Any], below: tuple[str, ...]) -> dict[str, Any]:
+    """The part without nulls, and those below it that have these names."""
+    found = emptied(part)
+    inner = {name: _emptied(found[name], below) for name in below if isinstance(found.get(name), Mapping)}
+    return {**found, **inner}
 
 
 def _spec_hash(spec: api.InferenceServiceSpec) -> str:

@@ -5,6 +5,7 @@ import msgspec
 from corefit_core import naming
 from corefit_core.api import inference_service as api
 from corefit_core.api.application import Application, TargetRef
+from corefit_core.api.gateway import Gateway
 from corefit_core.recommender import Policy
 from corefit_core.sizing import Objective, SizingPlan
 
@@ -44,6 +45,7 @@ class ServingSpec(msgspec.Struct, frozen=True, kw_only=True):
         injected: it has no pods of its own; pods of others get the runtime (mode Sidecar).
         target: the workload of others that is scaled; None when none is.
         balancing: spec.routing.balancing.
+        gateway: spec.routing.gateway; None where there is none.
         application: what the pods hold beside the runtime; None for pods of the runtime alone.
         spec_hash: a hash of the spec without scaling, prices and routing, the same whether a default was written out.
         paused: the operator writes nothing for this resource.
@@ -71,6 +73,7 @@ class ServingSpec(msgspec.Struct, frozen=True, kw_only=True):
     injected: bool
     target: TargetRef | None
     balancing: api.Balancing = "Direct"
+    gateway: Gateway | None = None
     application: Application | None
     spec_hash: str
     paused: bool

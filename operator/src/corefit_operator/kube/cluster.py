@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 from kubernetes.aio.client import ApiClient
 
-from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, LABEL_SERVICE, PLURAL, VERSION
+from corefit_core.naming import FIELD_MANAGER, GROUP, KIND, LABEL_SERVICE, VERSION
 from corefit_operator.kube import paths, responses, transform
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.fence import Fence
@@ -56,15 +56,16 @@ class Cluster:
     ) -> None:
         self._transport = Transport(client, observe, fence or Fence(), timeout_s)
 
-    async def served(self) -> bool:
-        """Whether the API server serves our resource, i.e. whether the CRD is installed and established."""
+    async def serves(self, kind: str) -> bool:
+        """Whether the API server has this kind; one of a CRD only if that is installed and established."""
+        base, plural = paths.PATHS[kind]
         try:
-            found = await self._json("GET", paths.CUSTOM)
+            found = await self._json("GET", base)
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
-        return any(resource.get("name") == PLURAL for resource in found.get("resources", ()))
+        return any(resource.get("name") == plural for resource in found.get("resources", ()))
 
     async def injects(self) -> bool:
         """Whether the API server serves MutatingAdmissionPolicy as v1 (Kubernetes 1.36)."""

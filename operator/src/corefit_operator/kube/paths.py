@@ -15,6 +15,7 @@ PATHS: Final[Mapping[str, tuple[str, str]]] = {
     "Service": ("api/v1", "services"),
     "Pod": ("api/v1", "pods"),
     "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "StatefulSet": ("apis/apps/v1", "statefulsets"),
@@ -25,7 +26,8 @@ PATHS: Final[Mapping[str, tuple[str, str]]] = {
     "InferenceService": (CUSTOM, PLURAL),
 }
 CHILD_KINDS: Final = ("ServiceAccount", "NetworkPolicy", "Service", "PodDisruptionBudget", "Deployment")
-"""The kinds of children, in the order in which they are written: the pods' surroundings before the pods."""
+"""The kinds of children that are watched, in the order in which they are written: the pods' surroundings before the
+pods. A cluster may lack HTTPRoutes, and a watch of what there isn't would end the operator."""
 
 
 def path(kind: str, namespace: str | None, name: str | None = None) -> str:

@@ -188,7 +188,7 @@ async def _until_served(cluster: Cluster) -> None:
     """Waits for the CRD: without it there is nothing to watch, and kopf would look for it only once."""
     while True:
         try:
-            if await cluster.served():
+            if await cluster.serves("InferenceService"):
                 return
             LOG.warning("the InferenceService CRD is not installed: kubectl apply -f crds/")
         except ApiError as error:

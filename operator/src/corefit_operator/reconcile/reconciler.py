@@ -17,6 +17,7 @@ from corefit_operator.children.settle import Children
 from corefit_operator.children.upgrades import Upgrades
 from corefit_operator.collect.attention import Attention
 from corefit_operator.collect.collector import Collector
+from corefit_operator.gateway.settle import Routes
 from corefit_operator.kube.cluster import Cluster
 from corefit_operator.reconcile import routing, schedule
 from corefit_operator.reconcile.publish import Publisher
@@ -71,6 +72,7 @@ class Reconciler:
         self._attention = attention
         self._sources = Sources(view, sidecars)
         self._balancers = Balancers(cluster, view, defaults, clock)
+        self._routes = Routes(cluster, view, clock)
         self._children = Children(cluster, view, upgrades, clock)
         self._observer = Observer(collector, self._sources, Shortages(headroom, view, clock), clock)
         self._recommender = Recommender(resizer, clock, round_s)
@@ -109,7 +111,7 @@ class Reconciler:
         return await self._reconcile(key, raw, desired, state)
 
     async def _reconcile(self, key: Key, raw: Mapping[str, Any], desired: Desired, state: ResourceState) -> float:
-        """The stages: children, balancer, observe, recommend, resize, scale, publish."""
+        """The stages: children, balancer, observe, recommend, resize, scale, route, publish."""
         spec, workload = desired.spec, kinds.of(desired.spec, self._defaults)
         pods = self._observer.pods(key, workload)
         balancing = None
@@ -130,11 +132,14 @@ class Reconciler:
         state.routing = routing.followed(state.routing, spec, decision, looked_at)
         cpu = await self._resizes.resize(key, workload, observed, decision, state.resizes)
         scaled = await self._scaler.scale(key, raw, spec, observed, decision, memory=state.scaling, budget=state.budget)
+        said, violation = routing.says_route(raw), desired.violation
+        route = await self._routes.settle(key, raw, spec, said=said, violation=violation, memory=state.route)
         outcome = Outcome(
-            violation=desired.violation,
+            violation=violation,
             children=children,
             balancing=balancing,
             routing=state.routing,
+            route=route,
             observed=observed,
             decision=decision,
             cpu=cpu,

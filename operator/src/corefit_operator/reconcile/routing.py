@@ -15,6 +15,7 @@ from corefit_core.recommender.routing import RoutingState
 from corefit_core.spec.serving_spec import ServingSpec
 from corefit_operator.balancer import manifests
 from corefit_operator.status import resource_status
+from corefit_operator.status.conditions.route import ROUTE_READY
 
 
 def restored(raw: Mapping[str, Any]) -> RoutingState:
@@ -26,6 +27,11 @@ def restored(raw: Mapping[str, Any]) -> RoutingState:
         return RoutingState(queue=said.recommended == "Queue", saved=parse_millicores(said.saves))
     except InvalidInput:
         return RoutingState()
+
+
+def says_route(raw: Mapping[str, Any]) -> bool:
+    """Whether the status of the resource says that it has a route by Gateways, or is about to."""
+    return any(c.type == ROUTE_READY.type for c in resource_status.parse(raw.get("status")).conditions)
 
 
 def followed(before: RoutingState, spec: ServingSpec, decision: Decision | None, now: float) -> RoutingState:

@@ -22,8 +22,9 @@ def round_s(spec: ServingSpec, ordinary_s: float) -> float:
 def again_s(spec: ServingSpec, outcome: Outcome, ordinary_s: float) -> float:
     """Seconds until the resource is to be looked at again."""
     retry_s, present = outcome.children.retry_s, len(outcome.observed.pods)
+    route_s = math.inf if outcome.route is None or outcome.route.retry_s is None else outcome.route.retry_s
     if outcome.children.refused and not present and retry_s is not None:
-        return retry_s
+        return min(retry_s, route_s)
     idle = outcome.observed.workload.is_idle(present)
     next_s = IDLE_S if idle else round_s(spec, ordinary_s)
-    return min(next_s, math.inf if retry_s is None else retry_s)
+    return min(next_s, route_s, math.inf if retry_s is None else retry_s)

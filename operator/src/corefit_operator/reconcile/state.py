@@ -22,6 +22,7 @@ from corefit_operator.cache.view import Key, spec_version
 from corefit_operator.children.apply import ApplyState
 from corefit_operator.children.defaults import Defaults
 from corefit_operator.diagnosis.problem import Problem, described
+from corefit_operator.gateway.settle import RouteState
 from corefit_operator.kube.transform import TOO_LARGE
 from corefit_operator.resize.resizer import ResizeState
 from corefit_operator.telemetry.recorder import Budget
@@ -60,6 +61,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
         desired_before: what it asked for at the last reconcile.
         children: what was applied, and when refused ones are tried again.
         balancer: likewise of the balancer's objects.
+        route: likewise of the HTTPRoute, and what its status said.
         observation: what the pods said.
         recommender: what the recommender remembers.
         routing: what is known of what one queue saves.
@@ -73,6 +75,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
     desired_before: Desired | None = None
     children: ApplyState = msgspec.field(default_factory=ApplyState)
     balancer: BalancerState = msgspec.field(default_factory=BalancerState)
+    route: RouteState = msgspec.field(default_factory=RouteState)
     observation: ObservationState = msgspec.field(default_factory=ObservationState)
     recommender: State = State()
     routing: RoutingState = RoutingState()
@@ -97,6 +100,7 @@ class ResourceState(msgspec.Struct, kw_only=True):
             wanted = kinds.of(spec, defaults).children if violation is None else ()
             self.desired_before = Desired(version=version, spec=spec, wanted=wanted, violation=violation)
             self.children.until = self.balancer.until = -math.inf
+            self.route.changed()
         return self.desired_before
 
 

@@ -7,6 +7,7 @@ from corefit_core.recommender.routing import RoutingState
 from corefit_operator.balancer.balancing import Balancing
 from corefit_operator.children.settle import ChildrenResult
 from corefit_operator.diagnosis.problem import Problem
+from corefit_operator.gateway.routed import Routed
 from corefit_operator.resize.sizes import Sized
 from corefit_operator.workload.observe import Observed
 from corefit_operator.workload.scale import ScaleResult
@@ -19,6 +20,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         violation: what the platform's policy forbids of the resource, or who has the name of its children.
         balancing: what balances; None for a resource without children.
         routing: what one queue saves.
+        route: what comes of the resource's Gateways; None where it has none.
         decision: the recommender's; None where there was nothing to decide of.
         cpu: of the pods; None where it never changes in place.
     """
@@ -27,6 +29,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     children: ChildrenResult
     balancing: Balancing | None = None
     routing: RoutingState = RoutingState()
+    route: Routed | None = None
     observed: Observed
     decision: Decision | None
     cpu: Sized | None

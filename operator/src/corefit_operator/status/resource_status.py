@@ -75,6 +75,9 @@ def of_unreadable(
     ready = next((c for c in before.conditions if c.type == "Ready"), None)
     kept = ConditionValue("Ready", ready.status, ready.reason, ready.message) if ready else None
     values = [kept if kept and value.type == kept.type else value for value in table.unreadable(error)]
+    values += [
+        ConditionValue(c.type, c.status, c.reason, c.message) for c in before.conditions if c.type in table.REMEMBERED
+    ]
     stamped = _stamped(before, generation, now, values)
     return msgspec.structs.replace(
         before, observed_generation=generation, state=table.state(values), conditions=stamped

@@ -20,6 +20,7 @@ class ConditionType(msgspec.Struct, frozen=True, kw_only=True):
         from_decisions: its reason may be that of a decision too (`core`'s recommender).
         unreadable: whether it says so where the spec can't be read.
         announced: whether a change of it is an Event.
+        remembered: a resource whose spec can't be read has it as before: it says what the operator has made.
         follows_measurements: its message has figures in it, and its reason goes to and fro with the load.
     """
 
@@ -30,4 +31,5 @@ class ConditionType(msgspec.Struct, frozen=True, kw_only=True):
     from_decisions: bool = False
     unreadable: bool = False
     announced: bool = False
+    remembered: bool = False
     follows_measurements: bool = False

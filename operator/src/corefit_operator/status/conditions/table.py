@@ -12,6 +12,7 @@ from corefit_operator.status.conditions.condition_type import ConditionType
 from corefit_operator.status.conditions.objective import OBJECTIVE_MET, OBJECTIVE_REACHABLE
 from corefit_operator.status.conditions.pods import INJECTABLE, PROGRESSING, READY
 from corefit_operator.status.conditions.resized import RESIZED
+from corefit_operator.status.conditions.route import ROUTE_READY
 from corefit_operator.status.conditions.scaling_active import SCALING_ACTIVE
 from corefit_operator.status.conditions.sized import SIZED
 from corefit_operator.status.outcome import Outcome
@@ -25,11 +26,13 @@ CONDITIONS: Final[tuple[ConditionType, ...]] = (
     OBJECTIVE_MET,
     OBJECTIVE_REACHABLE,
     BALANCER_READY,
+    ROUTE_READY,
     RESIZED,
     BURST,
 )
 """In the order in which a status has them."""
 ANNOUNCED: Final = frozenset(row.type for row in CONDITIONS if row.announced)
+REMEMBERED: Final = frozenset(row.type for row in CONDITIONS if row.remembered)
 FOLLOW_MEASUREMENTS: Final = frozenset(row.type for row in CONDITIONS if row.follows_measurements)
 
 
