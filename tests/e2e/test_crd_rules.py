@@ -309,6 +309,11 @@ def test_the_mode_of_a_resource_stays(api: Any) -> None:
         ({"startup": {"cpu": "2"}}, {"startup": {}}),
         ({"price": {"currency": "EUR"}}, {"price": {}}),
         ({"calibration": {"mode": "Off"}}, {"calibration": {}}),
+        ({"routing": {"gateway": PARENT}}, {"routing": {}}),
+        (
+            {"routing": {"gateway": {**PARENT, "timeouts": {"request": "1s"}}}},
+            {"routing": {"gateway": {**PARENT, "timeouts": {}}}},
+        ),
     ],
     ids=str,
 )

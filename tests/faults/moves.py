@@ -30,6 +30,7 @@ CHILDREN = {
     "serviceaccounts": CORE,
     "poddisruptionbudgets": "apis/policy/v1",
     "networkpolicies": "apis/networking.k8s.io/v1",
+    "httproutes": "apis/gateway.networking.k8s.io/v1",
 }
 EDITS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "deployments": (
@@ -46,6 +47,7 @@ EDITS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "serviceaccounts": ({"automountServiceAccountToken": True}, {"metadata": {"labels": None}}),
     "poddisruptionbudgets": ({"spec": {"maxUnavailable": 3}}, {"metadata": {"ownerReferences": None}}),
     "networkpolicies": ({"spec": {"ingress": []}}, {"spec": {"policyTypes": ["Egress"]}}),
+    "httproutes": ({"spec": {"rules": []}}, {"metadata": {"labels": None}}, {"metadata": {"annotations": None}}),
 }
 """What somebody does to children by hand, as merge patches. Fields that Corefit never set it leaves alone, so none."""
 FAULTS: Mapping[str, Verdict] = {
@@ -63,7 +65,9 @@ def of_kind(spec: Mapping[str, Any], kind: str) -> dict[str, Any]:
     made = without(without(without(spec, ("mode",)), ("application",)), ("scaling", "targetRef"))
     if kind == KINDS[1]:
         made["application"] = spec.get("application", APPLICATION)
+        made = without(made, ("routing", "balancing"))
     if kind == KINDS[2]:
+        made = without(made, ("routing",))
         made = {**made, "mode": "Sidecar", "scaling": {**made.get("scaling", {}), "targetRef": TARGET}}
     return made
 

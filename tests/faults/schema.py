@@ -101,7 +101,6 @@ UNSERVABLE: Mapping[Path_, list[Any]] = {
     ("template", "volumeMounts"): [[{"mountPath": "/mnt/missing", "name": "missing"}]],
     ("template", "priorityClassName"): ["there-is-none", "Not A Name"],
     ("template", "serviceAccountName"): ["there-is-none", "Not A Name"],
-    ("routing", "gateway", "parentRefs"): [[{"name": "public"}, {"name": "public"}]],
     ("application", "containers"): [
         [{"name": "web"}],
         [{**WEB, "name": "Not A Name"}],

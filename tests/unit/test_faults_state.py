@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+from faults.moves import BASE, KINDS, kind_of, of_kind
 from faults.state import Get, difference, state
+
+from corefit_core.spec.decode import decode
 
 UIDS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
 
@@ -81,3 +85,12 @@ def test_a_deployment_made_again_before_its_replica_set_went_makes_no_difference
     """Kubernetes gives its pods another hash for the same template then, and counts the collision."""
     once, again = _workload("5bd6f89f47"), _workload("85f8c6cc6b", collisionCount=1)
     assert difference(state(once, "lane", history=False), state(again, "lane", history=False)) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resource_of_each_kind_may_be_made_of_any_other(kind: str) -> None:
+    """A sequence that went from a queue to pods of others failed by what it had put together itself."""
+    routing = {"balancing": "Queue", "gateway": {"parentRefs": [{"name": "public"}]}}
+    made = of_kind({**BASE, "routing": routing}, kind)
+    assert kind_of(made) == kind
+    assert decode({"metadata": {"name": "digits"}, "spec": made})
