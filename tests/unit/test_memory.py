@@ -56,3 +56,8 @@ def test_a_pod_that_is_full_still_reads_and_answers_small_requests() -> None:
 def test_a_pod_without_memory_left_still_runs_what_is_small() -> None:
     assert shares(128 * MIB, 128 * MIB).runs == 16 * MIB
     assert shares(128 * MIB, 128 * MIB, repeated_strings=True).runs == 2 * MIB
+
+
+@given(free=st.integers(48 * MIB, 1 << 42), base=BYTES)
+def test_where_strings_are_repeated_runs_have_a_24th(free: int, base: int) -> None:
+    assert shares(base + free, base, repeated_strings=True).runs == free // 24

@@ -108,6 +108,13 @@ def test_only_the_folders_for_models_and_temporary_files_and_the_socket_can_be_w
     assert (container.TOKEN_MOUNT in mounts) == (placed is _beside)
 
 
+def test_a_claim_can_be_used_by_pods_of_several_nodes() -> None:
+    """Read-only as a volume as well: many kinds of storage let only one node write."""
+    volumes = container.volumes(_service(model={"uri": "pvc://claim/a.onnx"}), OWN_POD)
+    claims = [volume["persistentVolumeClaim"] for volume in volumes if "persistentVolumeClaim" in volume]
+    assert claims == [{"claimName": "claim", "readOnly": True}]
+
+
 def test_an_application_cannot_write_the_folder_of_the_socket() -> None:
     """It could put another server's socket there."""
     (stands_for,) = sidecar.rendered(_service(), "i")["spec"]["containers"]

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unit.test_recommender_parts import measured
 
@@ -43,6 +43,7 @@ def test_constant_load_is_expected_to_stay(erlangs: float, rounds: int) -> None:
     assert sum(weight * ratio for weight, ratio in found.distribution) == pytest.approx(1.0)
 
 
+@example([1.0] * 100)
 @given(st.lists(st.floats(0.0, 100.0), min_size=2, max_size=120))
 def test_what_is_kept_is_bounded_by_the_times_that_it_is_for(values: list[float]) -> None:
     """Samples of a minute; predictions until they are due, and the window before them; blocks of a quarter hour."""

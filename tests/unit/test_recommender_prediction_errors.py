@@ -225,5 +225,14 @@ def test_a_burst_goes_on_where_the_newest_one_ended_a_moment_ago() -> None:
     before, held = (Burst(0.0, 5.0), Burst(1000.0, 1005.0)), [(1.0,) * EACH]
     assert prediction_errors.bursts(before, 100.0, held, 30.0, 1010.0) == (before[0], Burst(1000.0, 1010.0))
     assert prediction_errors.bursts(before, 100.0, held, 30.0, 1035.0) == (*before, Burst(1035.0, 1035.0))
+    assert prediction_errors.bursts(before[:1], 100.0, held, 30.0, 45.0) == (before[0], Burst(45.0, 45.0))
     assert prediction_errors.bursts(before, 1.0, held, 30.0, 1010.0) == before, "no more than was held for"
     assert prediction_errors.bursts(before, 1.0, held, 30.0, 3605.0) == before[1:], "an hour ago"
+
+
+def test_what_is_assumed_has_the_moments_of_a_normal_distribution() -> None:
+    """In doublings: no drift, a standard deviation of one after two hours, and no skew."""
+    assumed = prediction_errors.assumed((1.0,) * EACH, 7200.0, 2.0, 0.0)[0]
+    doublings = [(chance, math.log2(ratio)) for chance, ratio in assumed.ratios]
+    moments = [sum(chance * each**power for chance, each in doublings) for power in range(5)]
+    assert moments == pytest.approx([1.0, 0.0, 1.0, 0.0, 3.0], abs=1e-9)

@@ -99,3 +99,8 @@ def test_the_first_bucket_begins_at_half_of_its_bound() -> None:
 def test_only_runs_of_one_row_size_the_threads() -> None:
     profile = [ServiceTime(threads=1, rows=1, seconds=0.01), ServiceTime(threads=1, rows=64, seconds=0.2)]
     assert sizing.plan(Grant(quota_millicores=2000), Objective(latency_s=0.1), profile).service_s == 0.01
+
+
+def test_where_all_were_in_time_none_was_late_alone() -> None:
+    assert slo.late_alone(measured(delta=Totals(answered=5.0))) == 0.0
+    assert slo.late_alone(measured(delta=Totals(answered=5.0, late=1.0, waited=3.0))) == 0.0

@@ -89,6 +89,7 @@ def test_the_queue_is_as_deep_as_the_decimals_say(workers: int, objective_ms: in
 def test_without_a_profile_each_core_is_a_worker_of_one_thread() -> None:
     plan = sizing.plan(Grant(quota_millicores=4000), Objective())
     assert (plan.workers, plan.threads_per_worker) == (4, 1)
+    assert plan.batch_rows == 0, "nothing is joined before it is measured"
     assert "not measured yet" in plan.why
 
 
@@ -230,3 +231,8 @@ def test_the_queue_is_explained_by_its_figures() -> None:
     joined = msgspec.structs.replace(plan, queue_depth=2, batch_rows=8, measured=False)
     assumed = "(assumed until the model is measured), with up to 8 rows in one run."
     assert joined.why.endswith(f"At most 2 requests wait: {missed} {assumed}")
+
+
+def test_workers_that_fit_into_the_limit_are_never_stopped() -> None:
+    assert sizing.stall_s(1, 4000) == sizing.stall_s(4, 4000) == 0.0
+    assert sizing.stall_s(2, 1000) == 0.05
