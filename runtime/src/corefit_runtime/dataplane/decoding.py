@@ -20,7 +20,7 @@ from corefit_runtime.tensors.strings import Strings
 
 OFFLOAD_JSON: Final = 131_072
 """Bytes of JSON above which it is parsed off the loop: at 150 to 300 MB/s that is 0.5 to 1 ms. What smaller ones take
-while they are parsed isn't charged: it is 2 MiB at most, and one at a time. What is made of them is."""
+while they are parsed isn't charged: it is a few MiB at most, and one at a time. What is made of them is."""
 SMALL: Final = 4096
 """Bytes of a body without strings up to which its tensors are not charged: 16 KiB at most, and to do so costs 3 us."""
 LABEL: Final = 128
@@ -82,7 +82,7 @@ class Decoder:
         taken = await run(json_data.weight, text) if len(text) > OFFLOAD_JSON else 0
         budget.take(taken, "its JSON")
         form = await run(codec.form, body, length)
-        strings = forms.strings_weight(form)
+        strings = await run(forms.strings_weight, form, body[len(text) :])
         budget.take(strings, "its strings")
         copied = 0 if form.views and request.aligned else min(len(body), forms.copies_weight(form))
         budget.take(copied, "its tensors")

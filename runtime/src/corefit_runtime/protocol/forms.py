@@ -16,6 +16,7 @@ from corefit_core.text import EXCERPT, excerpt, shown
 from corefit_runtime.memo import Memo
 from corefit_runtime.protocol import classification, json_data
 from corefit_runtime.protocol.signature import Answer, Signature, Wanted
+from corefit_runtime.tensors import datatypes
 from corefit_runtime.tensors.datatypes import NUMPY
 from corefit_runtime.tensors.tensor_spec import TensorSpec
 
@@ -266,11 +267,18 @@ def _offload_from(parts: list[Part]) -> int:
     return least
 
 
-def strings_weight(form: Form) -> int:
+def strings_weight(form: Form, binary: memoryview) -> int:
     """Bytes of memory that the strings in the binary data take, beside the data itself."""
-    parts = [(part, part.size) for part in form.parts if part.datatype == "BYTES" and part.size is not None]
-    # Each takes four bytes for its length, whatever the shape says.
-    return sum(size + STRING_BYTES * min(math.prod(part.shape), size // 4) for part, size in parts)
+    found = start = 0
+    for part in form.parts:
+        data = binary[start : start + (part.size or 0)]
+        start += part.size or 0
+        if part.datatype == "BYTES" and len(data):
+            # Each takes four bytes for its length, whatever the shape says.
+            count = min(math.prod(part.shape), len(data) // 4)
+            # And all that it has is copied before it is decoded.
+            found += (1 + datatypes.growth(data)) * len(data) + STRING_BYTES * count
+    return found
 
 
 def copies_weight(form: Form) -> int:

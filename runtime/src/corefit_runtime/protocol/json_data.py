@@ -24,15 +24,22 @@ _ENCODER: Final = msgspec.json.Encoder()
 _QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 """A string, or the start of one that has no end. It matches at the first try, and possessive quantifiers remember no
 way back: each character is looked at once, and the memory for it does not grow with the text."""
-_STRING: Final = re.compile(_QUOTED, re.DOTALL)
 _WEIGHTS: Final = {b",": 40, b"[": 80, b"{": 240, b'"': 32}
 """Bytes of memory for each: a number, with its place in a list and in an array; a list; a dict; half of a string."""
 NOT_FINITE: Final = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 """Floats that JSON has no numbers for are these strings, as in Protocol Buffers' JSON (protobuf.dev, "ProtoJSON")."""
 _BARE: Final = re.compile(_QUOTED + rb"|-?\bInfinity\b|\bNaN\b", re.DOTALL)
 BLOCK: Final = 1 << 16
-"""Brackets that are looked at together."""
-_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+"""Characters that are looked at together: what that takes is some times as much."""
+PIECE: Final = 1 << 18
+_NO_MARKS: Final = bytes(set(range(256)) - set(b'[]{}"'))
+_ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
+_WORDS: Final = (b"NaN", b"Infinity")
+_WORD: Final = 80
+"""Bytes of memory for such a word, which becomes a string."""
+_ESCAPE: Final = re.compile(rb"\\u")
+_HIGH: Final = re.compile(rb"\\u[dD][89abAB]")
+"""The first half of a character that needs four bytes."""
 
 
 def check_depth(text: memoryview, limit: int) -> None:
@@ -41,39 +48,69 @@ def check_depth(text: memoryview, limit: int) -> None:
     Raises:
         InvalidInput: it is.
     """
-    whole = bytes(text)
-    if whole.count(b"[") + whole.count(b"{") <= limit:
+    if sum(piece.count(b"[") + piece.count(b"{") for piece in _pieces(text)) <= limit:
         return  # However they are nested.
-    if (found := depth(whole)) > limit:
+    if (found := depth(text)) > limit:
         raise InvalidInput(f"bad JSON: nested {found} deep, at most {limit} is taken (--max-json-depth)")
 
 
-def depth(text: bytes) -> int:
-    """How deeply it is nested. A fifth of the time that parsing takes: brackets are all that is left to look at."""
-    brackets = np.frombuffer(_STRING.sub(b"", text).translate(None, _NO_BRACKETS), np.uint8)
-    deepest = level = 0
-    for start in range(0, len(brackets), BLOCK):  # In one piece it would take 18 bytes a bracket.
-        block = brackets[start : start + BLOCK]
-        levels = level + np.cumsum(np.where((block == ord("[")) | (block == ord("{")), 1, -1))
-        deepest, level = max(deepest, int(levels.max())), int(levels[-1])
+def depth(text: bytes | memoryview) -> int:
+    """How deeply it is nested. A fifth of the time that parsing takes: brackets and quotes are all that it looks at."""
+    deepest, level, quoted = 0, 0, 0
+    for piece in _unescaped(memoryview(text)):
+        marks = np.frombuffer(piece.translate(None, _NO_MARKS), np.uint8)
+        if not len(marks):
+            continue
+        strings = (quoted + np.cumsum(marks == ord('"'))) & 1  # Each quote opens one, or ends it.
+        steps = np.where((marks == ord("[")) | (marks == ord("{")), 1, -1)
+        levels = level + np.cumsum(np.where((strings == 1) | (marks == ord('"')), 0, steps))
+        deepest, level, quoted = max(deepest, int(levels.max())), int(levels[-1]), int(strings[-1])
     return deepest
 
 
+def _unescaped(text: memoryview) -> Iterator[bytes]:
+    """JSON in pieces, without its escapes: each quote that is left begins a string, or ends it."""
+    start = 0
+    while start < len(text):
+        piece = bytes(text[start : start + BLOCK])
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # An escape isn't cut in two.
+            piece = bytes(text[start : start + BLOCK + 1])
+        start += len(piece)
+        yield _ESCAPED.sub(b"", piece) if b"\\" in piece else piece
+
+
+def _pieces(text: memoryview) -> Iterator[bytes]:
+    """A long text in pieces: a copy of all of it would take as much memory again."""
+    for start in range(0, len(text), PIECE):
+        yield bytes(text[start : start + PIECE])
+
+
 def weight(text: memoryview) -> int:
-    """Bytes that decoding this takes beside the text itself: by its commas, brackets and quotes."""
-    whole = bytes(text)
-    wide = 1 if whole.isascii() else 4  # A string has four bytes a character when one of them needs four.
-    return wide * len(whole) + sum(size * whole.count(mark) for mark, size in _WEIGHTS.items())
+    """Bytes that decoding this takes beside the text itself: by its characters, commas, brackets and quotes."""
+    marks, words, growth, escaped = 0, 0, 1, False
+    for piece in _pieces(text):
+        marks += sum(size * piece.count(mark) for mark, size in _WEIGHTS.items())
+        words += sum(map(piece.count, _WORDS))
+        growth, escaped = max(growth, datatypes.growth(piece)), escaped or b"\\" in piece
+    if escaped and (first := _ESCAPE.search(text)):
+        growth = max(growth, datatypes.GROWTH[4 if _HIGH.search(text, first.start()) else 2])
+    # A string with an escape is put together in a buffer, which grows by half; words are quoted in a second text.
+    return growth * len(text) + marks + escaped * 3 * len(text) // 2 + bool(words) * len(text) + _WORD * words
 
 
-def quoted(text: memoryview) -> bytes | None:
+def quoted(text: memoryview) -> bytearray | None:
     """The text with Infinity, -Infinity and NaN in quotes, which Python's json writes bare; None where there are none.
 
     For text that is no JSON as it is: no time is lost on any that is.
     """
-    whole = bytes(text)
-    found = _BARE.sub(lambda match: match[0] if match[0].startswith(b'"') else b'"%b"' % match[0], whole)
-    return None if found == whole else found
+    found, done = bytearray(), 0
+    for match in _BARE.finditer(text):  # One at a time: all of them take 50 times the text.
+        if text[match.start()] != ord('"'):
+            found += text[done : match.start()]
+            found += b'"%b"' % match[0]
+            done = match.end()
+    found += text[done:]
+    return found if done else None
 
 
 def finite(array: Array) -> bool:
@@ -131,10 +168,10 @@ def parse(datatype: str, shape: tuple[int, ...], data: msgspec.Raw, what: str) -
         InvalidInput: it isn't that tensor; `what` names it in the message.
     """
     dtype, elements = NUMPY[datatype], math.prod(shape)
-    text = bytes(data)
-    if not text or text == b"null":
+    text = memoryview(data)
+    if not text or bytes(text[:5]) == b"null":
         raise InvalidInput(f"{what} has neither data nor binary_data_size")
-    if not text.startswith(b"["):
+    if bytes(text[:1]) != b"[":
         raise InvalidInput(f"the data of {what} is not a list")
     _check_commas(text, shape, dtype.kind, what)
     try:
@@ -146,13 +183,13 @@ def parse(datatype: str, shape: tuple[int, ...], data: msgspec.Raw, what: str) -
     return _array(flat, dtype, what).reshape(shape)
 
 
-def _check_commas(text: bytes, shape: tuple[int, ...], kind: str, what: str) -> None:
+def _check_commas(text: memoryview, shape: tuple[int, ...], kind: str, what: str) -> None:
     """Counts before it decodes: an element of two bytes becomes an object of 40. Strings may have commas in them."""
-    most = text.count(b",") + 1
+    most = sum(piece.count(b",") for piece in _pieces(text)) + 1
     # Nested or flat, all but one element has a comma; where there are none, the innermost lists that could be.
     wanted = math.prod(itertools.takewhile(bool, shape))
     if most < math.prod(shape) or (kind != "O" and most > wanted):
-        most -= text.strip(b"[] \t\r\n") == b""
+        most -= most == 1 and bytes(text).strip(b"[] \t\r\n") == b""
         raise InvalidInput(f"{what} has {most} elements of data; its shape {list(shape)} takes {math.prod(shape)}")
 
 

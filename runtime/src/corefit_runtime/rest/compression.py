@@ -15,7 +15,10 @@ MIN_BYTES: Final = 1024
 MAX_RATIO: Final = 1032
 """Deflate's longest match, 258 bytes, takes two bits at least (RFC 1951)."""
 MEMBERS: Final = {"gzip": 16, "x-gzip": 16, "deflate": 1}
-"""A gzip file may have several members (RFC 1952, 2.2), and each takes a copy of those behind it."""
+"""A gzip file may have several members (RFC 1952, 2.2)."""
+PIECE: Final = 1 << 20
+PIECE_IN: Final = 1 << 16
+"""Bytes that are expanded at once, and of which they are made."""
 
 
 def expand(body: memoryview, encoding: bytes, limit: int) -> memoryview:
@@ -32,19 +35,37 @@ def expand(body: memoryview, encoding: bytes, limit: int) -> memoryview:
         raise InvalidInput(f"Content-Encoding {kind!r} is not known: gzip and deflate are")
     expanded, rest = bytearray(), body
     for _ in range(MEMBERS[kind]):
-        stream = zlib.decompressobj(AUTO)
         try:
-            expanded += stream.decompress(rest, limit + 1 - len(expanded))
+            rest = _add_member(expanded, rest, limit)
         except zlib.error as error:
             raise InvalidInput(f"the body is not {kind}: {error}") from error
-        if len(expanded) > limit:
-            raise TooLarge(f"the body expands to more than {limit} bytes (--max-body)")
-        if not stream.eof:
-            raise InvalidInput(f"the {kind} body is cut short")
-        rest = memoryview(stream.unused_data)
+        except EOFError:
+            raise InvalidInput(f"the {kind} body is cut short") from None
         if not rest:
             return memoryview(expanded)
     raise InvalidInput(f"{len(rest)} bytes follow the {kind} body; {MEMBERS[kind]} members are taken")
+
+
+def _add_member(expanded: bytearray, data: memoryview, limit: int) -> memoryview:
+    """Adds what a member expands to, a piece at a time: all at once it would be there twice. Returns what follows it.
+
+    Raises:
+        zlib.error: it is none.
+        EOFError: it has no end.
+        TooLarge: with it there are more than `limit` bytes.
+    """
+    stream, start, waiting = zlib.decompressobj(AUTO), 0, b""
+    while not stream.eof:
+        if not waiting and start == len(data):
+            raise EOFError
+        if not waiting:
+            waiting = bytes(data[start : start + PIECE_IN])
+            start += len(waiting)
+        expanded += stream.decompress(waiting, PIECE)
+        waiting = stream.unconsumed_tail
+        if len(expanded) > limit:
+            raise TooLarge(f"the body expands to more than {limit} bytes (--max-body)")
+    return data[start - len(stream.unused_data) :]
 
 
 class ContentCoding:

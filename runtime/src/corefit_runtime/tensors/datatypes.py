@@ -50,6 +50,9 @@ SMALL: Final = 4096
 """Bytes up to which a copy takes less time than making a view (0.2 us against 3)."""
 BLOCK: Final = 65_536
 """Elements that are made Python objects at once, of 32 bytes each and more: what they become takes less."""
+GROWTH: Final = {1: 1, 2: 3, 4: 6}
+"""What a byte of UTF-8 takes at most while it is decoded, by the bytes of the widest character of its string: all of
+them have so many (PEP 393), and when the widest comes, those before it are there in half the width as well."""
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -92,6 +95,12 @@ def to_list(datatype: str, array: Array) -> list[Any]:
     if datatype == "BYTES":
         return [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in flat]
     return flat
+
+
+def growth(text: bytes | memoryview) -> int:
+    """Bytes that strings of this UTF-8 take at most while it is decoded, for each of its own."""
+    highest = int(np.frombuffer(text, np.uint8).max(initial=0))
+    return GROWTH[1 if highest < 0x80 else 2 if highest < 0xF0 else 4]
 
 
 def _strings(shape: tuple[int, ...], data: memoryview, what: str) -> Array:
