@@ -26,7 +26,6 @@ from corefit_core.recommender import (
     decide,
     error_budget,
     prediction_errors,
-    predictors,
     queueing,
     service_model,
     spans,
@@ -217,8 +216,8 @@ def test_load_that_is_constant_from_some_moment_on_gets_its_replicas_within_a_st
 ) -> None:
     """Within the window and three rounds, or else status says why, and for how long.
 
-    `Holding` ends within 16 minutes and a window, and `ErrorBudgetSpent` once the objective was kept for long enough.
-    What was missed may ask for a replica late, since it counts the more the longer it is known.
+    `Holding` ends within a quarter of an hour and a window, and `ErrorBudgetSpent` once the objective was kept
+    for long enough. What was missed may ask for a replica late, since it counts the more the longer it is known.
     """
     world = World(Policy(objective=OBJECTIVE, max_replicas=50, down_window_s=window_s))
     for each, seconds in past:
@@ -228,7 +227,7 @@ def test_load_that_is_constant_from_some_moment_on_gets_its_replicas_within_a_st
     held_at = -1000.0
     for decision in world.run(erlangs, soon_s):
         held_at = world.now if decision.reason in HOLDS else held_at
-    end_s = spans.LONGEST_S + predictors.BLOCK_S + soon_s
+    end_s = spans.LONGEST_S + soon_s
     for decision in world.run(erlangs, end_s):
         if decision.reason in HOLDS:
             assert " at most" in decision.message
@@ -284,6 +283,6 @@ def test_crowds_that_came_back_are_held_for_and_status_says_why_and_until_when()
     message = held[2][-1].message
     assert "crowds of up to 8 cores came back 2 times in the last hour" in message
     assert "5 replicas are kept although 1 would do now; for 14 min at most" in message
-    for _ in world.run(1.0, spans.LONGEST_S + predictors.BLOCK_S):
+    for _ in world.run(1.0, spans.LONGEST_S + 30.0 + ROUND_S):
         pass
     assert world.replicas == 1

@@ -46,13 +46,13 @@ def test_constant_load_is_expected_to_stay(erlangs: float, rounds: int) -> None:
 @example([1.0] * 100)
 @given(st.lists(st.floats(0.0, 100.0), min_size=2, max_size=120))
 def test_what_is_kept_is_bounded_by_the_times_that_it_is_for(values: list[float]) -> None:
-    """Samples of a minute; predictions until they are due, and the window before them; blocks of a quarter hour."""
+    """Samples of a minute; predictions until they are due, and the window before them; peaks of a quarter hour."""
     states = learned(values)
     now, last = ROUND_S * (len(values) - 1), states[-1]
     assert now - spans.SLOW_S < last.samples[0].at <= last.samples[-1].at == now
     assert now - POLICY.down_window_s < last.predictions[0].at + ROUND_S  # type: ignore[operator]
     assert len(last.predictions) == min(len(values), int((POLICY.down_window_s or 0) / ROUND_S))
-    assert all(a.end <= b.begin for a, b in pairwise(last.blocks))
+    assert all(a.at < b.at and a.value > b.value for a, b in pairwise(last.peaks))
     for before, after in pairwise(states):
         assert after.compared_at >= before.compared_at
     assert last.compared_at <= now - AHEAD_S

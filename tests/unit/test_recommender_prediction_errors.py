@@ -1,6 +1,7 @@
 """Predictors and their errors: what came is provided for, the cheapest is used, one burst is no evidence of another."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from corefit_core.recommender import prediction_errors, predictors, spans
 from corefit_core.recommender.prediction_errors import Assumed, Burst, Compared, Errors, Prediction
-from corefit_core.recommender.predictors import Block, Sample
+from corefit_core.recommender.predictors import Sample
+from corefit_core.window import Timed
 
 BURST, MOST = prediction_errors.BURST, prediction_errors.MOST
 EACH = len(predictors.PREDICTORS)
@@ -16,7 +18,7 @@ NOTHING = Assumed(0.0, ((1.0, 1.0),))
 """An assumption that weighs nothing beside what was seen."""
 
 
-def taught(rounds: list[tuple[tuple[float, ...], float]]) -> tuple[Errors, ...]:
+def taught(rounds: Sequence[tuple[tuple[float, ...], float]]) -> tuple[Errors, ...]:
     known: tuple[Errors, ...] = ()
     for held, actual in rounds:
         known = prediction_errors.learned(known, [Compared(0.0, held, actual)], 5.0)
@@ -37,16 +39,14 @@ def test_the_cheapest_predictor_is_used() -> None:
     for step in range(200):
         actual = 10.0 + step % 7
         wild = actual * (0.5 if step % 2 else 2.0)
-        rounds.append(((wild, 16.5, actual, wild, wild, wild, 40.0), actual))
-    assert (
-        predictors.PREDICTORS[prediction_errors.best(taught(rounds), [NOTHING] * EACH, 0.01, MOST)] == "trend of 60 s"
-    )
+        rounds.append(((wild, actual, 40.0), actual))
+    assert predictors.PREDICTORS[prediction_errors.best(taught(rounds), [NOTHING] * EACH, 0.01, MOST)] == "last 60 s"
 
 
 def test_load_that_comes_and_goes_is_held_for() -> None:
     """Ones and fours: who follows is late at each rise and each fall, who stays is not."""
     turns = ((1.0, 4.0), (4.0, 4.0), (4.0, 1.0), (1.0, 1.0))
-    rounds = [((held, held, held, held, 2.5, 4.0, 4.0), actual) for held, actual in turns * 50]
+    rounds = [((held, held, 4.0), actual) for held, actual in turns * 50]
     assert predictors.SPANS_S[prediction_errors.best(taught(rounds), [NOTHING] * EACH, 0.01, MOST)] >= 300
 
 
@@ -110,20 +110,7 @@ def test_bursts_apart_are_counted_and_forgotten_after_an_hour() -> None:
 
 
 def test_a_window_that_is_not_full_yet_holds_what_is_known() -> None:
-    samples, blocks = samples_of([4.0] * 12), (Block(0.0, 10.0, 3, 24.0, 9.0),)
-    assert predictors.predict(samples, blocks, 55.0, 20.0)[4:] == (8.0, 9.0, 9.0)
-
-
-def test_a_steady_slope_is_followed_to_when_a_pod_would_serve() -> None:
-    """Half an Erlang each 5 s, a minute ahead. Noise that swings within a minute leads the short line astray."""
-    values = [20.0 + 0.5 * i + (2.0 if i % 12 < 6 else -2.0) for i in range(72)]
-    samples, blocks = samples_of(values), tuple[Block, ...]()
-    for index, sample in enumerate(samples):
-        blocks = predictors.added(blocks, samples[max(0, index - 12) : index + 1], sample.at)
-    now = samples[-1].at
-    short, long = predictors.predict(samples[-12:], blocks, now, 60.0)[2:4]
-    true = 20.0 + 0.5 * (now + 60.0) / 5
-    assert abs(long - true) < 2.0 < abs(short - true)
+    assert predictors.predict(samples_of([4.0] * 12), (Timed(10.0, 9.0),), 55.0) == (4.0, 4.0, 9.0)
 
 
 def test_what_lies_below_the_predicted_load_is_told_apart() -> None:
@@ -138,24 +125,24 @@ def test_what_lies_below_the_predicted_load_is_told_apart() -> None:
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=400))
-def test_blocks_keep_a_quarter_of_an_hour_and_its_highest(values: list[float]) -> None:
-    blocks: tuple[Block, ...] = ()
-    samples = samples_of(values)
+def test_peaks_keep_a_quarter_of_an_hour_and_its_highest(values: list[float]) -> None:
+    peaks: tuple[Timed, ...] = ()
+    samples, means = samples_of(values), []
     for index, sample in enumerate(samples):
-        blocks = predictors.added(blocks, samples[max(0, index - 12) : index + 1], sample.at)
-    assert len(blocks) <= max(predictors.SPANS_S) / predictors.BLOCK_S + 2
-    assert blocks[-1].begin <= samples[-1].at
-    assert max(level.highest for level in blocks) <= max(values) * (1 + 1e-9)
+        recent = samples[max(0, index - 12) : index + 1]
+        means.append(predictors.mean(recent, sample.at, spans.FAST_S))
+        peaks = predictors.added(peaks, recent, sample.at)
+    assert peaks[0].at > samples[-1].at - spans.LONGEST_S
+    assert peaks[0].value == max(means[-180:])
 
 
-@given(st.lists(st.floats(0, 1000), min_size=1, max_size=12), st.floats(0, 600))
-def test_predictions_are_loads(values: list[float], ahead_s: float) -> None:
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=12))
+def test_predictions_are_loads(values: list[float]) -> None:
     samples = samples_of(values)
     now = samples[-1].at
-    blocks = predictors.added((), samples, now)
-    predicted = predictors.predict(samples, blocks, now, ahead_s)
+    predicted = predictors.predict(samples, predictors.added((), samples, now), now)
     assert len(predicted) == len(predictors.PREDICTORS) == len(predictors.SPANS_S)
-    assert all(0 <= p <= 2 * max(values) * (1 + 1e-9) for p in predicted)
+    assert all(0 <= p <= max(values) * (1 + 1e-9) for p in predicted)
 
 
 @given(

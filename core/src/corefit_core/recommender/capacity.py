@@ -19,9 +19,10 @@ from corefit_core.recommender.error_budget import Served
 from corefit_core.recommender.explanation import Held, Withheld
 from corefit_core.recommender.forecast import Forecast
 from corefit_core.recommender.placement import SURE, Placement, Pods, Requirement
-from corefit_core.recommender.predictors import Block, Sample
+from corefit_core.recommender.predictors import Sample
 from corefit_core.recommender.transients import Surge, Transients
 from corefit_core.recommender.types import Observation, Policy
+from corefit_core.window import Timed
 
 NOISE: Final = 1.0
 """Standard errors of the measured load that scaling down must leave room for, beside the highest of the window."""
@@ -32,7 +33,7 @@ class Inputs(NamedTuple):
 
     Attributes:
         policy, seen: of this round.
-        samples, blocks: the load until now.
+        samples, peaks: the load until now.
         forecast: the load that may come.
         service: as the formulas need it.
         horizon_s, window_s: seconds until a pod asked for now serves, and of the stabilization window.
@@ -46,7 +47,7 @@ class Inputs(NamedTuple):
     policy: Policy
     seen: Observation
     samples: tuple[Sample, ...]
-    blocks: tuple[Block, ...]
+    peaks: tuple[Timed, ...]
     forecast: Forecast
     service: queueing.Service
     horizon_s: float
@@ -146,7 +147,7 @@ def _with_crowds(given: Inputs, short: Surge | None) -> Demand:
     wanted, without = _below(given, crowd, None), _below(given, recent, None)
     if without.scale_down >= wanted.scale_down:
         return wanted
-    gone = predictors.until(given.blocks, prediction_errors.BEYOND * recent) + given.window_s
+    gone = predictors.until(given.peaks, prediction_errors.BEYOND * recent) + given.window_s
     return wanted._replace(held=Held(without.scale_down, crowd, returns, max(0.0, gone - given.now)))
 
 

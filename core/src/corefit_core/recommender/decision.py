@@ -104,7 +104,7 @@ def _size(this: Round, state: State, coming: Forecast) -> tuple[Demand, Transien
             policy=policy,
             seen=this.seen,
             samples=state.forecast.samples,
-            blocks=state.forecast.blocks,
+            peaks=state.forecast.peaks,
             forecast=coming,
             service=slo.service(policy, state.slo, state.service, measured),
             horizon_s=service_model.horizon_s(policy, state.service),

@@ -13,9 +13,10 @@ from corefit_core.recommender import error_budget, prediction_errors, predictors
 from corefit_core.recommender.error_budget import Served
 from corefit_core.recommender.measurement import Measured
 from corefit_core.recommender.prediction_errors import Assumed, Burst, Compared, Errors, Prediction
-from corefit_core.recommender.predictors import Block, Sample
+from corefit_core.recommender.predictors import Sample
 from corefit_core.recommender.service_model import ServiceState
 from corefit_core.recommender.types import Policy
+from corefit_core.window import Timed
 
 
 class ForecastState(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,22 +24,24 @@ class ForecastState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         samples: offered load of the last minute, oldest first.
-        blocks: the load of the last quarter of an hour.
+        peaks: the highest means of 15 s of the last quarter of an hour.
         predictions: those not yet compared with what came, and a stabilization window before them.
         pending: compared, but not learned from yet.
         compared_at: the newest prediction that was compared.
         errors: of each predictor.
         chosen: the number of the predictor that is used.
+        chosen_at: when it was chosen.
         bursts: of the last hour.
     """
 
     samples: tuple[Sample, ...] = ()
-    blocks: tuple[Block, ...] = ()
+    peaks: tuple[Timed, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     pending: tuple[Compared, ...] = ()
     compared_at: float = -math.inf
     errors: tuple[Errors, ...] = ()
     chosen: int = 0
+    chosen_at: float = -math.inf
     bursts: tuple[Burst, ...] = ()
 
 
@@ -96,21 +99,21 @@ def learned(
     seen = prediction_errors.bursts(before.bursts, actual, holding, ahead_s + spans.FAST_S, now)
     new = [Compared(now, h, actual) for h in holding]
     ripe, pending = prediction_errors.ripened(before.pending, new, seen, now, ahead_s)
-    blocks = predictors.added(before.blocks, before.samples, now)
-    prediction = Prediction(now, predictors.predict(before.samples, blocks, now, ahead_s))
+    peaks = predictors.added(before.peaks, before.samples, now)
+    prediction = Prediction(now, predictors.predict(before.samples, peaks, now))
     after = msgspec.structs.replace(
         before,
-        blocks=blocks,
+        peaks=peaks,
         errors=prediction_errors.learned(before.errors, ripe, elapsed_s),
         pending=pending,
         compared_at=max([before.compared_at, *(p.at for p in due)]),
         bursts=seen,
         predictions=(*(p for p in before.predictions if p.at > now - ahead_s - held_s), prediction),
     )
-    # Each block anew: errors of an hour change little in a round, and to weigh them all is half of its work.
-    return (
-        after if blocks[-1].begin < now else msgspec.structs.replace(after, chosen=_best(policy, after, known, served))
-    )
+    # Errors of an hour change little in a round, and who goes from one predictor to another is held for both.
+    if now - before.chosen_at < spans.SLOW_S:
+        return after
+    return msgspec.structs.replace(after, chosen=_best(policy, after, known, served), chosen_at=now)
 
 
 def forecast(policy: Policy, before: ForecastState, known: ServiceState, after: ForecastState) -> Forecast:
