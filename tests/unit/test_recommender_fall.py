@@ -233,7 +233,8 @@ def test_load_that_is_constant_from_some_moment_on_gets_its_replicas_within_a_st
             assert " at most" in decision.message
             held_at = world.now
         # What was held is let go a window after its reason has gone, as any load that has fallen is.
-        let_go = world.now - held_at <= soon_s or decision.reason == "LoadUp"
+        # A round in which replicas come or go says that; what stays for the budget is said from the next one on.
+        let_go = world.now - held_at <= soon_s or decision.reason in {"LoadUp", "LoadDown"}
         assert decision.replicas <= world.most(erlangs) or let_go, decision
     assert decision.reason != "Holding"
     assert world.replicas <= world.most(erlangs) or decision.reason == "ErrorBudgetSpent"
