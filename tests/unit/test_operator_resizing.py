@@ -174,6 +174,35 @@ async def test_a_kubelet_that_says_nothing_does_not_resize(world: World) -> None
     assert world.writes[-1] == ("a", 250)
 
 
+async def test_a_kubelet_that_was_slow_once_is_asked_again_soon_and_one_that_never_resizes_seldom(world: World) -> None:
+    """On a starved machine a kubelet took longer than 10 s once: its pod kept a fifth of the CPU for ten minutes."""
+
+    async def waited_s() -> float:
+        """Seconds until the pod's growth is requested."""
+        begun = world.now
+        while not (await world.round({"a": 2000})).steps:
+            world.now += 1
+            await world.resizer.room(_service(), world.live(), world.memory)
+            assert world.now - begun <= 2 * UNSUPPORTED_S
+        return world.now - begun
+
+    world.grants, waits = False, []
+    for _ in range(9):
+        waits.append(await waited_s())
+        world.now += SILENT_S + 1
+        await world.round({"a": 2000})
+    assert waits == pytest.approx([0, 10, 20, 40, 80, 160, 320, UNSUPPORTED_S, UNSUPPORTED_S], abs=1)
+    world.grants = True
+    await waited_s()
+    await world.round({"a": 2000})
+    await world.round({"a": 250})
+    world.grants = False
+    await waited_s()
+    world.now += SILENT_S + 1
+    await world.round({"a": 2000})
+    assert await waited_s() == pytest.approx(SILENT_S, abs=1), "it has resized meanwhile"
+
+
 async def test_a_pod_that_was_replaced_is_nobodys_trouble(world: World) -> None:
     for status in (404, 409):
         world.errors["a"] = ApiError('pods "a" not found', status=status)

@@ -32,7 +32,9 @@ LOG: Final = logging.getLogger(__name__)
 GRACE_S: Final = 1.0
 """Seconds that a deferred resize may wait: another pod's shrinking, requested at the same time, frees the room."""
 SILENT_S: Final = 10.0
-"""Seconds after which a resize that the kubelet says nothing of counts as one that it doesn't do: it takes 0.1."""
+"""Seconds after which a resize that the kubelet says nothing of counts as one that it doesn't do: it takes 0.1.
+
+Its node is left alone for as long, and twice as long each further time: a kubelet that is short of CPU is only slow."""
 BLOCKED_S: Final = 60.0
 """Seconds until a node that had no room, or a namespace whose quota had none, is asked again."""
 UNSUPPORTED_S: Final = 600.0
@@ -48,6 +50,7 @@ class PendingResize(msgspec.Struct, frozen=True, kw_only=True):
 
     millicores: int
     at: float
+    grows: bool = False
 
 
 class Blocked(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +66,14 @@ class ResizeState(msgspec.Struct, kw_only=True):
     Attributes:
         pending: resizes that are not in force yet, by pod uid.
         blocked: by node, or `ALL`.
+        ignored: by node, seconds for which it was left alone since its kubelet said nothing of a resize. Until the
+            kubelet grants one.
         budget: of Events; resizes are frequent, and must not use up what the rest has to say.
     """
 
     pending: dict[str, PendingResize] = msgspec.field(default_factory=dict)
     blocked: dict[str, Blocked] = msgspec.field(default_factory=dict)
+    ignored: dict[str, float] = msgspec.field(default_factory=dict)
     budget: Budget = msgspec.field(default_factory=Budget)
 
 
@@ -165,6 +171,8 @@ class Resizer:
             known = before.get(uid)
             # A process that may use fewer CPUs than it is granted never reports the grant.
             settled = wanted == given and (known is None or now - known.at > SILENT_S)
+            if known is not None and known.grows and wanted == given:
+                memory.ignored.pop(pod.spec.node_name, None)
             if wanted and not settled:
                 # Somebody else's, or ours before a restart: the kubelet has had its time to grant it.
                 memory.pending[uid] = known or PendingResize(millicores=wanted, at=now - GRACE_S)
@@ -176,8 +184,8 @@ class Resizer:
             problem = self._not_granted(pod, memory.pending.get(pod.metadata.uid))
             if problem is None:
                 continue
-            now, seconds = self._clock(), BLOCKED_S if problem.reason == "ResizeDeferred" else UNSUPPORTED_S
-            memory.blocked[pod.spec.node_name] = Blocked(until=now + seconds, problem=problem)
+            until = self._clock() + _blocked_s(problem, pod.spec.node_name, memory)
+            memory.blocked[pod.spec.node_name] = Blocked(until=until, problem=problem)
             memory.pending.pop(pod.metadata.uid, None)
             self._metrics.resize(key, _outcome(problem))
             found.append(Step(pod=pod, before=pod_cpu.desired(pod), millicores=pod_cpu.actual(pod)))
@@ -222,7 +230,7 @@ class Resizer:
         self._view.put_pod(pod)
         self._headroom.take(pod.spec.node_name, step.millicores - step.before)
         self._metrics.resize(key, "wanted")
-        memory.pending[meta.uid] = PendingResize(millicores=step.millicores, at=at)
+        memory.pending[meta.uid] = PendingResize(millicores=step.millicores, at=at, grows=step.grows)
         return True
 
     def _refused(self, key: Key, step: Step, error: ApiError, memory: ResizeState) -> bool:
@@ -255,6 +263,14 @@ class Resizer:
         if self._unsupported is not None:
             return self._unsupported.problem
         return next((each.problem for each in memory.blocked.values()), None)
+
+
+def _blocked_s(problem: Problem, node: str, memory: ResizeState) -> float:
+    """Seconds for which a node is left alone that did not grant a resize."""
+    if problem.reason == "ResizeIgnored":
+        memory.ignored[node] = min(UNSUPPORTED_S, 2 * memory.ignored.get(node, SILENT_S / 2))
+        return memory.ignored[node]
+    return BLOCKED_S if problem.reason == "ResizeDeferred" else UNSUPPORTED_S
 
 
 def _outcome(problem: Problem) -> str:
