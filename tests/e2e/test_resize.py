@@ -85,7 +85,7 @@ def _filler(kube: Any, beside: dict[str, Any], *, leave: int) -> dict[str, Any]:
 
     # What a pod of an earlier test gives back after the filler was measured would be room to grow.
     listed = kube.until(f"nobody is leaving {name}", staying)
-    cpu = left(kube.get("node", name), listed) - leave
+    cpu = left(kube.get("node", name), listed).millicores - leave
     container = {
         "name": "filler",
         "image": beside["spec"]["containers"][0]["image"],

@@ -106,7 +106,8 @@ def _room(kube: Any, names: list[str]) -> int:
     node = pods[0]["spec"]["nodeName"]
     selector = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
     listed = json.loads(kube.kubectl("get", "pods", "-A", "--field-selector", selector, "--output", "json"))["items"]
-    return left(kube.get("node", node), listed) + sum(requested(pod) for pod in pods)
+    room = left(kube.get("node", node), listed).millicores
+    return room + sum(requested(pod).millicores for pod in pods)
 
 
 async def _resized(pods: Pods, names: list[str], room: int, count: int) -> list[float]:
