@@ -136,25 +136,6 @@ def test_more_load_is_answered_at_once() -> None:
     assert decision.replicas >= 4
 
 
-def test_what_nobody_carries_out_falls_as_what_is_carried_out() -> None:
-    """In mode Recommend the recommendation fell with the load, while Auto would have kept the pods for the window."""
-    advised, obeyed = World(msgspec.structs.replace(POLICY, carried_out=False)), World()
-    for _ in range(24):
-        peak = advised.tick(6.0, follow=False).replicas
-        obeyed.tick(6.0)
-    assert peak == obeyed.replicas > 3
-    for _ in range(round(0.8 * WINDOW_S / TICK_S)):
-        decision = advised.tick(2.0, follow=False)
-        assert (decision.replicas, decision.reason) == (peak, "StabilizationWindow")
-        assert obeyed.tick(2.0).replicas == peak
-    silent = advised.tick(2.0, follow=False, silent=1)
-    assert (silent.replicas, silent.reason) == (peak, "NoReports"), "what is not known holds what would be there"
-    for _ in range(2 * round(WINDOW_S / TICK_S)):
-        decision = advised.tick(2.0, follow=False)
-        obeyed.tick(2.0)
-    assert decision.replicas == obeyed.replicas < peak
-
-
 def test_less_load_is_answered_after_the_window() -> None:
     world = World(replicas=1)
     world.run(10.0, 600)

@@ -61,7 +61,7 @@ def decide(policy: Policy, state: State, observation: Observation, now: float) -
     state = _update(this)
     hold = stabilization.ignorance(observation, this.measured)
     if hold is not None:
-        return _say(this, state, Outcome(stabilization.standing(policy, observation, state.window), hold)), state
+        return _say(this, state, Outcome(observation.replicas, hold)), state
     coming = _forecast(this, state)
     demand, bursts = _size(this, state, coming)
     outcome, state = _stabilize(this, state, demand, bursts)

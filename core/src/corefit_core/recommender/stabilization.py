@@ -34,7 +34,6 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
         transients: bursts that ended before a pod for them could serve, and the burst of now.
         trial: the last replica that was added to see whether there is more load; None before one was.
         fell: the work of the pods before some of them went; None where those that stay have had idle time since.
-        decided: replicas of the last round.
     """
 
     known_since: float | None = None
@@ -45,7 +44,6 @@ class WindowState(msgspec.Struct, frozen=True, kw_only=True):
     transients: Transients = Transients()
     trial: Trial | None = None
     fell: Work | None = None
-    decided: int = 0
 
 
 class Situation(NamedTuple):
@@ -118,11 +116,10 @@ def stabilized(here: Situation, before: WindowState, demand: Demand, known: Tran
         transients=known,
         trial=trial,
     )
-    current = standing(here.policy, here.seen, before)
-    outcome = _short(here, demand, current) or _advised(here, current, after, demand) or _choice(here, after, demand)
+    outcome = _short(here, demand) or _choice(here, after, demand)
     outcome = outcome if demand.sized is None else _sized(here, outcome, demand)
     fell = saturation.fallen(before.fell, here.there, outcome.replicas)
-    return outcome, msgspec.structs.replace(after, fell=fell, decided=outcome.replicas)
+    return outcome, msgspec.structs.replace(after, fell=fell)
 
 
 def _known_since(here: Situation, before: WindowState) -> float:
@@ -131,27 +128,12 @@ def _known_since(here: Situation, before: WindowState) -> float:
     return here.now if before.known_since is None or late else before.known_since
 
 
-def standing(policy: Policy, seen: Observation, before: WindowState) -> int:
-    """The replicas that there are, or would be, had somebody carried the last decision out."""
-    return seen.replicas if policy.carried_out else max(seen.replicas, before.decided)
-
-
-def _short(here: Situation, demand: Demand, current: int) -> Outcome | None:
+def _short(here: Situation, demand: Demand) -> Outcome | None:
     """The replicas as they are in a burst that may end before a pod serves, where they are enough without it."""
     least, most = max(here.policy.min_replicas, demand.replicas), here.policy.max_replicas
-    if demand.withheld is None or not least <= current <= most:
+    if demand.withheld is None or not least <= here.seen.replicas <= most:
         return None
-    return Outcome(current, "ShortBurst", demand)
-
-
-def _advised(here: Situation, current: int, after: WindowState, demand: Demand) -> Outcome | None:
-    """The replicas of the last decision as long as they would stay, had they come; None where that changes nothing."""
-    policy = here.policy
-    least = max(here.seen.replicas, policy.min_replicas, min(policy.max_replicas, demand.replicas))
-    if current <= least:
-        return None
-    outcome = _down(here, after, demand, least, current)
-    return outcome if outcome.replicas > least else None
+    return Outcome(here.seen.replicas, "ShortBurst", demand)
 
 
 def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
@@ -159,7 +141,7 @@ def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
     current, needed, policy = here.seen.replicas, demand.replicas, here.policy
     bounded = max(policy.min_replicas, min(policy.max_replicas, needed))
     if bounded < current:
-        return _down(here, after, demand, bounded, current)
+        return _down(here, after, demand, bounded)
     trial = after.trial
     if trial is not None and bounded == trial.replicas and saturation.goes_on(trial, here.there, here.horizon_s):
         return Outcome(bounded, "Saturated", demand, tried=True)
@@ -172,9 +154,9 @@ def _choice(here: Situation, after: WindowState, demand: Demand) -> Outcome:
     return _kept(here, after, demand, Outcome(current, "Steady", demand, demand.scale_down))
 
 
-def _down(here: Situation, after: WindowState, demand: Demand, bounded: int, current: int) -> Outcome:
-    """Toward fewer replicas than `current`, no further than the window allows."""
-    now = here.now
+def _down(here: Situation, after: WindowState, demand: Demand, bounded: int) -> Outcome:
+    """Toward fewer replicas, no further than the window allows."""
+    current, now = here.seen.replicas, here.now
     if after.known_since is None or now - after.known_since < here.window_s:
         return Outcome(current, "WindowFilling", demand)
     # Without a window this round decides alone, by the same measure: fewer replicas would come back by the same load.

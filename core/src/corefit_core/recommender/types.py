@@ -55,7 +55,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         price: per core-hour and GiB-hour.
         down_window_s: replicas go down to the most that were needed within so many seconds; None: within
             `DOWN_STABILIZATION_S`, or two start-ups where those are longer (see `service_model.window_s`).
-        carried_out: whether somebody gives the workload the replicas that are recommended.
         max_report_age_s: an older report counts as missing.
         startup_s: from asking for a pod until it serves, as long as no pod has reported its own.
         naive_throughput: of an unsized pod over a sized one's, for the baseline that savings are counted from.
@@ -73,7 +72,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     round_s: float = 2.0
     price: Price = Price()
     down_window_s: float | None = None
-    carried_out: bool = True
     max_report_age_s: float = 30.0
     startup_s: float = 20.0
     naive_throughput: float = NAIVE_THROUGHPUT

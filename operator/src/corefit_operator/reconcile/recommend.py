@@ -56,8 +56,7 @@ class Recommender:
         return Recommendation(decision=decision, state=after if spec.mode == "Auto" else _not_carried_out(after))
 
     async def _policy(self, spec: ServingSpec) -> Policy:
-        round_s, carried_out = schedule.round_s(spec, self._round_s), spec.mode == "Auto"
-        policy = msgspec.structs.replace(spec.policy, round_s=round_s, carried_out=carried_out)
+        policy = msgspec.structs.replace(spec.policy, round_s=schedule.round_s(spec, self._round_s))
         if policy.cpu_range is not None and not await self._resizer.is_supported():
             return msgspec.structs.replace(policy, cpu_range=None)
         return policy
