@@ -320,6 +320,24 @@ async def test_a_route_of_somebody_else_stays_theirs() -> None:
     assert world.routes["a"] is theirs
 
 
+async def test_no_route_leads_to_a_service_of_somebody_else() -> None:
+    """A tenant put a Service that was there before on a Gateway: the resource of its name got the route alone."""
+    world = Cluster()
+    theirs = {"metadata": {"name": "a", "namespace": "n", "uid": "x", "resourceVersion": "7"}, "spec": {}}
+    whole = world.get
+
+    async def get(kind: str, *names: object) -> dict[str, Any] | None:
+        return theirs if kind == "Service" else await whole(kind, *names)
+
+    world.get = get  # type: ignore[method-assign]
+    world.asks(routing={"gateway": GATEWAY})
+    await world.reconcile()
+    for _ in range(3):
+        assert ROUTE not in await world.again(60)
+    assert world.condition("Ready")[1] == "NameTaken"
+    assert world.condition("RouteReady") == ("False", "NameTaken")
+
+
 async def test_a_resource_that_the_policy_forbids_gets_no_route() -> None:
     world = Cluster()
     world.asks(routing={"gateway": GATEWAY}, image="elsewhere")

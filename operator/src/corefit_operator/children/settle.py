@@ -32,6 +32,11 @@ class ChildrenResult(msgspec.Struct, frozen=True, kw_only=True):
     retry_s: float | None = None
     upgrade_waits: bool = False
 
+    @property
+    def taken(self) -> Problem | None:
+        """That an object of somebody else has the name of a child: nothing may lead to that name then."""
+        return self.refused if self.refused is not None and self.refused.reason == "NameTaken" else None
+
 
 class Children:
     """See the module.

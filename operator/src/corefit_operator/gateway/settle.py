@@ -83,7 +83,8 @@ class Routes:
             raw: the resource.
             spec: the same, decoded.
             said: whether its status has the condition RouteReady.
-            violation: why it may have no children; what there is of a route then stays.
+            violation: why it may have no route: no children, or one whose name is somebody else's. What there is of a
+                route stays.
             memory: what is remembered of its route.
 
         Raises:

@@ -132,10 +132,10 @@ class Reconciler:
         state.routing = routing.followed(state.routing, spec, decision, looked_at)
         cpu = await self._resizes.resize(key, workload, observed, decision, state.resizes)
         scaled = await self._scaler.scale(key, raw, spec, observed, decision, memory=state.scaling, budget=state.budget)
-        said, violation = routing.says_route(raw), desired.violation
-        route = await self._routes.settle(key, raw, spec, said=said, violation=violation, memory=state.route)
+        said, forbidden = routing.says_route(raw), desired.violation or children.taken
+        route = await self._routes.settle(key, raw, spec, said=said, violation=forbidden, memory=state.route)
         outcome = Outcome(
-            violation=violation,
+            violation=desired.violation,
             children=children,
             balancing=balancing,
             routing=state.routing,
