@@ -47,6 +47,8 @@ def highest(array: Array, classes: int) -> Array:
     Returns:
         Strings of shape [rows, N], or [N] where `array` is one row.
     """
+    if not array.size:  # However many rows that is, nobody goes through them.
+        return np.empty((array.shape[0], 0) if array.ndim > 1 else 0, np.object_)
     rows = array.reshape(array.shape[0], -1) if array.ndim > 1 else array.reshape(1, -1)
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :classes]
     found = np.empty(order.shape, np.object_)
