@@ -158,7 +158,7 @@ def test_memory_that_another_run_takes_in_the_middle_refuses_nothing(
     [refused] = runs.run([part], neighbours)
     assert isinstance(refused, runs.MemoryTakenError)
     wait()
-    assert isinstance(runs.again(part, refused, neighbours, wait), list)
+    assert isinstance(runs.again(part, neighbours, wait), list)
     assert tries == [4] * 4, "nor is anything cut"
     assert model.most_elements == 0
 

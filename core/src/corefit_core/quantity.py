@@ -50,7 +50,7 @@ def bounded_millicores(text: str | float) -> int:
     Raises:
         InvalidInput: not a quantity, or negative.
     """
-    return int(min(Decimal(MOST_MILLICORES), _value(text, 1000)).to_integral_value(ROUND_CEILING))
+    return _whole(min(Decimal(MOST_MILLICORES), _value(text, 1000)))
 
 
 def parse_bytes(text: str | float) -> int:
@@ -68,7 +68,7 @@ def bounded_bytes(text: str | float) -> int:
     Raises:
         InvalidInput: not a quantity, or negative.
     """
-    return int(min(Decimal(MAX_UNITS), _value(text, 1)).to_integral_value(ROUND_CEILING))
+    return _whole(min(Decimal(MAX_UNITS), _value(text, 1)))
 
 
 def format_millicores(millicores: int) -> str:
@@ -89,6 +89,10 @@ def _scaled(text: str | float, units: int) -> int:
     value = _value(text, units)
     if value > MAX_UNITS:
         raise InvalidInput(f"{text!r} is larger than Kubernetes can hold")
+    return _whole(value)
+
+
+def _whole(value: Decimal) -> int:
     return int(value.to_integral_value(ROUND_CEILING))
 
 

@@ -130,6 +130,11 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     busy_workers: Count = 0
     wait_seconds: Seconds = 0.0
 
+    @property
+    def running(self) -> int:
+        """Requests in the process that do not wait any more."""
+        return max(0, self.in_flight - self.queued)
+
 
 class ServiceTime(msgspec.Struct, frozen=True, kw_only=True):
     """One calibrated point: seconds that one run of `rows` rows takes on `threads` threads."""

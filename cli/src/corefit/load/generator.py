@@ -19,7 +19,7 @@ from corefit.load.record import Kind, Recorder, Sample
 from corefit.load.target import Request
 
 BEAT_S: Final = 0.1
-"""Seconds between two looks at whether the generator gets to run: few beside requests, and short beside a timeout."""
+"""Seconds between two looks at whether the generator gets to run: few next to the requests, short next to a timeout."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from corefit_core.api.part import EMPTIED, ObjectName, Part, rules
+from corefit_core.api.part import EMPTIED, ObjectName, Part, matching, rules
 
 NAMESPACE: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 HOSTNAME: Final = r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -27,41 +27,26 @@ TIMEOUTS_RULE: Final = (
 
 Namespace = Annotated[
     str,
-    Meta(
+    matching(
+        NAMESPACE,
+        "must be the name of a namespace: lower-case letters, digits and '-'",
+        most=63,
         description="The namespace of the Gateway. Without a value, that of the resource. A Gateway of another "
         "namespace takes the route only if its listeners' allowedRoutes say so.",
-        min_length=1,
-        max_length=63,
-        pattern=rf"{NAMESPACE[:-1]}\Z",
-        extra_json_schema=rules(
-            (f"self.matches('{NAMESPACE}')", "must be the name of a namespace: lower-case letters, digits and '-'")
-        ),
     ),
 ]
 Hostname = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=253,
-        pattern=rf"{HOSTNAME[:-1]}\Z",
-        extra_json_schema=rules(
-            (
-                f"self.matches('{HOSTNAME}') && !self.matches('{ADDRESS}')",
-                "must be a DNS name such as models.example.com or *.example.com, in lower case, and no IP address",
-            )
-        ),
+    matching(
+        HOSTNAME,
+        "must be a DNS name such as models.example.com or *.example.com, in lower case, and no IP address",
+        most=253,
+        never=ADDRESS,
     ),
 ]
 Duration = Annotated[
     str,
-    Meta(
-        min_length=2,
-        max_length=28,
-        pattern=rf"{DURATION[:-1]}\Z",
-        extra_json_schema=rules(
-            (f"self.matches('{DURATION}')", "must be a duration of h, m, s and ms, such as 500ms, 10s or 1m30s")
-        ),
-    ),
+    matching(DURATION, "must be a duration of h, m, s and ms, such as 500ms, 10s or 1m30s", least=2, most=28),
 ]
 
 

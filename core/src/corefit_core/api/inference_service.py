@@ -11,10 +11,11 @@ from msgspec import UNSET, Meta, UnsetType, field
 from corefit_core import environment, naming
 from corefit_core.api.application import MODE_RULES, SERVICE_MODE, Application, ServiceMode, TargetRef
 from corefit_core.api.calibration import Calibration
-from corefit_core.api.gateway import GATEWAY_RULE, Gateway
+from corefit_core.api.gateway import GATEWAY_RULE
 from corefit_core.api.model import MODEL_RULES, Model, Named
 from corefit_core.api.part import EMPTIED, ObjectName, Opaque, Part, keyed, own_keys, rules
 from corefit_core.api.resources import RESOURCES_RULES, STARTUP_RULES, Resources, Startup
+from corefit_core.api.routing import ROUTING_RULE, Routing
 from corefit_core.api.status import InferenceServiceStatus
 from corefit_core.defaults import DOWN_STABILIZATION_S
 
@@ -100,17 +101,6 @@ class Scaling(Part, frozen=True, kw_only=True):
     ] = UNSET
 
 
-Balancing = Literal["Direct", "Queue", "Auto"]
-QUEUE_MESSAGE: Final = (
-    "balancing Queue is for pods of the runtime alone: with an application, or in mode Sidecar, use Direct or Auto"
-)
-ROUTING_RULE: Final = (
-    "self.routing.balancing != 'Queue' || (self.mode == 'Service' && !has(self.application))",
-    QUEUE_MESSAGE,
-)
-"""Of the whole spec: the expression that must hold, and the message when it doesn't."""
-
-
 MANUAL_RULE: Final = {
     "rule": "self.spec.scaling.mode != 'Manual' || oldSelf.spec.scaling.mode == 'Manual' "
     "|| self.spec.scaling.replicas != oldSelf.spec.scaling.replicas "
@@ -124,29 +114,6 @@ MANUAL_RULE: Final = {
 """Of the whole resource, since status says what there is. The default of replicas, and a number that was left there,
 would take effect with the mode; and a missing number can't be told from the default, which autoscalers need, since they
 read the scale subresource."""
-
-
-class Routing(Part, frozen=True, kw_only=True):
-    """How requests reach the pods."""
-
-    balancing: Annotated[
-        Balancing,
-        Meta(
-            description="Direct: the Service gives each connection to some pod, and all requests of that connection go "
-            "there. Queue: Corefit runs a balancer (HAProxy) behind the Service, which gives each request to the pod "
-            "with the fewest requests. Auto: Queue while that saves more CPU than the balancer takes, else Direct; "
-            "status.routing says how much that is. The Service keeps its name, address and port. While no balancer "
-            "serves, the Service works as with Direct, and the condition BalancerReady says why."
-        ),
-    ] = "Direct"
-    gateway: Annotated[
-        Gateway | UnsetType,
-        Meta(
-            description="Gateways of the Gateway API that send requests to the Service: Corefit makes an HTTPRoute. "
-            "The condition RouteReady says what became of it.",
-            extra_json_schema=EMPTIED,
-        ),
-    ] = UNSET
 
 
 _DECIMAL: Final = rules(

@@ -63,19 +63,34 @@ def keyed(key: str, description: str, *checks: tuple[str, str]) -> Meta:
     return Meta(description=description, max_length=64, extra_json_schema=extra | (rules(*checks) if checks else {}))
 
 
+def matching(pattern: str, message: str, *, most: int, least: int = 1, never: str = "", description: str = "") -> Meta:
+    """A text of `least` to `most` characters that matches one pattern, and `never` another.
+
+    Args:
+        pattern: from `^` to `$`.
+        message: what is right, for whoever broke it.
+        most: characters.
+        least: likewise.
+        never: a pattern that only the API server looks at.
+        description: of the field.
+    """
+    rule = f"self.matches('{pattern}')" + (f" && !self.matches('{never}')" if never else "")
+    return Meta(
+        description=description or None,
+        min_length=least,
+        max_length=most,
+        # For decoding. The schema has the rule instead, whose message says what is right.
+        pattern=rf"{pattern[:-1]}\Z",
+        extra_json_schema=rules((rule, message)),
+    )
+
+
 ObjectName = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=OBJECT_NAME_MAX,
-        # For decoding. The schema has the rule instead, whose message says what is right.
-        pattern=rf"{OBJECT_NAME[:-1]}\Z",
-        extra_json_schema=rules(
-            (
-                f"self.matches('{OBJECT_NAME}')",
-                "must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.' between them",
-            )
-        ),
+    matching(
+        OBJECT_NAME,
+        "must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.' between them",
+        most=OBJECT_NAME_MAX,
     ),
 ]
 """The name of an object that the resource refers to. Names become parts of API paths, so nothing else may pass."""

@@ -46,7 +46,7 @@ def allowed(policy: Policy) -> float:
 
 
 def left(policy: Policy, served: Served) -> float:
-    """What is left of the error budget, in requests; below zero it is overspent."""
+    """The rest of the error budget, in requests; below zero it is overspent."""
     return allowed(policy) * served.requests - served.missed
 
 

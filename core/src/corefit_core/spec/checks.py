@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import UNSET
 
 from corefit_core import naming
-from corefit_core.api import gateway
+from corefit_core.api import gateway, routing
 from corefit_core.api import inference_service as api
 from corefit_core.errors import InvalidInput
 from corefit_core.spec.field import field
@@ -32,7 +32,7 @@ def check(spec: api.InferenceServiceSpec, template: api.PodTemplate) -> None:
 
 def _check_routing(spec: api.InferenceServiceSpec) -> None:
     if spec.routing.balancing == "Queue" and (spec.mode == "Sidecar" or spec.application is not UNSET):
-        raise InvalidInput(f"spec.routing: {api.QUEUE_MESSAGE}")
+        raise InvalidInput(f"spec.routing: {routing.QUEUE_MESSAGE}")
     if spec.routing.gateway is not UNSET and spec.mode == "Sidecar":
         raise InvalidInput(f"spec.routing: {gateway.SIDECAR_MESSAGE}")
 

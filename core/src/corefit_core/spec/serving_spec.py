@@ -6,6 +6,7 @@ from corefit_core import naming
 from corefit_core.api import inference_service as api
 from corefit_core.api.application import Application, TargetRef
 from corefit_core.api.gateway import Gateway
+from corefit_core.api.routing import Balancing
 from corefit_core.recommender import Policy
 from corefit_core.sizing import Objective, SizingPlan
 
@@ -72,7 +73,7 @@ class ServingSpec(msgspec.Struct, frozen=True, kw_only=True):
     template: api.PodTemplate
     injected: bool
     target: TargetRef | None
-    balancing: api.Balancing = "Direct"
+    balancing: Balancing = "Direct"
     gateway: Gateway | None = None
     application: Application | None
     spec_hash: str

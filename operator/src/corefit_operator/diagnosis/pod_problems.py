@@ -29,8 +29,8 @@ def problem(
     """What keeps pods from serving; None when nothing is known to.
 
     Models first, since their message is the most telling; then what the kubelet and the scheduler say of pods
-    that are there; then why there are none. `lacks` is what the
-    first pod without a node requests and nodes have free, and empty where that is not known.
+    that are there; then why there are none. `lacks` says what the first pod without a node requests and what nodes
+    have free; it is empty where that is not known.
     """
     waiting = [pod for pod in pods if pod.live and not pod.ready]
     return _first(

@@ -49,7 +49,7 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
 
 MAKING: Final = Routed(reason="Pending", message="Corefit makes the HTTPRoute.")
 DETACHING: Final = Routed(
-    reason="Pending", message="Corefit takes the Gateways out of the HTTPRoute, which spec.routing no longer asks for."
+    reason="Pending", message="Corefit takes the Gateways out of the HTTPRoute, which spec.routing no longer names."
 )
 MISSING: Final = Routed(
     reason="NoGatewayAPI",

@@ -25,7 +25,7 @@ from corefit_operator.gateway.routed import Routed
 from corefit_operator.kube.api_error import ApiError
 from corefit_operator.kube.cluster import Cluster
 from corefit_operator.kube.routes import decode_status
-from corefit_operator.kube.workloads import decode_child
+from corefit_operator.kube.workloads import Child, decode_child
 
 AGAIN_S: Final = 30.0
 """Seconds between two looks at a route: 500 resources with one are 17 requests a second."""
@@ -48,7 +48,7 @@ class RouteState(ApplyState, kw_only=True):
     result: Routed | None = None
 
     def changed(self) -> None:
-        """The resource asks for something else: what was refused, or waited for, is no longer."""
+        """The resource has changed: forgets what was refused, and what was waited for."""
         self.until = self.look_at = -math.inf
         self.wait_s = FIRST_S
         self.result = None
@@ -122,28 +122,28 @@ class Routes:
             if error.status == HTTPStatus.FORBIDDEN:
                 return routed.FORBIDDEN
             return look.memory.result or look.under_way  # As it was, until the API server answers.
-        if look.spec.gateway is None and not (found is not None and look.owns(found)):
+        child = decode_child(manifests.KIND, found) if found is not None else None
+        if look.spec.gateway is None and (child is None or not child.owned_by(look.spec.uid)):
             return None
-        return await self._settled(look, found) if served else routed.MISSING
+        return await self._settled(look, found, child) if served else routed.MISSING
 
-    async def _settled(self, look: "_Look", found: Mapping[str, Any] | None) -> Routed | None:
-        applied, gateway = await self._applied(look, found), look.spec.gateway
+    async def _settled(self, look: "_Look", found: Mapping[str, Any] | None, child: Child | None) -> Routed | None:
+        applied, gateway = await self._applied(look, child), look.spec.gateway
         if applied.refused is not None:
             return routed.by_problem(applied.refused)
-        if found is None or applied.retry_s is not None:
+        if found is None or child is None or applied.retry_s is not None:
             return look.under_way
         if gateway is None:
             return None
-        generation = decode_child(manifests.KIND, found).metadata.generation
-        return (
-            routed.MAKING if applied.written else routed.by_status(look.spec, gateway, generation, decode_status(found))
-        )
+        if applied.written:
+            return routed.MAKING
+        return routed.by_status(look.spec, gateway, child.metadata.generation, decode_status(found))
 
-    async def _applied(self, look: "_Look", found: Mapping[str, Any] | None) -> ApplyResult:
+    async def _applied(self, look: "_Look", child: Child | None) -> ApplyResult:
         seen = View()  # Of this look alone: a view that nobody keeps up to date would be believed.
         seen.put_service(look.raw)
-        if found is not None:
-            seen.put_child(decode_child(manifests.KIND, found))
+        if child is not None:
+            seen.put_child(child)
         return await apply.settle(
             self._cluster,
             seen,
@@ -173,7 +173,3 @@ class _Look(msgspec.Struct, frozen=True, kw_only=True):
     def under_way(self) -> Routed:
         """That this is not so yet."""
         return routed.DETACHING if self.spec.gateway is None else routed.MAKING
-
-    def owns(self, found: Mapping[str, Any]) -> bool:
-        """Whether a route is its own."""
-        return decode_child(manifests.KIND, found).owned_by(self.spec.uid)

@@ -1,6 +1,5 @@
 """When a resource is looked at again. Pure."""
 
-import math
 from typing import Final
 
 from corefit_core.spec.serving_spec import ServingSpec
@@ -21,10 +20,10 @@ def round_s(spec: ServingSpec, ordinary_s: float) -> float:
 
 def again_s(spec: ServingSpec, outcome: Outcome, ordinary_s: float) -> float:
     """Seconds until the resource is to be looked at again."""
-    retry_s, present = outcome.children.retry_s, len(outcome.observed.pods)
-    route_s = math.inf if outcome.route is None or outcome.route.retry_s is None else outcome.route.retry_s
-    if outcome.children.refused and not present and retry_s is not None:
-        return min(retry_s, route_s)
+    present, route_s = len(outcome.observed.pods), outcome.route.retry_s if outcome.route is not None else None
+    retries = [seconds for seconds in (outcome.children.retry_s, route_s) if seconds is not None]
+    if outcome.children.refused and not present and outcome.children.retry_s is not None:
+        return min(retries)
     idle = outcome.observed.workload.is_idle(present)
     next_s = IDLE_S if idle else round_s(spec, ordinary_s)
-    return min(next_s, route_s, math.inf if retry_s is None else retry_s)
+    return min([next_s, *retries])

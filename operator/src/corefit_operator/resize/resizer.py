@@ -76,6 +76,11 @@ class ResizeState(msgspec.Struct, kw_only=True):
     ignored: dict[str, float] = msgspec.field(default_factory=dict)
     budget: Budget = msgspec.field(default_factory=Budget)
 
+    def ignored_again_s(self, node: str) -> float:
+        """Seconds for which to leave a node alone whose kubelet says nothing of one more resize."""
+        self.ignored[node] = min(UNSUPPORTED_S, 2 * self.ignored.get(node, SILENT_S / 2))
+        return self.ignored[node]
+
 
 class Resizer:
     """See the module.
@@ -184,8 +189,10 @@ class Resizer:
             problem = self._not_granted(pod, memory.pending.get(pod.metadata.uid))
             if problem is None:
                 continue
-            until = self._clock() + _blocked_s(problem, pod.spec.node_name, memory)
-            memory.blocked[pod.spec.node_name] = Blocked(until=until, problem=problem)
+            node, seconds = pod.spec.node_name, BLOCKED_S if problem.reason == "ResizeDeferred" else UNSUPPORTED_S
+            if problem.reason == "ResizeIgnored":
+                seconds = memory.ignored_again_s(node)
+            memory.blocked[node] = Blocked(until=self._clock() + seconds, problem=problem)
             memory.pending.pop(pod.metadata.uid, None)
             self._metrics.resize(key, _outcome(problem))
             found.append(Step(pod=pod, before=pod_cpu.desired(pod), millicores=pod_cpu.actual(pod)))
@@ -263,14 +270,6 @@ class Resizer:
         if self._unsupported is not None:
             return self._unsupported.problem
         return next((each.problem for each in memory.blocked.values()), None)
-
-
-def _blocked_s(problem: Problem, node: str, memory: ResizeState) -> float:
-    """Seconds for which a node is left alone that did not grant a resize."""
-    if problem.reason == "ResizeIgnored":
-        memory.ignored[node] = min(UNSUPPORTED_S, 2 * memory.ignored.get(node, SILENT_S / 2))
-        return memory.ignored[node]
-    return BLOCKED_S if problem.reason == "ResizeDeferred" else UNSUPPORTED_S
 
 
 def _outcome(problem: Problem) -> str:

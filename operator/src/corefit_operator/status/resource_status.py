@@ -72,12 +72,12 @@ def of_unreadable(
     error: InvalidInput, generation: int, before: InferenceServiceStatus, now: str
 ) -> InferenceServiceStatus:
     """The status of a resource that can't be read: what was there stays, the conditions say what is wrong."""
-    ready = next((c for c in before.conditions if c.type == "Ready"), None)
-    kept = ConditionValue("Ready", ready.status, ready.reason, ready.message) if ready else None
-    values = [kept if kept and value.type == kept.type else value for value in table.unreadable(error)]
-    values += [
-        ConditionValue(c.type, c.status, c.reason, c.message) for c in before.conditions if c.type in table.REMEMBERED
-    ]
+    remembered = {
+        c.type: ConditionValue(c.type, c.status, c.reason, c.message)
+        for c in before.conditions
+        if c.type in table.REMEMBERED
+    }
+    values = [remembered.pop(value.type, value) for value in table.unreadable(error)] + [*remembered.values()]
     stamped = _stamped(before, generation, now, values)
     return msgspec.structs.replace(
         before, observed_generation=generation, state=table.state(values), conditions=stamped

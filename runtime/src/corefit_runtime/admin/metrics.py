@@ -123,7 +123,7 @@ def _for_endpoint_pickers(gauges: Gauges, model: str, version: str) -> Iterator[
     text = "Requests that wait for a worker and that have one, as Triton's TensorRT-LLM backend names them."
     requests = GaugeMetricFamily("nv_trt_llm_request_metrics", text, labels=("model", "version", "request_type"))
     requests.add_metric((model, version, "waiting"), gauges.queued)
-    requests.add_metric((model, version, "scheduled"), max(0, gauges.in_flight - gauges.queued))
+    requests.add_metric((model, version, "scheduled"), gauges.running)
     yield requests
 
 

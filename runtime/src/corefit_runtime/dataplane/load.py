@@ -14,7 +14,8 @@ from corefit_runtime.serving.servable import Published
 from corefit_runtime.telemetry.meter import Meter
 
 WINDOW_S: Final = 1.0
-"""Seconds over which rates are counted, at least: a worker is busy or not, and the last report alone is what counts."""
+"""Seconds over which rates are counted, at least: at one moment a worker is busy or not, and a balancer goes by the
+last report alone."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +81,7 @@ class LoadMeter:
             requests=(ended.arrivals - begun.arrivals) / seconds,
             errors=(ended.errors - begun.errors) / seconds,
             waiting=gauges.queued,
-            running=max(0, gauges.in_flight - gauges.queued),
+            running=gauges.running,
         )
 
     def _sums(self) -> _Sums:

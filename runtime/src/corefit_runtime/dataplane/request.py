@@ -95,7 +95,7 @@ class DecodedForm(Protocol):
 
     @property
     def names(self) -> list[str]:
-        """The outputs that it asks for."""
+        """The outputs that it wants."""
 
     @property
     def rows(self) -> int:

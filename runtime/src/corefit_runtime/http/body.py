@@ -5,13 +5,14 @@ import ctypes
 import socket
 from typing import Final
 
+from corefit_runtime.http.kernel import TCP
+
 GATHER_AFTER: Final = 3
 """Reads of one body after which its client is known to be slower than we are: over a loopback it takes one to three."""
 GATHER_FROM: Final = 65536
 GATHER_MOST: Final = 1 << 20
 """Bytes that are then gathered before we are woken. A read of so many takes 0.2 ms."""
 
-_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _RECV: Final = ctypes.PyDLL(None).recv  # Keeps the GIL: to give it away costs more than the call.
 _RECV.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _RECV.restype = ctypes.c_ssize_t
@@ -110,6 +111,6 @@ class BodyReader:
     def _thrown_away(self, transport: asyncio.Transport, missing: int) -> None:
         """The kernel drops bytes without a copy (tcp(7), MSG_TRUNC): 600 KB in 10 us instead of 80."""
         sock = transport.get_extra_info("socket")
-        if sock.family in _TCP:
+        if sock.family in TCP:
             flags = socket.MSG_TRUNC | socket.MSG_DONTWAIT
             self.filled += max(0, int(_RECV(sock.fileno(), None, missing, flags)))

@@ -16,7 +16,8 @@ LEAST: Final = 16384
 """Bytes that a connection gets in any case. What a client doesn't read takes about 60 KB of the kernel then: it takes
 memory by 32 KB, and one packet is on its way."""
 MOST: Final = 1 << 20
-_TCP: Final = (socket.AF_INET, socket.AF_INET6)
+TCP: Final = (socket.AF_INET, socket.AF_INET6)
+"""The families of sockets that have the options of tcp(7)."""
 _NOT_SENT: Final = 25
 """TCP_NOTSENT_LOWAT of Linux, which Python doesn't name."""
 
@@ -43,5 +44,5 @@ def bound_unread(transport: asyncio.BaseTransport, most: int) -> None:
 
 def _set(transport: asyncio.BaseTransport, level: int, option: int, most: int) -> None:
     sock = transport.get_extra_info("socket")
-    if most and sock is not None and sock.family in _TCP:
+    if most and sock is not None and sock.family in TCP:
         sock.setsockopt(level, option, most)

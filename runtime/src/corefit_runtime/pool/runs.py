@@ -207,18 +207,17 @@ def _afresh(part: Part, others: Others) -> Outcome:
     return _kept([part], outputs)[0]
 
 
-def again(part: Part, refusal: MemoryTakenError, others: Others, wait: Callable[[], None]) -> Outcome:
+def again(part: Part, others: Others, wait: Callable[[], None]) -> Outcome:
     """The outcome of a part that found no memory while others ran, once there is more: when they have ended at last.
 
     Args:
         part: what to run.
-        refusal: what came of it before.
         others: see `Others`.
         wait: returns when one of them has ended its run, or after a while.
     """
     for _ in range(TRIES):
         if part.job.closed:
-            return refusal
+            return MemoryTakenError()
         [outcome] = run([part], others)
         if not isinstance(outcome, MemoryTakenError):
             return outcome

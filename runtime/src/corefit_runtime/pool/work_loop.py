@@ -70,8 +70,9 @@ class WorkLoop:
             if part.job.signature is not None and part.job.model.rows_independent:
                 self._join(parts, now)
             rows = part.rows if len(parts) == 1 else sum(p.rows for p in parts)
-            until_s = now + self._delay_s + self._schedule.times.expected_s(rows, part.job.weight)
-            worker.begin(0.0 if self._delay_s else now, until_s)
+            worker.until_s = now + self._delay_s + self._schedule.times.expected_s(rows, part.job.weight)
+            if not self._delay_s:
+                worker.begin(now)
             return parts
         return []
 
@@ -97,7 +98,9 @@ class WorkLoop:
             parts = [part for part in parts if not part.job.closed and not self._expired(part.job, now)]
             rows, weight = sum(part.rows for part in parts), parts[0].job.weight if parts else 1.0
             expected_s = self._schedule.times.expected_s(rows, weight)
-            worker.begin(*((now, now + expected_s) if parts else (0.0, 0.0)))
+            worker.until_s = now + expected_s if parts else 0.0
+            if parts:
+                worker.begin(now)
         return parts
 
     def _gather(self, parts: list[Part]) -> None:
@@ -152,7 +155,7 @@ class WorkLoop:
         others, wait = partial(self._workers.others, worker), partial(self._workers.wait_for_memory, worker)
         with self._workers.turn(worker):
             return [
-                runs.again(part, outcome, others, wait) if isinstance(outcome, runs.MemoryTakenError) else outcome
+                runs.again(part, others, wait) if isinstance(outcome, runs.MemoryTakenError) else outcome
                 for part, outcome in zip(parts, outcomes, strict=True)
             ]
 

@@ -29,10 +29,10 @@ class Worker:
         self.begun = 0
         self.starved = False
 
-    def begin(self, now: float, until_s: float) -> None:
+    def begin(self, now: float) -> None:
         """It runs the model from now on."""
         self.begun += 1
-        self.since_s, self.until_s = now, until_s
+        self.since_s = now
 
 
 class Workers:

@@ -7,7 +7,6 @@ from typing import Final
 from corefit_core.errors import ConfigError
 from corefit_runtime.http.messages import HttpLimits
 from corefit_runtime.http.server import Server
-from corefit_runtime.memory import container
 from corefit_runtime.process.agent import Agent
 from corefit_runtime.settings.settings import Settings
 
@@ -30,7 +29,7 @@ def admin_limits(settings: Settings) -> HttpLimits:
         header_timeout_s=settings.header_timeout,
         body_timeout_s=settings.body_timeout,
         idle_timeout_s=settings.idle_timeout,
-        pod_memory=settings.memory or container.memory_limit() or 0,
+        pod_memory=settings.memory_limit or 0,
     )
 
 
@@ -46,7 +45,7 @@ def inference_limits(settings: Settings) -> HttpLimits:
         idle_timeout_s=settings.idle_timeout,
         connection_age_s=settings.connection_age,
         refused_connection_age_s=min(REFUSED_CONNECTION_AGE_S, settings.connection_age),
-        pod_memory=settings.memory or container.memory_limit() or 0,
+        pod_memory=settings.memory_limit or 0,
     )
 
 

@@ -86,7 +86,7 @@ def _pieces(text: memoryview) -> Iterator[bytes]:
 
 
 def weight(text: memoryview) -> int:
-    """Bytes that decoding this takes beside the text itself: by its characters, commas, brackets and quotes."""
+    """Bytes that decoding this takes in addition to the text itself: by its characters, commas, brackets and quotes."""
     marks, words, growth, escaped = 0, 0, 1, False
     for piece in _pieces(text):
         marks += sum(size * piece.count(mark) for mark, size in _WEIGHTS.items())

@@ -21,7 +21,7 @@ class InferenceHeaders:
         encoding: of the body.
         accepts: encodings that the client takes.
         timeout_s: how long the client waits; 0: it doesn't say.
-        load_format: in which it asks for a report of the load; empty: it doesn't.
+        load_format: in which it wants a report of the load; empty: it wants none.
     """
 
     json_length: int | None

@@ -1,6 +1,6 @@
 """The load report of a response, as Envoy's and gRPC's balancers read it: ORCA, `xds.data.orca.v3.OrcaLoadReport`.
 
-A client asks for it by a header of its request, as with vLLM and Triton. May not measure.
+A client requests it by a header, as with vLLM and Triton. May not measure.
 """
 
 import base64
@@ -13,7 +13,7 @@ import msgspec
 from corefit_runtime.dataplane.load import Load
 
 WISH: Final = b"endpoint-load-metrics-format"
-"""The header of a request by which a client asks for reports: TEXT, JSON or BIN."""
+"""The header of a request by which a client wants reports: TEXT, JSON or BIN."""
 HEADER: Final = b"endpoint-load-metrics"
 BINARY_HEADER: Final = b"endpoint-load-metrics-bin"
 """What gRPC and every version of Envoy read; newer ones take `BIN ...` in the other header as well."""
@@ -29,7 +29,7 @@ _BYTES: Final = 2
 
 
 def wished(value: bytes) -> bytes:
-    """The format that a client asks for; empty where it asks for none, or for one that there isn't."""
+    """The format that a client wants; empty where it wants none, or one that there isn't."""
     wish = value.strip().upper()
     return wish if wish in FORMATS else b""
 

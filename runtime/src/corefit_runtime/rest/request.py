@@ -43,7 +43,7 @@ class RestRequest:
 
 
 class ReportingRequest(RestRequest):
-    """A request whose client asks for a report of the load with the answer; others pay nothing for it.
+    """A request whose client wants a report of the load with the answer; others pay nothing for it.
 
     Args:
         exchange: by which it came.

@@ -24,7 +24,7 @@ MOST: Final = 1 << 40
 """How often a string is counted at most: of a request of one byte nobody has so much memory. Without an end, a graph
 that doubles its strings at each operator would have numbers of as many digits as operators."""
 MANY: Final = 64
-"""Inputs of strings, beyond which they are not told apart."""
+"""Inputs of strings, beyond which none is followed by itself."""
 KEPT: Final = frozenset(
     {
         *("Compress", "Concat", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "StringNormalizer"),

@@ -66,7 +66,7 @@ def load(settings: Settings, grant: Grant, served: str = "") -> Loaded:
     files = _files(settings)
     if files.unpinned and served not in {"", files.sha256}:
         raise ChecksumMismatch(f"the model's weights changed under a pinned checksum, and {files.unpinned}")
-    limit = settings.memory or container.memory_limit()
+    limit = settings.memory_limit
     engine: Engine = _engine(files, settings, limit)
     proof = analysis.analyse(files.graph, engine.inputs, engine.outputs)
     made = strings.analyse(files.graph, (*engine.inputs, *engine.optional), engine.outputs)

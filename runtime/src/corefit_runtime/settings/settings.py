@@ -103,9 +103,12 @@ class Settings:
     def access(self) -> Access:
         """What a fetch of the model may reach, and with which credentials."""
         folder = Path(self.credentials_dir) if self.credentials_dir else None
-        return Access(
-            link_local=self.allow_link_local, credentials=folder, max_bytes=self.memory or container.memory_limit()
-        )
+        return Access(link_local=self.allow_link_local, credentials=folder, max_bytes=self.memory_limit)
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes of memory that the pod may use: as set, or as its container has them; None where there is no limit."""
+        return self.memory or container.memory_limit()
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:

@@ -51,6 +51,7 @@ READY: Final = ConditionType(
     from_problems=True,
     unreadable=True,
     announced=True,
+    remembered=True,
 )
 PROGRESSING: Final = ConditionType(
     type="Progressing",
